@@ -1,0 +1,126 @@
+"""What a response tells of services, and the one door by which it becomes a Service.
+
+Only records that the question reaches are believed: a PTR or SRV of the asked name, then SRV, TXT,
+A and AAAA of exactly its target. All else in the message is passed over (RFC 2181 5.4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .errors import BadMessage
+from .instance import Attributes, address_text, read_attributes, readable_name, spoken_protocol
+from .model import Endpoint, Peer, Service
+from .names import Name
+from .policy import MAX_FROM_PEER
+from .wire import AAAA, NOERROR, NXDOMAIN, PTR, SRV, TC, TXT, A, Message, Record
+
+
+class Told(NamedTuple):
+    """One instance as a message tells it, whoever sent it."""
+
+    name: str
+    instance: str
+    priority: int
+    weight: int
+    port: int
+    addresses: tuple[str, ...]
+    attributes: Attributes
+
+
+class Answer(NamedTuple):
+    """A response, read. ``refused``: the responder does not speak for our zone. ``partial``: ask again over TCP."""
+
+    told: tuple[Told, ...]
+    refused: bool
+    partial: bool
+    failed: bool
+    errors: tuple[tuple[int, str], ...]
+
+
+def read_answer(message: Message, apex: Name) -> Answer:
+    """The services in an answer to SRV of a name, or PTR of ``_list``; raises BadMessage for nonsense."""
+    errors = tuple(message.errors())
+    if message.rcode not in (NOERROR, NXDOMAIN):
+        return Answer((), message.rcode == 5, False, message.rcode != 5, errors)
+    truncated = bool(message.flags & TC)
+    if not message.answer:
+        return Answer((), False, truncated, False, errors)
+    by_owner: dict[tuple[bytes, int], list[Record]] = {}
+    for section in (message.answer, message.additional):
+        for record in section:
+            by_owner.setdefault((record.key, record.rtype), []).append(record)
+    asked = message.question.key
+    targets: dict[bytes, bytes] = {}
+    for record in by_owner.get((asked, PTR), ()):
+        target = message.target(record)
+        targets.setdefault(target.lower(), target)
+    srv_of: dict[bytes, tuple[int, int, int]] = {}
+    for record in by_owner.get((asked, SRV), ()):
+        priority, weight, port, target = message.srv(record)
+        targets.setdefault(target.lower(), target)
+        srv_of[target.lower()] = priority, weight, port
+    told: list[Told] = []
+    partial = truncated
+    for key, target in targets.items():
+        labels = Name(target).relative_to(apex)
+        if labels is None or len(labels) != 2 or (name := readable_name(labels[1])) is None:
+            continue
+        for record in by_owner.get((key, SRV), ()):
+            priority, weight, port, _ = message.srv(record)
+            srv_of.setdefault(key, (priority, weight, port))
+        texts = by_owner.get((key, TXT))
+        addresses = [
+            address
+            for rtype, size in ((A, 4), (AAAA, 16))
+            for record in by_owner.get((key, rtype), ())
+            if record.end - record.start == size and (address := address_text(message.wire[record.start : record.end]))
+        ]
+        if key not in srv_of or not texts or not addresses:
+            partial = True
+            continue
+        if len(told) == MAX_FROM_PEER:
+            raise BadMessage(f"more than {MAX_FROM_PEER} services in one answer")
+        priority, weight, port = srv_of[key]
+        if not port:
+            continue
+        instance = labels[0].decode("utf-8", "surrogateescape")
+        attributes = read_attributes(message.strings(texts[0]))
+        told.append(Told(name, instance, priority, weight, port, tuple(dict.fromkeys(addresses)), attributes))
+    return Answer(tuple(told), False, partial, False, errors)
+
+
+def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None) -> Service:
+    """A told instance as `peer`'s service: whose it is comes from the network, never from the message."""
+    address = next((each for each in told.addresses if each in peer.addresses), told.addresses[0])
+    local = address in peer.addresses
+    return Service(
+        name=told.name,
+        labels=told.attributes.labels,
+        endpoint=Endpoint.of(address, told.port),
+        addresses=told.addresses,
+        protocol=spoken_protocol(told.instance, told.port),
+        priority=told.priority,
+        weight=told.weight,
+        host=peer.name or None,
+        owner=peer.owner,
+        tags=peer.tags,
+        via=peer.id,
+        network=network,
+        remote=not local,
+        since=told.attributes.since,
+        rtt_ms=rtt_ms,
+        instance=told.instance,
+        meta=told.attributes.meta,
+    )
+
+
+def merge(services: Iterable[Service]) -> list[Service]:
+    """The union: of one service told twice, the one that is its own node's word stands, else the first by peer."""
+    best: dict[tuple[str, str, str], Service] = {}
+    for service in services:
+        other = best.setdefault(service.key, service)
+        if other is not service and (service.remote, service.via or "") < (other.remote, other.via or ""):
+            best[service.key] = service
+    return list(best.values())

@@ -1,0 +1,58 @@
+"""The names that belong to whoever answers: SOA and NS of the apex, ``ns``, ``_mddns``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import Struct
+from typing import Final
+
+from .instance import address_octets
+from .names import Name
+from .packer import RRset
+from .wire import AAAA, IN, NS, SOA, TXT, A
+from .zone import Labels, Node
+
+REFRESH, RETRY, EXPIRE, NEGATIVE_TTL = 60, 10, 3600, 1
+VERSION: Final = b"md.v=1"
+_TIMERS: Final = Struct("!5I")
+_RR: Final = Struct("!2HIH")
+
+
+class Apex:
+    """The records at and around the apex `name`, under one `serial`, for a responder at `addresses`."""
+
+    def __init__(self, name: Name, serial: int, addresses: Iterable[str]) -> None:
+        self.name = name
+        self.serial = serial
+        self._ns = Name.of((b"ns",), name).wire
+        rname = Name.of((b"hostmaster",), name).wire
+        self._soa = self._ns + rname + _TIMERS.pack(serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL)
+        addresses = tuple(addresses)
+        four = tuple((address_octets(address), None) for address in addresses if ":" not in address)
+        six = tuple((address_octets(address), None) for address in addresses if ":" in address)
+        here = [RRset(A, four), RRset(AAAA, six)]
+        self._nodes: dict[Labels, Node] = {
+            (): Node(
+                (RRset(SOA, ((self._soa, None),)), RRset(NS, ((b"", self._ns),))),
+                {NS: [[(self._ns, rrset) for rrset in here if rrset.rdatas]]},
+            ),
+            (b"ns",): Node(here),
+            (b"_mddns",): Node((RRset(TXT, ((bytes((len(VERSION),)) + VERSION, None),)),)),
+        }
+
+    def node(self, labels: Labels) -> Node | None:
+        """What stands at a name given by its labels before the apex, None where it is the services' business."""
+        return self._nodes.get(labels)
+
+    def negative_soa(self) -> bytes:
+        """The SOA record of NXDOMAIN and NODATA, its TTL the negative one (RFC 2308 3)."""
+        return self.name.wire + _RR.pack(SOA, IN, NEGATIVE_TTL, len(self._soa)) + self._soa
+
+
+def next_serial(last: int | None, unix_ms: int) -> int:
+    """max(last + 1, Unix time in units of 10 ms), modulo 2**32, compared as serials are (RFC 1982)."""
+    clock = unix_ms // 10 % 2**32
+    if last is None:
+        return clock
+    following = (last + 1) % 2**32
+    return clock if 0 < (clock - following) % 2**32 < 2**31 else following

@@ -1,0 +1,209 @@
+"""All services that a process knows, by where it learned them: the only place that merges.
+
+Each source (a peer, or our own registry) says either everything it has or all it has of one name.
+What a silent source said stays until the peer is gone; what it says anew replaces what it said.
+``now`` is seconds of the caller's clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from .answers import merge
+from .instance import TTL
+from .memory import Memory
+from .model import Peer, Service, Snapshot, fold
+from .policy import Policy
+from .zone import Zone
+
+_MOST_NAMES: Final = 1000  # asked for one by one, of one source
+NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
+
+
+class _Source:
+    """One peer's word."""
+
+    __slots__ = ("asked", "names", "peer", "services", "whole")
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.services: dict[str, tuple[Service, ...]] = {}
+        self.whole: float | None = None  # when it last told everything
+        self.asked: float | None = None  # when it was last asked for everything
+        self.names: dict[str, float] = {}  # when it last told all of one name
+
+
+class Merged(NamedTuple):
+    """The network as one zone, as far as it is known. The same object stands for the same answers."""
+
+    zone: Zone
+    silent: tuple[str, ...]  # registries that owe an answer and still count
+    asked: int  # how many peers are asked at all
+    ttl: int  # whole seconds for which its records still hold
+
+
+class Directory:
+    """Services by source, merged on demand; with them what is known of each source's manners."""
+
+    def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
+        self.memory = memory
+        self._origin = origin
+        self._policy = policy
+        self._own: tuple[Service, ...] = ()
+        self._sources: dict[str, _Source] = {}
+        self._peers: tuple[Peer, ...] | None = None
+        self._version = 0
+        self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
+        self._fresh_until = -math.inf
+        self._merged: tuple[float, Merged] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been told who is on the network."""
+        return self._peers is not None
+
+    def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
+        """Who is on the network now. What peers that left had said is dropped."""
+        peers = (snapshot.me, *snapshot.peers) if with_own_host else snapshot.peers
+        self._peers = tuple(peer for peer in peers if peer.asked)
+        known = {peer.id: peer for peer in self._peers}
+        for left in [source for source in self._sources if source not in known]:
+            del self._sources[left]
+        self.memory.keep_only(known)
+        self._changed()
+
+    def own(self, services: Iterable[Service]) -> None:
+        """What our own registry offers; always fresh."""
+        services = tuple(services)
+        if services != self._own:
+            self._own = services
+            self._changed()
+
+    def due(self, now: float) -> list[Peer]:
+        """The peers that must be asked for everything before it is known what the network offers."""
+        if now < self._fresh_until:
+            return []
+        due, until = [], now + TTL
+        for peer in self._peers or ():
+            source = self._sources.get(peer.id)
+            again = max(
+                self.memory.paused_until(peer.id),
+                source.asked + TTL if source is not None and source.asked is not None else now,
+            )
+            if again <= now:
+                due.append(peer)
+            until = min(until, again)
+        if not due:
+            self._fresh_until = until
+        return due
+
+    def asking(self, peers: Iterable[Peer], now: float) -> None:
+        """These are being asked for everything."""
+        for peer in peers:
+            self._source(peer).asked = now
+
+    def answered(
+        self, peer: Peer, services: Sequence[Service], now: float, *, name: str | None = None, rtt: float | None = None
+    ) -> None:
+        """`peer` said that `services` are all it has; with `name`, all it has of that name."""
+        self.memory.answered(peer.id, now, rtt)
+        self._learn(peer, services, now, name)
+
+    def refused(self, peer: Peer, now: float) -> None:
+        """There is no responder for our zone at `peer`; so it offers nothing."""
+        self.memory.refused(peer.id, now)
+        self._learn(peer, (), now, None)
+
+    def missed(self, peer: Peer, now: float) -> None:
+        """`peer` did not answer in time; what it said stands until it is gone."""
+        self.memory.missed(peer.id, now)
+        self._fresh_until, self._merged = -math.inf, None
+
+    def heard(self, peer: str) -> None:
+        """`peer` asked us something, so it is up."""
+        if self.memory.heard(peer):
+            self._fresh_until = -math.inf
+
+    def _learn(self, peer: Peer, services: Sequence[Service], now: float, name: str | None) -> None:
+        source = self._source(peer)
+        grouped: dict[str, list[Service]] = {}
+        for service in services:
+            if (name is None or fold(service.name) == fold(name)) and self._policy.admit(service, peer):
+                grouped.setdefault(fold(service.name), []).append(service)
+        told = {key: tuple(group) for key, group in grouped.items()}
+        if name is None:
+            source.whole = source.asked = now
+            source.names.clear()
+        else:
+            folded = fold(name)
+            source.names.pop(folded, None)
+            if len(source.names) >= _MOST_NAMES:
+                oldest = next(iter(source.names))
+                del source.names[oldest]
+                source.services.pop(oldest, None)
+            source.names[folded] = now
+            told = {**{key: group for key, group in source.services.items() if key != folded}, **told}
+        if told != source.services:
+            source.services = told
+            self._changed()
+        else:
+            self._fresh_until, self._merged = -math.inf, None
+
+    def knows(self, peer: Peer, name: str, now: float) -> bool:
+        """Whether what `peer` has of `name` is known and not out of date."""
+        source = self._sources.get(peer.id)
+        if source is None:
+            return False
+        folded = fold(name)
+        age = TTL if folded in source.services else NEGATIVE_TTL
+        told = source.names.get(folded)
+        return any(when is not None and now - when < limit for when, limit in ((source.whole, TTL), (told, age)))
+
+    def services(self, now: float, name: str | None = None) -> list[Service]:
+        """Everything known, merged; of one name, where one is given."""
+        wanted = None if name is None else fold(name)
+        found = [service for service in self._own if wanted is None or fold(service.name) == wanted]
+        gone = self._gone(now)
+        for key, source in self._sources.items():
+            if key in gone:
+                continue
+            if wanted is not None:
+                found.extend(source.services.get(wanted, ()))
+            else:
+                found.extend(service for group in source.services.values() for service in group)
+        return merge(found)
+
+    def merged(self, now: float) -> Merged:
+        """The merged view of the network; its zone is rendered again only when it has changed."""
+        if self._merged is not None and now < self._merged[0]:
+            return self._merged[1]
+        state = self._version, self._gone(now)
+        if self._zone is None or self._zone[0] != state:
+            self._zone = state, Zone(self._origin, self.services(now))
+        told = [source.whole for source in self._sources.values() if source.whole is not None]
+        oldest = min((when for when in told if now - when < TTL), default=now)
+        left = TTL - (now - oldest)
+        ttl = max(0, math.ceil(left))
+        merged = Merged(self._zone[1], self.silent(now), len(self._peers or ()), ttl)
+        self._merged = now + (left - ttl + 1), merged
+        return merged
+
+    def silent(self, now: float) -> tuple[str, ...]:
+        """The names of the registries that owe an answer and still count."""
+        return tuple(peer.shown for peer in self._peers or () if self.memory.silent(peer.id, now))
+
+    def _source(self, peer: Peer) -> _Source:
+        source = self._sources.get(peer.id)
+        if source is None:
+            source = self._sources[peer.id] = _Source(peer)
+        source.peer = peer
+        return source
+
+    def _gone(self, now: float) -> frozenset[str]:
+        return frozenset(key for key, source in self._sources.items() if source.services and self.memory.gone(key, now))
+
+    def _changed(self) -> None:
+        self._version += 1
+        self._fresh_until, self._merged = -math.inf, None

@@ -1,0 +1,113 @@
+"""What a service may be called and may carry. Every refusal names the field, the value and the rule."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+
+from .errors import InvalidService
+from .model import fold
+
+MAX_SERVICE_NAME: Final = 62  # one octet stays free for the underscore of _name._tcp
+MAX_SERVICE_LABEL: Final = 255  # one character-string of a TXT record (RFC 1035 3.3)
+MAX_SERVICE_LABELS: Final = 64
+MAX_LABEL_OCTETS: Final = 1300  # all strings of a service together (RFC 6763 6.2)
+MAX_SERVICES: Final = 1000  # that one host offers
+RESERVED_NAMES: Final = frozenset(("*", "ns", "leader", "wpad", "isatap", "localhost"))
+OWN_PREFIX: Final = "md."
+PROTOCOLS: Final = ("tcp", "udp")
+
+
+def normal_name(name: str) -> str:
+    """`name` as it goes into DNS (NFC), or InvalidService with the rule that it breaks."""
+    if not isinstance(name, str):
+        raise InvalidService(f"service name {name!r}: a name is text, not {type(name).__name__}")
+    problem = name_problem(normal := unicodedata.normalize("NFC", name) if not name.isascii() else name)
+    if problem:
+        raise InvalidService(f"service name {name!r}: {problem}")
+    return normal
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` cannot be a service's, or None where it can. It is judged as it stands, not normalised."""
+    try:
+        octets = name.encode()
+    except UnicodeEncodeError:
+        return "not valid UTF-8"
+    if not octets:
+        return "a name has at least one character"
+    if len(octets) > MAX_SERVICE_NAME:
+        return f"{len(octets)} octets; at most {MAX_SERVICE_NAME} fit beside the underscore of _name._tcp"
+    if fold(name) in RESERVED_NAMES:
+        return f"reserved; not one of {', '.join(sorted(RESERVED_NAMES))}"
+    if name.startswith("_") or fold(name[:4]) == "xn--":
+        return "must not start with '_' or 'xn--', which have a meaning in DNS"
+    if name.isascii():
+        return None if name.isprintable() else "control characters are not allowed"
+    if any(unicodedata.category(char) == "Cc" for char in name):
+        return "control characters are not allowed"
+    if not unicodedata.is_normalized("NFC", name):
+        return "not in Unicode normal form C"
+    return None
+
+
+def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """A copy of `labels` that fits into a TXT record, or InvalidService naming the first that does not."""
+    if not isinstance(labels, Mapping):
+        raise InvalidService(f"labels {labels!r}: a mapping of text to text is wanted, as in {{'env': 'prod'}}")
+    if len(labels) > MAX_SERVICE_LABELS:
+        raise InvalidService(f"{len(labels)} labels; at most {MAX_SERVICE_LABELS} are allowed for a service")
+    total = 0
+    seen: dict[str, str] = {}
+    for key, value in labels.items():
+        if problem := label_problem(key, value):
+            raise InvalidService(f"label {key!r}: {problem}")
+        if (other := seen.setdefault(fold(key), key)) != key:
+            raise InvalidService(f"label {key!r}: {other!r} is the same key in another case")
+        total += 1 + len(key) + 1 + len(value.encode())
+    if total > MAX_LABEL_OCTETS:
+        raise InvalidService(f"labels of {total} octets together; at most {MAX_LABEL_OCTETS} are allowed for a service")
+    return dict(labels)
+
+
+def label_problem(key: str, value: str) -> str | None:
+    """Why ``key=value`` cannot be a service label, or None where it can."""
+    if not isinstance(key, str) or not isinstance(value, str):
+        return f"key and value are text; {value!r} is {type(value).__name__}"
+    if not key:
+        return "a key has at least one character"
+    if "=" in key:
+        return "'=' in a key; the first '=' ends the key"
+    if not (key.isascii() and key.isprintable()):
+        return "keys are printable ASCII (RFC 6763 6.4)"
+    if fold(key).startswith(OWN_PREFIX):
+        return "keys that start with 'md.' are kept for mddns itself"
+    try:
+        octets = len(key) + 1 + len(value.encode())
+    except UnicodeEncodeError:
+        return "the value is not valid UTF-8"
+    if octets > MAX_SERVICE_LABEL:
+        return f"{octets} octets as key=value; at most {MAX_SERVICE_LABEL} fit into one TXT string"
+    return None
+
+
+def check_port(port: int) -> int:
+    """A port number, 1 to 65535, or InvalidService."""
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= 65535:
+        raise InvalidService(f"port {port!r}: a whole number from 1 to 65535 is wanted")
+    return port
+
+
+def check_16_bits(field: str, value: int) -> int:
+    """SRV priority or weight, 0 to 65535 (RFC 2782), or InvalidService naming `field`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
+        raise InvalidService(f"{field} {value!r}: a whole number from 0 to 65535 is wanted")
+    return value
+
+
+def check_protocol(protocol: str) -> str:
+    """``tcp`` or ``udp``, or InvalidService."""
+    if protocol not in PROTOCOLS:
+        raise InvalidService(f"protocol {protocol!r}: 'tcp' or 'udp' is wanted")
+    return protocol

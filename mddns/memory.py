@@ -1,0 +1,167 @@
+"""How each peer has behaved: who is a registry, how fast, who refused, who was silent.
+
+It decides whom a lookup waits for and whom it leaves alone, and is never a source of answers.
+Times are seconds of the caller's clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import Any, Final
+
+GONE_AFTER: Final = 30.0  # seconds without an answer, after which a registry counts for nothing
+FIRST_PAUSE: Final = 5.0  # seconds before a peer that refused, or never answered, is asked again by a node
+LONGEST_PAUSE: Final = 300.0
+_MISS_STANDS: Final = 5.0  # a first miss is not forgotten before caches have run out
+_MOST_PEERS: Final = 10_000
+
+
+class Standing(enum.Enum):
+    """What a lookup owes a peer."""
+
+    REGISTRY = "registry"  # it answers: wait for it until the deadline
+    NEW = "new"  # never asked: wait a little
+    IDLE = "idle"  # refused, or silent for long: ask, do not wait
+
+
+class Manners:
+    """One peer's behaviour."""
+
+    __slots__ = ("answered", "missed", "pause", "paused_until", "rtt")
+
+    def __init__(self) -> None:
+        self.answered: float | None = None
+        self.missed: float | None = None
+        self.pause = 0.0
+        self.paused_until = 0.0
+        self.rtt: float | None = None
+
+    def gone(self, now: float) -> bool:
+        """Whether it was a registry and has been silent for too long."""
+        return (
+            self.answered is not None
+            and self.missed is not None
+            and now - self.answered >= GONE_AFTER
+            and now - self.missed >= _MISS_STANDS
+        )
+
+
+class Memory:
+    """The manners of all peers, by their id."""
+
+    def __init__(self) -> None:
+        self._peers: dict[str, Manners] = {}
+
+    def standing(self, peer: str, now: float) -> Standing:
+        """What a lookup at `now` owes `peer`."""
+        manners = self._peers.get(peer)
+        if manners is None:
+            return Standing.NEW
+        return Standing.IDLE if manners.answered is None or manners.gone(now) else Standing.REGISTRY
+
+    def paused_until(self, peer: str) -> float:
+        """Until when a node that asks again and again leaves `peer` alone."""
+        manners = self._peers.get(peer)
+        return manners.paused_until if manners else 0.0
+
+    def silent(self, peer: str, now: float) -> bool:
+        """Whether `peer` is a registry that owes an answer and still counts."""
+        manners = self._peers.get(peer)
+        return (
+            manners is not None
+            and manners.answered is not None
+            and manners.missed is not None
+            and not manners.gone(now)
+        )
+
+    def gone(self, peer: str, now: float) -> bool:
+        """Whether what `peer` said is to be dropped."""
+        manners = self._peers.get(peer)
+        return manners is not None and manners.gone(now)
+
+    def rtt(self, peer: str) -> float | None:
+        """Seconds that its last answer took."""
+        manners = self._peers.get(peer)
+        return manners.rtt if manners else None
+
+    def answered(self, peer: str, now: float, rtt: float | None) -> None:
+        """It answered a DNS question about our zone."""
+        manners = self._manners(peer)
+        manners.answered, manners.missed = now, None
+        manners.pause = manners.paused_until = 0.0
+        manners.rtt = rtt if rtt is not None else manners.rtt
+
+    def refused(self, peer: str, now: float) -> None:
+        """Nobody answers there, says its kernel; or somebody who does not speak for our zone."""
+        manners = self._manners(peer)
+        manners.answered = manners.missed = None
+        self._pause(manners, now)
+
+    def missed(self, peer: str, now: float) -> None:
+        """It did not answer in time."""
+        manners = self._manners(peer)
+        if manners.missed is None:
+            manners.missed = now
+        if manners.answered is None or manners.gone(now):
+            self._pause(manners, now)
+
+    def heard(self, peer: str) -> bool:
+        """It asked us something, so it is up: what we thought of its silence is out of date. True if that is news."""
+        manners = self._peers.get(peer)
+        if manners is None or not manners.pause:
+            return False
+        manners.pause = manners.paused_until = 0.0
+        return True
+
+    def keep_only(self, peers: Iterable[str]) -> None:
+        """Forgets everyone who is not of `peers`."""
+        wanted = set(peers)
+        for peer in [peer for peer in self._peers if peer not in wanted]:
+            del self._peers[peer]
+
+    def to_json(self, now: float, unix: float) -> dict[str, Any]:
+        """As plain data, times as Unix seconds."""
+        return {
+            "version": 1,
+            "peers": {
+                peer: {
+                    "answered": None if manners.answered is None else round(unix - now + manners.answered, 3),
+                    "missed": None if manners.missed is None else round(unix - now + manners.missed, 3),
+                    "rttMs": None if manners.rtt is None else round(manners.rtt * 1000, 2),
+                }
+                for peer, manners in self._peers.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, now: float, unix: float) -> Memory:
+        """What :meth:`to_json` wrote; anything that cannot be understood is left out."""
+        memory = cls()
+        peers = data.get("peers") if isinstance(data, dict) and data.get("version") == 1 else None
+        for peer, entry in list(peers.items())[:_MOST_PEERS] if isinstance(peers, dict) else ():
+            if not isinstance(entry, dict):
+                continue
+            manners = memory._peers[str(peer)] = Manners()
+            manners.answered = _moment(entry.get("answered"), now, unix)
+            manners.missed = _moment(entry.get("missed"), now, unix)
+            rtt = entry.get("rttMs")
+            manners.rtt = rtt / 1000 if isinstance(rtt, int | float) and 0 <= rtt < 60_000 else None
+        return memory
+
+    def _manners(self, peer: str) -> Manners:
+        if peer not in self._peers:
+            if len(self._peers) >= _MOST_PEERS:
+                del self._peers[next(iter(self._peers))]
+            self._peers[peer] = Manners()
+        return self._peers[peer]
+
+    @staticmethod
+    def _pause(manners: Manners, now: float) -> None:
+        manners.pause = min(max(FIRST_PAUSE, 2 * manners.pause), LONGEST_PAUSE)
+        manners.paused_until = now + manners.pause
+
+
+def _moment(value: Any, now: float, unix: float) -> float | None:
+    # A clock that was set back must not make the past lie ahead.
+    return now - max(0.0, unix - value) if isinstance(value, int | float) else None

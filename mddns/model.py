@@ -1,0 +1,202 @@
+"""What mddns speaks of: services, endpoints, peers. Frozen, and without any DNS in it.
+
+A service is a name, service labels and an endpoint; everything else says where it was learned.
+Rules about what may be offered are in :mod:`mddns.grammar`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+DEFAULT_PORT: Final = 28004
+DEFAULT_DOMAIN: Final = "minidisc"
+
+# HAProxy gives a server of SRV weight 0 no traffic; equal weights above 0 are equal everywhere.
+DEFAULT_PRIORITY: Final = 10
+DEFAULT_WEIGHT: Final = 10
+
+
+def join_address(address: str, port: int) -> str:
+    """``ip:port``, with the brackets that IPv6 wants (RFC 3986 3.2.2)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """``"100.64.0.2:80"`` as ``("100.64.0.2", 80)``; IPv6 in brackets. ValueError where it is neither."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not (port.isascii() and port.isdecimal()) or not 0 < int(port) <= 65535:
+        raise ValueError(f"{text!r} is no ip:port: the port is a number from 1 to 65535")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError(f"{text!r} is no ip:port: IPv4 as 100.64.0.2:80, IPv6 as [fd7a::2]:80") from None
+    if bracketed != (address.version == 6):
+        raise ValueError(f"{text!r} is no ip:port: brackets belong around IPv6, as in [fd7a::2]:80")
+    return str(address), int(port)
+
+
+class Endpoint(str):
+    """``"100.64.0.2:8080"`` or ``"[fd7a::2]:80"``: a str that any client takes, with its two parts."""
+
+    __slots__ = ("address", "port")
+
+    address: str
+    port: int
+
+    def __new__(cls, text: str) -> Endpoint:
+        address, port = split_address(text)
+        return cls.of(address, port)
+
+    @classmethod
+    def of(cls, address: str, port: int) -> Endpoint:
+        """From parts already known to be good."""
+        self = str.__new__(cls, join_address(address, port))
+        self.address = address
+        self.port = port
+        return self
+
+    def __getnewargs__(self) -> tuple[str]:
+        return (str(self),)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service as one node offers it (an *instance*, RFC 6763).
+
+    ``addresses`` are all that the instance answers on, ``endpoint`` the one to use. ``via`` is the
+    peer that said it; ``remote`` is set where the address is not that peer's own. What is unknown
+    is None. ``since`` is Unix time in ms, ``rtt_ms`` milliseconds. ``meta`` keeps what other
+    versions of mddns put under ``md.`` keys.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    endpoint: Endpoint
+    addresses: tuple[str, ...] = ()
+    protocol: str = "tcp"
+    priority: int = DEFAULT_PRIORITY
+    weight: int = DEFAULT_WEIGHT
+    host: str | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    via: str | None = None
+    network: str | None = None
+    remote: bool = False
+    since: int | None = None
+    rtt_ms: float | None = field(default=None, compare=False)
+    instance: str = ""
+    meta: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes it this service and no other: name without ASCII case, endpoint, protocol."""
+        return fold(self.name), str(self.endpoint), self.protocol
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def matches(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> bool:
+        """Whether it has that name (in any ASCII case) and at least these labels (compared exactly)."""
+        if name is not None and fold(name) != fold(self.name):
+            return False
+        return not labels or all(self.labels.get(key) == value for key, value in labels.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON shape that ``md -o json`` prints; ``addrPort`` is Minidisc's key."""
+        return {
+            "name": self.name,
+            "labels": dict(self.labels),
+            "addrPort": str(self.endpoint),
+            "addresses": list(self.addresses),
+            "protocol": self.protocol,
+            "priority": self.priority,
+            "weight": self.weight,
+            "host": self.host,
+            "owner": self.owner,
+            "tags": list(self.tags),
+            "via": self.via,
+            "network": self.network,
+            "remote": self.remote,
+            "since": self.since,
+            "rttMs": self.rtt_ms,
+        }
+
+
+class Services(list[Service]):
+    """What a lookup found, best first. ``silent`` names the registries that should have answered."""
+
+    def __init__(self, services: Iterable[Service] = (), silent: Iterable[str] = (), asked: int = 0) -> None:
+        super().__init__(services)
+        self.silent: tuple[str, ...] = tuple(silent)
+        self.asked = asked
+
+    @property
+    def complete(self) -> bool:
+        """Whether everyone who counts has answered."""
+        return not self.silent
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A node of the network. ``addresses`` are bare IP texts, IPv4 first; ``port`` is its responder's.
+
+    ``asked`` is whether lookups go to it (phones, shared-in and expired nodes: no); ``member``
+    whether it may ask us for merged answers. ``online`` is a hint only.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int = DEFAULT_PORT
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    online: bool = True
+    asked: bool = True
+    member: bool = True
+
+    @property
+    def id(self) -> str:
+        """The endpoint of its responder at its first address: what it is known by in every table."""
+        return join_address(self.addresses[0], self.port)
+
+    @property
+    def shown(self) -> str:
+        """What to call it before people."""
+        return self.name or self.addresses[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A network at one moment: our own node, and everyone else.
+
+    ``reachable`` is False where our address is the network's alone (userspace networking), so that
+    a responder binds loopback and the daemon forwards to it.
+    """
+
+    me: Peer
+    peers: tuple[Peer, ...]
+    network: str = "tailscale"
+    reachable: bool = True
+
+    def everyone(self) -> Iterator[Peer]:
+        """Our own node first, then the peers."""
+        yield self.me
+        yield from self.peers
+
+
+def fold(text: str) -> str:
+    """Lower case for ASCII letters alone: what "the same name" means in DNS (RFC 4343)."""
+    return (
+        text.lower()
+        if text.isascii()
+        else text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+    )
+
+
+def order_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Canonical texts without doubles, IPv4 before IPv6, otherwise in the order given."""
+    unique = dict.fromkeys(str(ipaddress.ip_address(address)) for address in addresses)
+    return tuple(sorted(unique, key=lambda address: ":" in address))

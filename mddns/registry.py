@@ -1,0 +1,133 @@
+"""The services that one process offers.
+
+Pure bookkeeping: who may reach it, and by which socket, is decided elsewhere. ``now_ms`` is Unix
+time in milliseconds, which ends up as ``md.since``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .apex import next_serial
+from .errors import InvalidService
+from .grammar import MAX_SERVICES, check_labels
+from .instance import instance_label, machine_label
+from .model import Endpoint, Peer, Service, fold
+from .offer import Offer
+
+Key = tuple[str, str | None, int, str]
+
+
+class Registration:
+    """One offer and since when it stands; ``six`` is whether it is known to answer over IPv6 too."""
+
+    __slots__ = ("key", "offer", "since", "six")
+
+    def __init__(self, offer: Offer, since: int) -> None:
+        self.offer = offer
+        self.since = since
+        self.six = False
+        self.key: Key = registration_key(offer)
+
+
+def registration_key(offer: Offer) -> Key:
+    """What makes it the same registration: name without ASCII case, endpoint, protocol."""
+    return fold(offer.name), offer.address, offer.port, offer.protocol
+
+
+class Registry:
+    """What this node offers, as `me` offers it. ``serial`` moves with every change."""
+
+    def __init__(self, me: Peer, now_ms: int, last_serial: int | None = None) -> None:
+        self._me = me
+        self._registrations: dict[Key, Registration] = {}
+        self.serial = next_serial(last_serial, now_ms)
+
+    @property
+    def me(self) -> Peer:
+        return self._me
+
+    def moved(self, me: Peer, now_ms: int) -> None:
+        """Our own node has other addresses or another name now."""
+        if me != self._me:
+            self._me = me
+            self._changed(now_ms)
+
+    def advertise(self, offer: Offer, now_ms: int) -> Registration:
+        """Adds an offer. The same (name, endpoint, protocol) again updates in place and keeps its age."""
+        key = registration_key(offer)
+        standing = self._registrations.get(key)
+        if standing is None:
+            if len(self._registrations) >= MAX_SERVICES:
+                raise InvalidService(f"service {offer.name!r}: this host offers {MAX_SERVICES} services already")
+            standing = self._registrations[key] = Registration(offer, now_ms)
+            self._changed(now_ms)
+        elif standing.offer != offer:
+            standing.offer = offer
+            self._changed(now_ms)
+        return standing
+
+    def relabel(self, registration: Registration, labels: Mapping[str, str], now_ms: int) -> None:
+        """Gives a registration other labels; KeyError where it is withdrawn already."""
+        if self._registrations.get(registration.key) is not registration:
+            raise KeyError(f"{registration.offer.name} on port {registration.offer.port} is not advertised any more")
+        changed = replace(registration.offer, labels=check_labels(labels))
+        if changed != registration.offer:
+            registration.offer = changed
+            self._changed(now_ms)
+
+    def answers_over_six(self, registration: Registration, answers: bool, now_ms: int) -> None:
+        """Whether the service was found to accept connections at our IPv6 address."""
+        if registration.six != answers and self._registrations.get(registration.key) is registration:
+            registration.six = answers
+            self._changed(now_ms)
+
+    def withdraw(self, registration: Registration, now_ms: int) -> bool:
+        """Takes one registration out; False where it was out already."""
+        if self._registrations.get(registration.key) is not registration:
+            return False
+        del self._registrations[registration.key]
+        self._changed(now_ms)
+        return True
+
+    def unlist(self, port: int, now_ms: int) -> None:
+        """Takes out what this node offers on `port` of its own; KeyError where that is nothing."""
+        mine = [each for each in self._registrations.values() if each.offer.port == port and each.offer.address is None]
+        if not mine:
+            raise KeyError(f"no service of this registry is on port {port}")
+        for registration in mine:
+            del self._registrations[registration.key]
+        self._changed(now_ms)
+
+    def services(self) -> list[Service]:
+        """Everything offered, with our node's addresses put in."""
+        return [self._service(registration) for registration in self._registrations.values()]
+
+    def _changed(self, now_ms: int) -> None:
+        self.serial = next_serial(self.serial, now_ms)
+
+    def _service(self, registration: Registration) -> Service:
+        offer, me = registration.offer, self._me
+        # Programs that listen on 0.0.0.0 must not be offered at IPv6, so IPv6 has to be shown or asked for.
+        own = tuple(
+            address for address in me.addresses if ":" not in address or registration.six or ":" in me.addresses[0]
+        )
+        address = offer.address or me.addresses[0]
+        local = address in me.addresses
+        return Service(
+            name=offer.name,
+            labels=offer.labels,
+            endpoint=Endpoint.of(address, offer.port),
+            addresses=offer.addresses or (own if offer.address is None else (address,)),
+            protocol=offer.protocol,
+            priority=offer.priority,
+            weight=offer.weight,
+            host=me.name or None,
+            owner=me.owner,
+            tags=me.tags,
+            via=me.id,
+            remote=not local,
+            since=registration.since,
+            instance=instance_label(machine_label(me.name) if local else "", address, offer.port, offer.protocol),
+        )

@@ -1,0 +1,279 @@
+"""A zone made of services: which RRsets stand at which name, and which names exist at all.
+
+The same code renders a registry's own zone and the merged view of a network. Nothing is rendered
+before it is asked for: a question costs what its name holds, not what the zone holds. The apex's
+own records (SOA, NS) belong to whoever answers and stand in :mod:`mddns.apex`.
+
+A *view* such as ``prod._env`` is the same zone again, of those services alone that carry the
+label, under an origin of its own: targets stay inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Final
+
+from .instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
+from .model import Service, fold
+from .names import MAX_NAME
+from .packer import Rdata, RRset
+from .wire import AAAA, PTR, SRV, TXT, A
+
+MAX_VIEW_DEPTH: Final = 4
+MAX_VIEWS: Final = 64  # compiled at a time, below one zone
+_NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
+_KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
+
+Labels = tuple[bytes, ...]
+Group = Sequence[tuple[bytes, RRset]]  # owner and RRset each
+
+
+class Node:
+    """What stands at one existing name. Without RRsets it is an empty non-terminal (RFC 8499)."""
+
+    __slots__ = ("attached", "rrsets", "whole")
+
+    def __init__(
+        self, rrsets: Iterable[RRset] = (), attached: Mapping[int, Sequence[Group]] | None = None, whole: bool = False
+    ) -> None:
+        """`attached` are the additional records by the type that was asked: a group for each RDATA, so that
+        a service's labels and addresses are sent together or not at all. `whole`: never send without them."""
+        self.rrsets = {rrset.rtype: rrset for rrset in rrsets if rrset.rdatas}
+        self.attached = attached or {}
+        self.whole = whole
+
+
+ENT: Final = Node()
+
+
+class Placed:
+    """A service with the instance label that it has in this zone."""
+
+    __slots__ = ("instance", "name", "service")
+
+    def __init__(self, service: Service, instance: str) -> None:
+        self.service = service
+        self.name = service.name.encode()
+        self.instance = instance.encode("utf-8", "surrogateescape")
+
+    def rrsets(self, target: bytes) -> tuple[RRset, ...]:
+        """SRV, TXT, A and AAAA of this one instance, whose SRV points at `target`."""
+        service = self.service
+        return (
+            RRset(SRV, ((srv_octets(service), target),)),
+            RRset(TXT, ((instance_txt(service), None),)),
+            *address_rrsets((service,)),
+        )
+
+
+def address_rrsets(services: Iterable[Service]) -> Iterator[RRset]:
+    """A and AAAA of `services`, each address once."""
+    addresses = dict.fromkeys(address for service in services for address in service.addresses)
+    for rtype, six in ((A, False), (AAAA, True)):
+        rdatas = tuple((address_octets(address), None) for address in addresses if (":" in address) is six)
+        if rdatas:
+            yield RRset(rtype, rdatas)
+
+
+def view_pair(key: str, value: str) -> tuple[bytes, bytes] | None:
+    """The label pair as it stands in a view's name, in lower case; None where the pair has no view."""
+    k, v = (text.encode("utf-8", "surrogateescape").lower() for text in (key, value))
+    if k in _NO_VIEW or not 0 < len(k) <= 62 or not _KEY_OCTETS.issuperset(k):
+        return None
+    return (k, v) if 0 < len(v) <= 63 and not v.startswith(b"_") else None
+
+
+def place(services: Iterable[Service]) -> list[Placed]:
+    """Each service with a label of its own: where two would share one, the address stands in for both."""
+    taken: dict[tuple[str, str], list[Service]] = {}
+    for service in services:
+        taken.setdefault((fold(service.name), fold(service.instance)), []).append(service)
+    placed = []
+    for sharing in taken.values():
+        for service in sharing:
+            label = service.instance
+            if not label or len(sharing) > 1:
+                label = instance_label("", service.endpoint.address, service.endpoint.port, service.protocol)
+            placed.append(Placed(service, label))
+    return placed
+
+
+class Zone:
+    """The names below `origin` (uncompressed wire format), as told by `services`."""
+
+    def __init__(self, origin: bytes, services: Iterable[Service]) -> None:
+        self.origin = origin
+        self._placed = place(services)
+        self._used: tuple[bytes, ...] = ()
+        self._views: dict[tuple[bytes, bytes], Zone] = {}
+
+    @cached_property
+    def _by_name(self) -> dict[bytes, list[Placed]]:
+        found: dict[bytes, list[Placed]] = {}
+        for placed in sorted(self._placed, key=lambda each: (each.service.priority, each.instance)):
+            if len(placed.instance) + len(placed.name) + 2 + 6 + len(self.origin) <= MAX_NAME:
+                found.setdefault(placed.name.lower(), []).append(placed)
+        return found
+
+    @cached_property
+    def _by_a_label(self) -> dict[bytes, bytes]:
+        """IDNA A-labels of the names that have one (RFC 5890 2.3.2.1)."""
+        from encodings.idna import ToASCII  # with its tables, and rarely wanted
+
+        found = {}
+        for name in self._by_name:
+            text = name.decode()
+            if not text.isascii():
+                try:
+                    found[ToASCII(text.lower()).lower()] = name
+                except UnicodeError:
+                    continue
+        return found
+
+    @cached_property
+    def _by_pair(self) -> dict[tuple[bytes, bytes], list[Placed]]:
+        found: dict[tuple[bytes, bytes], list[Placed]] = {}
+        for group in self._by_name.values():
+            for placed in group:
+                for pair in {view_pair(key, value) for key, value in placed.service.labels.items()}:
+                    if pair and pair[0] not in self._used:
+                        found.setdefault(pair, []).append(placed)
+        return found
+
+    @cached_property
+    def _view_keys(self) -> frozenset[bytes]:
+        return frozenset(key for key, _ in self._by_pair)
+
+    def services(self) -> Iterator[Service]:
+        """Every service in it, each under the label it has here."""
+        for group in self._by_name.values():
+            for placed in group:
+                yield replace(placed.service, instance=placed.instance.decode("utf-8", "surrogateescape"))
+
+    def node(self, labels: Labels) -> Node | None:
+        """What stands at a name, given by its labels before the origin in lower case; None: no such name."""
+        if not labels:
+            return ENT
+        last = labels[-1]
+        if not last.startswith(b"_"):
+            return self._service_node(labels)
+        if last in (b"_tcp", b"_udp"):
+            return self._typed_node(labels, last)
+        if last == b"_list":
+            return self._list_node() if len(labels) == 1 else None
+        return self._view_node(labels, last[1:])
+
+    def _group(self, label: bytes) -> list[Placed]:
+        if label.startswith(b"xn--"):
+            label = self._by_a_label.get(label, label)
+        return self._by_name.get(label, [])
+
+    def _service_node(self, labels: Labels) -> Node | None:
+        group = self._group(labels[-1])
+        if len(labels) == 1 and group:
+            pairs = [(placed, self._target(placed)) for placed in group]
+            texts = dict.fromkeys(labels_txt(placed.service) for placed in group)
+            return Node(
+                (
+                    RRset(
+                        SRV, tuple((srv_octets(p.service), target) for p, target in zip(group, targets, strict=True))
+                    ),
+                    RRset(TXT, tuple((text, None) for text in texts)),
+                    *address_rrsets(placed.service for placed in group),
+                ),
+                {SRV: [self._attached(placed, target) for placed, target in pairs]},
+            )
+        if len(labels) == 2:
+            for placed in group:
+                if placed.instance.lower() == labels[0]:
+                    target = self._target(placed)
+                    return Node(placed.rrsets(target), {SRV: [self._attached(placed, target)]})
+        return None
+
+    def _typed_node(self, labels: Labels, protocol_label: bytes) -> Node | None:
+        protocol = protocol_label[1:].decode()
+        if labels == (b"_services", b"_dns-sd", b"_udp"):
+            return self._types_node()
+        if len(labels) == 1:
+            exists = protocol == "udp" or any(p.service.protocol == "tcp" for p in self._placed)
+            return ENT if exists else None
+        group = [p for p in self._group(labels[-2][1:]) if p.service.protocol == protocol]
+        if not labels[-2].startswith(b"_") or not group:
+            return ENT if labels == (b"_dns-sd", b"_udp") else None
+        if len(labels) == 2:
+            return self._type_node(group, protocol_label)
+        if len(labels) == 3:
+            for placed in group:
+                if placed.instance.lower() == labels[0]:
+                    target = self._target(placed)
+                    srv, txt, *_ = placed.rrsets(target)
+                    return Node((srv, txt), {SRV: [self._attached(placed, target)]})
+        return None
+
+    def _type_node(self, group: list[Placed], protocol_label: bytes) -> Node:
+        srv: list[Rdata] = []
+        ptr: list[Rdata] = []
+        with_srv: list[Group] = []
+        with_ptr: list[Group] = []
+        for placed in group:
+            target = self._target(placed)
+            instance = self._wire(placed.instance, b"_" + placed.name, protocol_label)
+            srv.append((srv_octets(placed.service), target))
+            ptr.append((b"", instance))
+            # What a browser asks next (RFC 6763 12.1): the instance's SRV and TXT, the target's addresses.
+            own_srv, own_txt, *addresses = placed.rrsets(target)
+            with_ptr.append([(instance, own_srv), (instance, own_txt), *((target, each) for each in addresses)])
+            with_srv.append(self._attached(placed, target))
+        return Node((RRset(SRV, tuple(srv)), RRset(PTR, tuple(ptr))), {SRV: with_srv, PTR: with_ptr})
+
+    def _types_node(self) -> Node:
+        types = {
+            (b"_" + placed.name.lower(), b"_" + placed.service.protocol.encode()): b"_" + placed.name
+            for group in self._by_name.values()
+            for placed in group
+        }
+        names = [self._wire(shown, protocol) for (_, protocol), shown in sorted(types.items())]
+        return Node((RRset(PTR, tuple((b"", name) for name in names)),))
+
+    def _list_node(self) -> Node:
+        ptr: list[Rdata] = []
+        attached: list[Group] = []
+        for group in self._by_name.values():
+            for placed in group:
+                target = self._target(placed)
+                ptr.append((b"", target))
+                attached.append([(target, rrset) for rrset in placed.rrsets(target)])
+        return Node((RRset(PTR, tuple(ptr)),), {PTR: attached}, whole=True)
+
+    def _view_node(self, labels: Labels, key: bytes) -> Node | None:
+        if len(labels) == 1:
+            return ENT if key in self._view_keys else None
+        view = self.view((key, labels[-2]))
+        return view.node(labels[:-2]) if view else None
+
+    def view(self, pair: tuple[bytes, bytes]) -> Zone | None:
+        """The zone of those services that carry ``key=value`` (both in lower case), None where there are none."""
+        if pair in self._views:
+            return self._views[pair]
+        members = self._by_pair.get(pair)
+        if not members or len(self._used) == MAX_VIEW_DEPTH:
+            return None
+        key, value = pair
+        view = Zone(self._wire(value, b"_" + key), ())
+        view._placed = members
+        view._used = (*self._used, key)
+        if len(self._views) >= MAX_VIEWS:
+            del self._views[next(iter(self._views))]
+        self._views[pair] = view
+        return view
+
+    def _wire(self, *labels: bytes) -> bytes:
+        return b"".join(bytes((len(label),)) + label for label in labels) + self.origin
+
+    def _target(self, placed: Placed) -> bytes:
+        return self._wire(placed.instance, placed.name)
+
+    def _attached(self, placed: Placed, target: bytes) -> list[tuple[bytes, RRset]]:
+        return [(target, rrset) for rrset in placed.rrsets(target) if rrset.rtype != SRV]

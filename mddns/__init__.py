@@ -1,0 +1,84 @@
+"""Service discovery with no server: every node answers DNS.
+
+    with mddns.start_registry() as registry:
+        registry.advertise_service(8080, "web", {"env": "prod"})
+
+    mddns.resolve("web", {"env": "prod"})       # a list of Service, best first
+    mddns.find_service("web", {"env": "prod"})  # an Endpoint, "100.64.0.2:8080", or None
+    mddns.list_services()
+
+The module functions share one Resolver, made at first use; ``mddns.aio`` has the same as coroutines.
+Importing this costs next to nothing: each part is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import aio
+    from .default import close, find_service, list_services, resolve
+    from .errors import (
+        ConfigError,
+        Error,
+        Incomplete,
+        InvalidService,
+        NetworkError,
+        PortInUse,
+        TailscaleError,
+    )
+    from .model import Endpoint, Service, Services
+    from .policy import Policy
+    from .resolver import Resolver
+    from .sync import Advertised, Registry, start_registry
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "default": ("close", "find_service", "list_services", "resolve"),
+    "errors": ("ConfigError", "Error", "Incomplete", "InvalidService", "NetworkError", "PortInUse", "TailscaleError"),
+    "model": ("Endpoint", "Service", "Services"),
+    "policy": ("Policy",),
+    "resolver": ("Resolver",),
+    "sync": ("Advertised", "Registry", "start_registry"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Advertised",
+    "ConfigError",
+    "Endpoint",
+    "Error",
+    "Incomplete",
+    "InvalidService",
+    "NetworkError",
+    "Policy",
+    "PortInUse",
+    "Registry",
+    "Resolver",
+    "Service",
+    "Services",
+    "TailscaleError",
+    "aio",
+    "close",
+    "find_service",
+    "list_services",
+    "resolve",
+    "start_registry",
+]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "aio":
+        return import_module(".aio", __name__)
+    if name in _HOME:
+        value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted((*__all__, "__version__"))

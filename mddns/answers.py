@@ -14,7 +14,7 @@ from .instance import Attributes, address_text, read_attributes, readable_name, 
 from .model import Endpoint, Peer, Service
 from .names import Name
 from .policy import MAX_FROM_PEER
-from .wire import AAAA, NOERROR, NXDOMAIN, PTR, SRV, TC, TXT, A, Message, Record
+from .wire import AAAA, NOERROR, NXDOMAIN, PTR, SERVFAIL, SRV, TC, TXT, A, Message, Record
 
 
 class Told(NamedTuple):
@@ -30,7 +30,11 @@ class Told(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A response, read. ``refused``: the responder does not speak for our zone. ``partial``: ask again over TCP."""
+    """A response, read.
+
+    ``refused``: the responder does not speak for our zone. ``partial``: ask again over TCP. ``failed``: SERVFAIL.
+    ``errors`` are the Extended DNS Errors: (info-code, text) each.
+    """
 
     told: tuple[Told, ...]
     refused: bool
@@ -43,7 +47,7 @@ def read_answer(message: Message, apex: Name) -> Answer:
     """The services in an answer to SRV of a name, or PTR of ``_list``; raises BadMessage for nonsense."""
     errors = tuple(message.errors())
     if message.rcode not in (NOERROR, NXDOMAIN):
-        return Answer((), message.rcode == 5, False, message.rcode != 5, errors)
+        return Answer((), message.rcode != SERVFAIL, False, message.rcode == SERVFAIL, errors)
     truncated = bool(message.flags & TC)
     if not message.answer:
         return Answer((), False, truncated, False, errors)

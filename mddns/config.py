@@ -30,6 +30,7 @@ from .grammar import (
     MAX_SERVICE_LABELS,
     MAX_SERVICES,
     check_16_bits,
+    check_address,
     check_labels,
     check_protocol,
     normal_name,
@@ -105,7 +106,7 @@ def _offer(file: _File, node: _Node) -> Offer | None:
     except InvalidService as error:
         file.add(node.line, node.path, error)
         return None
-    before = len(file.problems)
+    before = file.noted
     values: dict[str, Any] = {}
     for key, child in entry.items():
         try:
@@ -117,7 +118,7 @@ def _offer(file: _File, node: _Node) -> Offer | None:
     for key, example in (("name", "web"), ("address", ":8080")):
         if key not in entry:
             file.add(node.line, node.path, f"no {key!r}; every service has one, as in '{key}: {example}'")
-    if len(file.problems) > before:
+    if file.noted > before:
         return None
     address, port = values.pop("address")
     try:
@@ -154,8 +155,8 @@ def _addresses(file: _File, node: _Node) -> tuple[str, ...]:
     found: list[str] = []
     for child in file.items(node, MAX_ADDRESSES):
         try:
-            found += order_addresses([file.text(child)])
-        except ValueError as error:  # InvalidService is one too
+            found.append(check_address(file.text(child)))
+        except InvalidService as error:
             file.add(child.line, child.path, error)
     return order_addresses(found)
 
@@ -203,11 +204,13 @@ class _File:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.problems: dict[tuple[int, str], None] = {}
+        self.problems: dict[tuple[int, str], None] = {}  # of faults that aliases repeat, one
+        self.noted = 0
         self.budget = 2 * MAX_TEXT  # what a file without aliases cannot exceed
 
     def add(self, line: int, path: str, what: object) -> None:
         """Note a fault. The hundredth ends the reading."""
+        self.noted += 1
         text = str(what)
         text = text if len(text) <= 400 else text[:400] + "…"
         self.problems[line, f"{self.source}:{line}: {path + ': ' if path else ''}{text}"] = None
@@ -328,11 +331,10 @@ class _Composer:
         while not isinstance(event := self.next(), yaml.MappingEndEvent):
             line = _line(event)
             key = self.node(event, path, depth + 1).value
+            value = self.node(self.next(), _below(path, str(key)), depth + 1, line)
             if not isinstance(key, str):
                 self.file.add(line, path, "a key is plain text, not a list or a mapping")
-                key = ""
-            value = self.node(self.next(), _below(path, key), depth + 1, line)
-            if key == "<<" and getattr(event, "style", "'") in (None, ""):
+            elif key == "<<" and getattr(event, "style", "'") in (None, ""):
                 merged.append(value)
             elif (other := found.setdefault(key, value)) is not value:
                 self.file.add(line, value.path, f"the same key as in line {other.line}; drop one")

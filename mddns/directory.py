@@ -56,8 +56,13 @@ class Directory:
         self._peers: tuple[Peer, ...] | None = None
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
-        self._fresh_until = -math.inf
+        self._fresh_until: dict[float, float] = {}
         self._merged: tuple[float, Merged] | None = None
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Everyone who is asked."""
+        return self._peers or ()
 
     @property
     def ready(self) -> bool:
@@ -66,7 +71,7 @@ class Directory:
 
     def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
         """Who is on the network now. What peers that left had said is dropped."""
-        peers = (snapshot.me, *snapshot.peers) if with_own_host else snapshot.peers
+        peers = snapshot.everyone() if with_own_host else snapshot.peers
         self._peers = tuple(peer for peer in peers if peer.asked)
         known = {peer.id: peer for peer in self._peers}
         for left in [source for source in self._sources if source not in known]:
@@ -81,23 +86,31 @@ class Directory:
             self._own = services
             self._changed()
 
-    def due(self, now: float) -> list[Peer]:
-        """The peers that must be asked for everything before it is known what the network offers."""
-        if now < self._fresh_until:
+    def due(self, now: float, age: float = TTL) -> list[Peer]:
+        """The peers to be asked for everything before it is known what the network offers.
+
+        Those that were asked within `age` seconds, or are left alone for now, are not.
+        """
+        if now < self._fresh_until.get(age, -math.inf):
             return []
-        due, until = [], now + TTL
-        for peer in self._peers or ():
+        due, until = [], now + age
+        for peer in self.peers:
             source = self._sources.get(peer.id)
-            again = max(
-                self.memory.paused_until(peer.id),
-                source.asked + TTL if source is not None and source.asked is not None else now,
-            )
+            again = self.memory.paused_until(peer.id)
+            if source is not None and source.asked is not None:
+                again = max(again, source.asked + age)
             if again <= now:
                 due.append(peer)
-            until = min(until, again)
+            until = min(until, max(again, now))
         if not due:
-            self._fresh_until = until
+            self._fresh_until[age] = until
         return due
+
+    def expire(self) -> None:
+        """What is known of the peers is out of date: they are asked again before the next answer."""
+        for source in self._sources.values():
+            source.asked = source.whole = None
+        self._stir()
 
     def asking(self, peers: Iterable[Peer], now: float) -> None:
         """These are being asked for everything."""
@@ -119,12 +132,12 @@ class Directory:
     def missed(self, peer: Peer, now: float) -> None:
         """`peer` did not answer in time; what it said stands until it is gone."""
         self.memory.missed(peer.id, now)
-        self._fresh_until, self._merged = -math.inf, None
+        self._stir()
 
     def heard(self, peer: str) -> None:
         """`peer` asked us something, so it is up."""
         if self.memory.heard(peer):
-            self._fresh_until = -math.inf
+            self._fresh_until.clear()
 
     def _learn(self, peer: Peer, services: Sequence[Service], now: float, name: str | None) -> None:
         source = self._source(peer)
@@ -149,17 +162,18 @@ class Directory:
             source.services = told
             self._changed()
         else:
-            self._fresh_until, self._merged = -math.inf, None
+            self._stir()
 
-    def knows(self, peer: Peer, name: str, now: float) -> bool:
-        """Whether what `peer` has of `name` is known and not out of date."""
+    def knows(self, peer: Peer, name: str | None, now: float) -> bool:
+        """Whether what `peer` has (of `name`) is known and not out of date."""
         source = self._sources.get(peer.id)
         if source is None:
             return False
-        folded = fold(name)
-        age = TTL if folded in source.services else NEGATIVE_TTL
-        told = source.names.get(folded)
-        return any(when is not None and now - when < limit for when, limit in ((source.whole, TTL), (told, age)))
+        if source.whole is not None and now - source.whole < TTL and (name is None or source.services):
+            return True
+        folded = None if name is None else fold(name)
+        told = source.names.get(folded) if folded is not None else source.whole
+        return told is not None and now - told < (TTL if folded in source.services else NEGATIVE_TTL)
 
     def services(self, now: float, name: str | None = None) -> list[Service]:
         """Everything known, merged; of one name, where one is given."""
@@ -186,13 +200,13 @@ class Directory:
         oldest = min((when for when in told if now - when < TTL), default=now)
         left = TTL - (now - oldest)
         ttl = max(0, math.ceil(left))
-        merged = Merged(self._zone[1], self.silent(now), len(self._peers or ()), ttl)
+        merged = Merged(self._zone[1], self.silent(now), len(self.peers), ttl)
         self._merged = now + (left - ttl + 1), merged
         return merged
 
     def silent(self, now: float) -> tuple[str, ...]:
         """The names of the registries that owe an answer and still count."""
-        return tuple(peer.shown for peer in self._peers or () if self.memory.silent(peer.id, now))
+        return tuple(peer.shown for peer in self.peers if self.memory.silent(peer.id, now))
 
     def _source(self, peer: Peer) -> _Source:
         source = self._sources.get(peer.id)
@@ -206,4 +220,8 @@ class Directory:
 
     def _changed(self) -> None:
         self._version += 1
-        self._fresh_until, self._merged = -math.inf, None
+        self._stir()
+
+    def _stir(self) -> None:
+        self._fresh_until.clear()
+        self._merged = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
@@ -40,7 +41,7 @@ def name_problem(name: str) -> str | None:
     if len(octets) > MAX_SERVICE_NAME:
         return f"{len(octets)} octets; at most {MAX_SERVICE_NAME} fit beside the underscore of _name._tcp"
     if fold(name) in RESERVED_NAMES:
-        return f"reserved; not one of {', '.join(sorted(RESERVED_NAMES))}"
+        return f"reserved, as are all of {', '.join(sorted(RESERVED_NAMES))}"
     if name.startswith("_") or fold(name[:4]) == "xn--":
         return "must not start with '_' or 'xn--', which have a meaning in DNS"
     if name.isascii():
@@ -73,8 +74,9 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 def label_problem(key: str, value: str) -> str | None:
     """Why ``key=value`` cannot be a service label, or None where it can."""
-    if not isinstance(key, str) or not isinstance(value, str):
-        return f"key and value are text; {value!r} is {type(value).__name__}"
+    for part in (key, value):
+        if not isinstance(part, str):
+            return f"key and value are text; {part!r} is {type(part).__name__}"
     if not key:
         return "a key has at least one character"
     if "=" in key:
@@ -97,6 +99,19 @@ def check_port(port: int) -> int:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= 65535:
         raise InvalidService(f"port {port!r}: a whole number from 1 to 65535 is wanted")
     return port
+
+
+def check_address(address: str) -> str:
+    """An IP address that somebody can connect to, in its canonical text, or InvalidService."""
+    try:
+        if not isinstance(address, str) or "%" in address:  # a zone index means something on one machine only
+            raise ValueError
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        raise InvalidService(f"address {address!r}: an IPv4 or IPv6 address is wanted") from None
+    if parsed.is_unspecified or parsed.is_multicast:
+        raise InvalidService(f"address {address!r}: nobody can connect to it; ':8080' means this node")
+    return str(parsed)
 
 
 def check_16_bits(field: str, value: int) -> int:

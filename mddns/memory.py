@@ -7,6 +7,7 @@ Times are seconds of the caller's clock.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ GONE_AFTER: Final = 30.0  # seconds without an answer, after which a registry co
 FIRST_PAUSE: Final = 5.0  # seconds before a peer that refused, or never answered, is asked again by a node
 LONGEST_PAUSE: Final = 300.0
 _MISS_STANDS: Final = 5.0  # a first miss is not forgotten before caches have run out
+_IDLE_STANDS: Final = 60.0  # what was silent this long ago may well be up now
+_JUST_NOW: Final = 1.0
 _MOST_PEERS: Final = 10_000
 
 
@@ -28,11 +31,12 @@ class Standing(enum.Enum):
 class Manners:
     """One peer's behaviour."""
 
-    __slots__ = ("answered", "missed", "pause", "paused_until", "rtt")
+    __slots__ = ("answered", "idle", "missed", "pause", "paused_until", "rtt")
 
     def __init__(self) -> None:
         self.answered: float | None = None
-        self.missed: float | None = None
+        self.missed: float | None = None  # first question since then that it left unanswered
+        self.idle = -math.inf  # last time that it refused, or was silent
         self.pause = 0.0
         self.paused_until = 0.0
         self.rtt: float | None = None
@@ -58,12 +62,21 @@ class Memory:
         manners = self._peers.get(peer)
         if manners is None:
             return Standing.NEW
-        return Standing.IDLE if manners.answered is None or manners.gone(now) else Standing.REGISTRY
+        if manners.answered is None:
+            return Standing.IDLE if now - manners.idle < _IDLE_STANDS else Standing.NEW
+        return Standing.IDLE if manners.gone(now) else Standing.REGISTRY
 
     def paused_until(self, peer: str) -> float:
         """Until when a node that asks again and again leaves `peer` alone."""
         manners = self._peers.get(peer)
         return manners.paused_until if manners else 0.0
+
+    def just_idle(self, peer: str, now: float) -> bool:
+        """Whether `peer`, of whom nothing is expected, was found so a moment ago."""
+        manners = self._peers.get(peer)
+        if manners is None or now - manners.idle >= _JUST_NOW:
+            return False
+        return manners.answered is None or manners.gone(now)
 
     def silent(self, peer: str, now: float) -> bool:
         """Whether `peer` is a registry that owes an answer and still counts."""
@@ -96,11 +109,13 @@ class Memory:
         """Nobody answers there, says its kernel; or somebody who does not speak for our zone."""
         manners = self._manners(peer)
         manners.answered = manners.missed = None
+        manners.idle = now
         self._pause(manners, now)
 
     def missed(self, peer: str, now: float) -> None:
         """It did not answer in time."""
         manners = self._manners(peer)
+        manners.idle = now
         if manners.missed is None:
             manners.missed = now
         if manners.answered is None or manners.gone(now):
@@ -122,12 +137,17 @@ class Memory:
 
     def to_json(self, now: float, unix: float) -> dict[str, Any]:
         """As plain data, times as Unix seconds."""
+
+        def at(moment: float | None) -> float | None:
+            return None if moment is None or math.isinf(moment) else round(unix - now + moment, 3)
+
         return {
             "version": 1,
             "peers": {
                 peer: {
-                    "answered": None if manners.answered is None else round(unix - now + manners.answered, 3),
-                    "missed": None if manners.missed is None else round(unix - now + manners.missed, 3),
+                    "answered": at(manners.answered),
+                    "missed": at(manners.missed),
+                    "idle": at(manners.idle),
                     "rttMs": None if manners.rtt is None else round(manners.rtt * 1000, 2),
                 }
                 for peer, manners in self._peers.items()
@@ -145,6 +165,8 @@ class Memory:
             manners = memory._peers[str(peer)] = Manners()
             manners.answered = _moment(entry.get("answered"), now, unix)
             manners.missed = _moment(entry.get("missed"), now, unix)
+            idle = _moment(entry.get("idle"), now, unix)
+            manners.idle = -math.inf if idle is None else idle
             rtt = entry.get("rttMs")
             manners.rtt = rtt / 1000 if isinstance(rtt, int | float) and 0 <= rtt < 60_000 else None
         return memory

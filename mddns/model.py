@@ -28,7 +28,7 @@ def split_address(text: str) -> tuple[str, int]:
     """``"100.64.0.2:80"`` as ``("100.64.0.2", 80)``; IPv6 in brackets. ValueError where it is neither."""
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not (port.isascii() and port.isdecimal()) or not 0 < int(port) <= 65535:
+    if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5) or not 0 < int(port) <= 65535:
         raise ValueError(f"{text!r} is no ip:port: the port is a number from 1 to 65535")
     try:
         address = ipaddress.ip_address(host[1:-1] if bracketed else host)
@@ -172,19 +172,24 @@ class Peer:
 class Snapshot:
     """A network at one moment: our own node, and everyone else.
 
-    ``reachable`` is False where our address is the network's alone (userspace networking), so that
-    a responder binds loopback and the daemon forwards to it.
+    ``me`` is None where we only look on (a static network that this machine is not part of).
+    ``tun`` is False where our addresses are the daemon's alone (userspace networking).
     """
 
-    me: Peer
+    me: Peer | None
     peers: tuple[Peer, ...]
     network: str = "tailscale"
-    reachable: bool = True
+    tun: bool = True
 
     def everyone(self) -> Iterator[Peer]:
         """Our own node first, then the peers."""
-        yield self.me
+        if self.me:
+            yield self.me
         yield from self.peers
+
+    def owner_of(self, address: str) -> Peer | None:
+        """The node whose own address it is."""
+        return next((peer for peer in self.everyone() if address in peer.addresses), None)
 
 
 def fold(text: str) -> str:
@@ -192,7 +197,7 @@ def fold(text: str) -> str:
     return (
         text.lower()
         if text.isascii()
-        else text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+        else text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
     )
 
 

@@ -68,8 +68,8 @@ def _read_labels(text: str) -> Iterator[bytes]:
             label.clear()
         elif char != "\\":
             label += char.encode("utf-8", "surrogateescape")
-        elif text[at : at + 3].isdecimal() and len(text[at : at + 3]) == 3:
-            octet = int(text[at : at + 3])
+        elif len(digits := text[at : at + 3]) == 3 and digits.isascii() and digits.isdecimal():
+            octet = int(digits)
             if octet > 255:
                 raise BadMessage(f"{text!r}: \\{octet} is no octet")
             label.append(octet)
@@ -103,7 +103,10 @@ class Name:
         """
         if text in (".", ""):
             return ROOT if text or origin is None else origin
-        labels = tuple(_read_labels(text))
+        try:
+            labels = tuple(_read_labels(text))
+        except UnicodeEncodeError:
+            raise BadMessage(f"{text!r}: not valid UTF-8") from None
         relative = origin is not None and not _ends_in_dot(text)
         if any(not label for label in labels):
             raise BadMessage(f"{text!r}: an empty label")

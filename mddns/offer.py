@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .errors import InvalidService
-from .grammar import check_16_bits, check_labels, check_port, check_protocol, normal_name
+from .grammar import check_16_bits, check_address, check_labels, check_port, check_protocol, normal_name
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, order_addresses, split_address
 
 
@@ -35,12 +35,14 @@ class Offer:
 def parse_address(text: str) -> tuple[str | None, int]:
     """``:8080`` and ``8080`` (our own address), ``100.64.0.9:5432``, ``[fd7a::9]:5432``; else InvalidService."""
     bare = text.removeprefix(":")
-    if bare.isascii() and bare.isdecimal():
+    if bare.isascii() and bare.isdecimal() and len(bare) <= 9:
         return None, check_port(int(bare))
     try:
-        return split_address(text)
+        address, port = split_address(text)
     except ValueError as error:
-        raise InvalidService(f"address {text!r}: {str(error).partition(': ')[2]}; ':8080' means this node") from None
+        rule = str(error).removeprefix(f"{text!r} is no ip:port: ")
+        raise InvalidService(f"address {text!r}: {rule}; ':8080' means this node") from None
+    return check_address(address), port
 
 
 def make(
@@ -56,18 +58,16 @@ def make(
     where: str = "",
 ) -> Offer:
     """A checked Offer; InvalidService names the first thing that is wrong."""
-    try:
-        ordered = order_addresses(addresses)
-    except ValueError as error:
-        raise InvalidService(f"addresses: {error}") from None
+    if isinstance(addresses, str):
+        raise InvalidService(f"addresses {addresses!r}: a list of addresses is wanted")
     return Offer(
         name=normal_name(name),
         labels=check_labels(labels or {}),
         port=check_port(port),
-        address=address,
+        address=None if address is None else check_address(address),
         protocol=check_protocol(protocol),
         priority=check_16_bits("priority", priority),
         weight=check_16_bits("weight", weight),
-        addresses=ordered,
+        addresses=order_addresses(check_address(each) for each in addresses),
         where=where,
     )

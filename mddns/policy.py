@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from .grammar import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS
@@ -31,5 +30,5 @@ class Policy:
 
 def who_may_ask(snapshot: Snapshot) -> frozenset[str]:
     """The addresses that get merged answers: our own, and those of the network's members."""
-    members: Iterable[Peer] = (peer for peer in snapshot.peers if peer.member)
-    return frozenset((*snapshot.me.addresses, *(address for peer in members for address in peer.addresses)))
+    members = (peer for peer in snapshot.everyone() if peer.member)
+    return frozenset(address for peer in members for address in peer.addresses)

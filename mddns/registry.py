@@ -39,8 +39,10 @@ def registration_key(offer: Offer) -> Key:
 class Registry:
     """What this node offers, as `me` offers it. ``serial`` moves with every change."""
 
-    def __init__(self, me: Peer, now_ms: int, last_serial: int | None = None) -> None:
+    def __init__(self, me: Peer, shares_name: bool, now_ms: int, last_serial: int | None = None) -> None:
+        """`shares_name`: another node has our machine's name, so that it cannot stand for our instances."""
         self._me = me
+        self._machine = "" if shares_name else machine_label(me.name)
         self._registrations: dict[Key, Registration] = {}
         self.serial = next_serial(last_serial, now_ms)
 
@@ -48,10 +50,11 @@ class Registry:
     def me(self) -> Peer:
         return self._me
 
-    def moved(self, me: Peer, now_ms: int) -> None:
+    def moved(self, me: Peer, shares_name: bool, now_ms: int) -> None:
         """Our own node has other addresses or another name now."""
-        if me != self._me:
-            self._me = me
+        machine = "" if shares_name else machine_label(me.name)
+        if (me, machine) != (self._me, self._machine):
+            self._me, self._machine = me, machine
             self._changed(now_ms)
 
     def advertise(self, offer: Offer, now_ms: int) -> Registration:
@@ -91,23 +94,25 @@ class Registry:
         self._changed(now_ms)
         return True
 
-    def unlist(self, port: int, now_ms: int) -> None:
-        """Takes out what this node offers on `port` of its own; KeyError where that is nothing."""
+    def unlist(self, port: int, now_ms: int) -> list[Registration]:
+        """Takes out what this node offers on `port` of its own, and gives it; KeyError where that is nothing."""
         mine = [each for each in self._registrations.values() if each.offer.port == port and each.offer.address is None]
         if not mine:
             raise KeyError(f"no service of this registry is on port {port}")
         for registration in mine:
             del self._registrations[registration.key]
         self._changed(now_ms)
+        return mine
 
     def services(self) -> list[Service]:
         """Everything offered, with our node's addresses put in."""
-        return [self._service(registration) for registration in self._registrations.values()]
+        return [self.service(registration) for registration in self._registrations.values()]
 
     def _changed(self, now_ms: int) -> None:
         self.serial = next_serial(self.serial, now_ms)
 
-    def _service(self, registration: Registration) -> Service:
+    def service(self, registration: Registration) -> Service:
+        """One registration, as others find it."""
         offer, me = registration.offer, self._me
         # Programs that listen on 0.0.0.0 must not be offered at IPv6, so IPv6 has to be shown or asked for.
         own = tuple(
@@ -129,5 +134,5 @@ class Registry:
             via=me.id,
             remote=not local,
             since=registration.since,
-            instance=instance_label(machine_label(me.name) if local else "", address, offer.port, offer.protocol),
+            instance=instance_label(self._machine if local else "", address, offer.port, offer.protocol),
         )

@@ -7,23 +7,29 @@ then calls ``finish``. Answers are kept as octets: a question asked again costs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence
 from typing import Final, NamedTuple
 
 from .apex import Apex
 from .cache import Cache
-from .directory import Directory, Merged
+from .directory import NEGATIVE_TTL, Directory, Merged
 from .errors import BadMessage
 from .instance import TTL
 from .names import Name
 from .packer import Packer, Rdata, RRset, opt_record
 from .registry import Registry
+from .silence import sentence
 from .wire import (
     AA,
     ANY,
     AXFR,
     BADVERS,
     CD,
+    EDE_NETWORK_ERROR,
+    EDE_NO_AUTHORITY,
+    EDE_NOT_READY,
+    EDE_OTHER,
+    EDE_PROHIBITED,
     FORMERR,
     HEADER,
     IN,
@@ -54,14 +60,8 @@ PLAIN_SIZE: Final = 512  # what a client without EDNS takes over UDP (RFC 1035 2
 TAILNET_SIZE: Final = 1232
 LOOPBACK_SIZE: Final = 65_507
 
-# Info-codes of Extended DNS Errors (RFC 8914 4).
-EDE_OTHER, EDE_NOT_READY, EDE_PROHIBITED, EDE_NO_AUTHORITY, EDE_NETWORK_ERROR = 0, 14, 18, 22, 23
-
 # What a stranger's questions for merged answers cost us at most.
 _REFUSALS_PER_SECOND: Final = 5
-
-# How many silent peers an answer names.
-_NAMED: Final = 8
 
 _CACHED_ANSWERS: Final = 4096
 _CACHED_OCTETS: Final = 4 << 20
@@ -87,9 +87,13 @@ def client(address: str, own: frozenset[str], *, tcp: bool) -> Client:
 
 
 class Ask(NamedTuple):
-    """A question that the network must be asked first. Call ``finish(now)`` when the directory is up to date."""
+    """A question for which the peers that were last asked `age` seconds ago, or earlier, must be asked first.
+
+    Call ``finish(now)`` when the directory has their answers.
+    """
 
     finish: Callable[[float], bytes]
+    age: float
 
 
 class _Variant(NamedTuple):
@@ -117,7 +121,7 @@ class Responder:
         self._rendered: tuple[int, Apex, Zone] | None = None
         self._raw: Cache[tuple[bytes, int], bytes] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         self._own: Cache[tuple[bytes, int, _Variant], bytes] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
-        self._merged: Cache[tuple[bytes, int, _Variant], bytes] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        self._merged: Cache[tuple[bytes, int, _Variant], tuple[bytes, bool]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         self._refusals = (0, 0)
 
     def allow(self, addresses: frozenset[str]) -> None:
@@ -185,22 +189,34 @@ class Responder:
             return _plain(query, variant, SERVFAIL, ((EDE_NOT_READY, "no list of peers yet"),))
 
         def finish(now: float) -> bytes:
-            view = directory.merged(now)
-            cache = self._merged.at((view, self._registry.serial))
-            cached = cache.get(key)
-            if cached is None:
-                cached = self._compile_merged(query.question, labels, view, variant)
-                self._merged.put(key, cached, len(cached) + len(query.question.key))
-            return _patch(cached, wire, query.question)
+            return _patch(self._compiled_merged(query.question, labels, key, now)[0], wire, query.question)
 
-        return Ask(finish) if directory.due(now) else finish(now)
+        if directory.due(now):
+            return Ask(finish, TTL)
+        compiled, found = self._compiled_merged(query.question, labels, key, now)
+        # That there is nothing is only believed for as long as a cache would believe us.
+        if not found and directory.due(now, NEGATIVE_TTL):
+            return Ask(finish, NEGATIVE_TTL)
+        return _patch(compiled, wire, query.question)
 
-    def _compile_merged(self, question: Question, labels: Labels, view: Merged, variant: _Variant) -> bytes:
+    def _compiled_merged(
+        self, question: Question, labels: Labels, key: tuple[bytes, int, _Variant], now: float
+    ) -> tuple[bytes, bool]:
+        """The merged answer, and whether it has any records."""
+        view = self._directory.merged(now)
+        cached = self._merged.at((view, self._registry.serial)).get(key)
+        if cached is None:
+            node = view.zone.node(labels)
+            found = node is not None and (question.qtype in node.rrsets or question.qtype == ANY)
+            cached = self._compile_merged(question, node, view, key[2]), found
+            self._merged.put(key, cached, len(cached[0]) + len(question.key))
+        return cached
+
+    def _compile_merged(self, question: Question, node: Node | None, view: Merged, variant: _Variant) -> bytes:
         apex, _ = self._render()
-        node = view.zone.node(labels)
         if not view.silent:
             return _compile(question, node, apex, variant, view.ttl, (), self._shuffle)
-        told = silence(view.silent, view.asked)
+        told = sentence(view.silent, view.asked)
         # "No such name" would make Prometheus drop its targets, and we do not know that it is so.
         if node is None or (node is not ENT and not node.rrsets):
             return _compile_error(question, variant, SERVFAIL, ((EDE_NO_AUTHORITY, told),))
@@ -225,14 +241,6 @@ class Responder:
         if count >= _REFUSALS_PER_SECOND:
             return None
         return _plain(query, variant, REFUSED, ((EDE_PROHIBITED, "merged answers are for this network's nodes"),))
-
-
-def silence(silent: Sequence[str], asked: int) -> str:
-    """Who was silent, for people: ``2 of 12 peers were silent: nas, phone``."""
-    verb = "peer was" if len(silent) == asked == 1 else "peers were"
-    names = ", ".join(silent[:_NAMED])
-    more = f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else ""
-    return f"{len(silent)} of {asked} {verb} silent: {names}{more}"
 
 
 def _opt(variant: _Variant, errors: _Errors) -> bytes:
@@ -312,7 +320,7 @@ def _asked(node: Node, qtype: int) -> RRset | None:
         return node.rrsets.get(qtype)
     # One RRset is a whole answer to ANY (RFC 8482 4.1); the one that says most.
     telling = [node.rrsets[each] for each in (SOA, SRV, PTR, TXT) if each in node.rrsets]
-    return (telling or [*node.rrsets.values(), None])[0]
+    return next(iter(telling or node.rrsets.values()), None)
 
 
 def _truncated(question: Question, variant: _Variant, opt: bytes) -> bytes:

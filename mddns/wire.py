@@ -44,7 +44,12 @@ RA: Final = 0x0080
 CD: Final = 0x0010
 
 EDNS_DO: Final = 0x8000
-EDE: Final = 15  # the option code of Extended DNS Errors (RFC 8914)
+EDE: Final = 15  # the option code of Extended DNS Errors (RFC 8914); below, its info-codes
+EDE_OTHER: Final = 0
+EDE_NOT_READY: Final = 14
+EDE_PROHIBITED: Final = 18
+EDE_NO_AUTHORITY: Final = 22
+EDE_NETWORK_ERROR: Final = 23
 
 MAX_HOPS: Final = 16
 LONG_NAME: Final = 16  # labels

@@ -177,9 +177,7 @@ class Zone:
             texts = dict.fromkeys(labels_txt(placed.service) for placed in group)
             return Node(
                 (
-                    RRset(
-                        SRV, tuple((srv_octets(p.service), target) for p, target in zip(group, targets, strict=True))
-                    ),
+                    RRset(SRV, tuple((srv_octets(placed.service), target) for placed, target in pairs)),
                     RRset(TXT, tuple((text, None) for text in texts)),
                     *address_rrsets(placed.service for placed in group),
                 ),

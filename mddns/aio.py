@@ -1,0 +1,193 @@
+"""The same verbs for programs that run an event loop: coroutines, no thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from . import aio_transport
+from .errors import Error, InvalidService
+from .inquiry import Found, Inquirer, Query
+from .memory import Memory
+from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Endpoint, Service, Services, Snapshot
+from .networks import Network
+from .node import Node, open_node
+from .offer import Offer, make, parse_address
+from .policy import Policy
+from .registry import Registration
+from .resolver import STATUS_EVERY, STATUS_TIMEOUT, listed, preferred
+from .settings import Settings
+
+
+class Resolver:
+    """As :class:`mddns.Resolver`, inside a running event loop."""
+
+    def __init__(
+        self,
+        network: str | Sequence[str] | Network | None = None,
+        *,
+        domain: str | None = None,
+        port: int | None = None,
+        address: str | None = None,
+        timeout: float | None = None,
+        strict: bool = False,
+        memory: Memory | None = None,
+    ) -> None:
+        settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
+        self._network = settings.network
+        self._inquirer = Inquirer(settings.apex, settings.timeout, memory=memory)
+        self._strict = strict
+        self._asking: dict[str | None, asyncio.Lock] = {}
+        self._snapshot: Snapshot | None = None
+        self._seen = 0.0
+        self._closed = False
+
+    async def resolve(self, name: str, labels: Mapping[str, str] | None = None, *, nearest: bool = False) -> Services:
+        """All services of that name with at least these labels, best first."""
+        found = await self.find(Query.of(name, labels))
+        return preferred(found, self._snapshot, strict=self._strict, nearest=nearest)
+
+    async def find_service(self, name: str, labels: Mapping[str, str] | None = None) -> Endpoint | None:
+        """One endpoint, the first that answers; None where there is none."""
+        found = await self.find(Query.of(name, labels, first=True))
+        services = preferred(found, self._snapshot, strict=self._strict, nearest=False)
+        return services[0].endpoint if services else None
+
+    async def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
+        """All services of the network, by name."""
+        return listed(await self.find(Query.of(name, labels)), strict=self._strict)
+
+    async def find(self, query: Query) -> Found:
+        """What is known of a query after at most one lookup."""
+        if self._closed:
+            raise Error("this Resolver is closed")
+        asking = self._asking.setdefault(query.key, asyncio.Lock())
+        async with asking:
+            snapshot = await self._read_network()
+            lookup = self._inquirer.begin(query, snapshot, time.monotonic())
+            if lookup is not None:
+                await aio_transport.run(lookup, time.monotonic)
+            self._asking.pop(query.key, None)
+            return self._inquirer.finish(query, lookup, time.monotonic())
+
+    async def close(self) -> None:
+        """Ends it; nothing stays open between lookups."""
+        self._closed = True
+
+    async def __aenter__(self) -> Resolver:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _read_network(self) -> Snapshot:
+        now = time.monotonic()
+        if self._snapshot is None or now - self._seen >= STATUS_EVERY:
+            snapshot = await self._network.aread(STATUS_TIMEOUT)
+            if snapshot != self._snapshot:
+                self._snapshot = snapshot
+            self._seen = now
+        return self._snapshot
+
+
+class Advertised:
+    """A service that is being offered."""
+
+    def __init__(self, node: Node, registration: Registration) -> None:
+        self._node = node
+        self._registration = registration
+
+    @property
+    def service(self) -> Service:
+        """As others find it."""
+        return self._node.registry.service(self._registration)
+
+    def update(self, labels: Mapping[str, str]) -> None:
+        """Gives it other labels, in place. KeyError where it was withdrawn."""
+        self._node.relabel(self._registration, labels)
+
+    def withdraw(self) -> None:
+        """Takes it back. Twice does no harm."""
+        self._node.withdraw(self._registration)
+
+
+class Registry:
+    """The services that this program offers. Made by :func:`start_registry`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def advertise_service(
+        self,
+        port: int,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        protocol: str = "tcp",
+        priority: int = DEFAULT_PRIORITY,
+        weight: int = DEFAULT_WEIGHT,
+        addresses: Sequence[str] = (),
+    ) -> Advertised:
+        """As :meth:`mddns.Registry.advertise_service`."""
+        offer = make(port, name, labels, protocol=protocol, priority=priority, weight=weight, addresses=addresses)
+        return self.advertise(offer)
+
+    def advertise_remote_service(
+        self,
+        address: str,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        protocol: str = "tcp",
+        priority: int = DEFAULT_PRIORITY,
+        weight: int = DEFAULT_WEIGHT,
+    ) -> Advertised:
+        """As :meth:`mddns.Registry.advertise_remote_service`."""
+        host, port = parse_address(address)
+        if host is None:
+            raise InvalidService(f"address {address!r}: a remote service has an ip:port, as in 100.64.0.9:5432")
+        offer = make(port, name, labels, address=host, protocol=protocol, priority=priority, weight=weight)
+        return self.advertise(offer)
+
+    def advertise(self, offer: Offer) -> Advertised:
+        """Offers what a file or the command line describes."""
+        return Advertised(self._node, self._node.advertise(offer))
+
+    def unlist_service(self, port: int) -> None:
+        """Takes back what this registry offers on `port` of this machine. KeyError where that is nothing."""
+        self._node.unlist(port)
+
+    def services(self) -> list[Service]:
+        """What this registry offers, as others find it."""
+        return self._node.registry.services()
+
+    async def close(self) -> None:
+        """Withdraws everything and stops answering."""
+        await self._node.close()
+
+    async def __aenter__(self) -> Registry:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def start_registry(
+    network: str | Sequence[str] | Network | None = None,
+    *,
+    domain: str | None = None,
+    port: int | None = None,
+    address: str | None = None,
+    timeout: float | None = None,
+    wait: float = 0.0,
+    policy: Policy | None = None,
+) -> Registry:
+    """As :func:`mddns.start_registry`, on the running event loop."""
+    settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
+    return Registry(await open_node(settings, policy or Policy(), wait))

@@ -1,0 +1,58 @@
+"""The one Resolver behind ``mddns.resolve`` and its siblings: the library's only global."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping
+
+from .model import Endpoint, Services
+from .resolver import Resolver
+
+_lock = threading.Lock()
+_resolver: Resolver | None = None
+
+
+def _default() -> Resolver:
+    global _resolver
+    with _lock:
+        if _resolver is None:
+            _resolver = Resolver()
+        return _resolver
+
+
+def resolve(name: str, labels: Mapping[str, str] | None = None) -> Services:
+    """All services of that name with at least these labels, best first; ``.silent`` and ``.complete`` tell the rest.
+
+    Raises TailscaleError where the network cannot be asked, InvalidService for a name that no service can have.
+    """
+    return _default().resolve(name, labels)
+
+
+def find_service(name: str, labels: Mapping[str, str] | None = None) -> Endpoint | None:
+    """One endpoint, a str such as ``"100.64.0.2:8080"`` with ``.address`` and ``.port``; None where there is none."""
+    return _default().find_service(name, labels)
+
+
+def list_services() -> Services:
+    """Every service of the network."""
+    return _default().list_services()
+
+
+def close() -> None:
+    """Ends the shared Resolver; the next call makes a new one."""
+    global _resolver
+    with _lock:
+        if _resolver is not None:
+            _resolver.close()
+        _resolver = None
+
+
+def _forget_after_fork() -> None:
+    global _lock, _resolver
+    _lock, _resolver = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+atexit.register(close)

@@ -1,0 +1,200 @@
+"""What it takes to answer one caller: is it known already, whom to ask, what came of it. No I/O.
+
+A resolver calls :meth:`Inquirer.begin`; where that gives a Lookup, it carries it over the network and
+then calls :meth:`Inquirer.finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import log
+from typing import Final
+
+from .answers import Answer, introduce
+from .directory import NEGATIVE_TTL, Directory
+from .grammar import normal_name
+from .instance import TTL
+from .lookup import Ask, Lookup, Outcome
+from .memory import Memory, Standing
+from .model import Peer, Service, Snapshot, fold
+from .names import Name
+from .policy import Policy
+from .silence import Silence, read_sentence
+from .wire import PTR, SRV
+
+_MOST_KEPT: Final = 1000  # answers of the holder, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What somebody looks for. Without a name everything; `first`: one match is enough."""
+
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    first: bool = False
+
+    @classmethod
+    def of(cls, name: str | None, labels: Mapping[str, str] | None = None, *, first: bool = False) -> Query:
+        """A query as a caller words it; InvalidService for a name that no service can have."""
+        return cls(None if name is None else normal_name(name), dict(labels or {}), first)
+
+    @property
+    def key(self) -> str | None:
+        """Equal for questions that one lookup answers."""
+        return None if self.name is None else fold(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known at the end. `answered` and `refused` count the peers of this lookup; `asked` all there are."""
+
+    services: tuple[Service, ...]
+    silent: tuple[str, ...]
+    asked: int
+    answered: int = 0
+    refused: int = 0
+
+    @property
+    def nobody_answered(self) -> bool:
+        """Whether registries are known and not one of them could be asked."""
+        return bool(self.silent) and not self.answered
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What our own host's holder said of a name, and when."""
+
+    at: float
+    found: Found
+
+
+class Inquirer:
+    """What one resolver knows. `timeout` is seconds for one lookup."""
+
+    def __init__(self, apex: Name, timeout: float, policy: Policy | None = None, memory: Memory | None = None) -> None:
+        self.apex = apex
+        self.timeout = timeout
+        self.directory = Directory(apex.wire, memory or Memory(), policy or Policy())
+        self._policy = policy or Policy()
+        self._held: dict[str | None, _Told] = {}
+        self._snapshot: Snapshot | None = None
+
+    def begin(self, query: Query, snapshot: Snapshot, now: float) -> Lookup | None:
+        """The lookup that `query` needs, None where what is known answers it."""
+        directory = self.directory
+        if snapshot is not self._snapshot:
+            self._snapshot = snapshot
+            directory.network(snapshot, with_own_host=True)
+            self._held.clear()
+        if self._is_held(query, now):
+            return None
+        peers = [
+            peer
+            for peer in directory.peers
+            if not directory.knows(peer, query.name, now) and not directory.memory.just_idle(peer.id, now)
+        ]
+        if not peers or (query.first and any(self._matching(query, now))):
+            return None
+        if query.name is None:
+            qname, qtype = Name.of((b"_list",), self.apex).wire, PTR
+        else:
+            qname, qtype = Name.of((query.name.encode(),), self.apex).wire, SRV
+        me = snapshot.me
+        return Lookup(
+            self.apex,
+            qname,
+            qtype,
+            [(peer, directory.memory.standing(peer.id, now)) for peer in peers],
+            now,
+            timeout=self.timeout,
+            holder=me if me and directory.memory.standing(me.id, now) is not Standing.IDLE else None,
+            enough=self._enough(query) if query.first else None,
+        )
+
+    def finish(self, query: Query, lookup: Lookup | None, now: float) -> Found:
+        """What is known now, services filtered by the query's labels."""
+        found = self._held[query.key].found if self._is_held(query, now) else None
+        answered = refused = 0
+        if lookup is not None:
+            holder = lookup.holder
+            if holder and holder.outcome is Outcome.ANSWERED and holder.answer:
+                found = self._hold(query, holder, holder.answer, now)
+            else:
+                answered, refused = self._learn(query, lookup, now)
+        if found is None:
+            directory = self.directory
+            services = directory.services(now, query.name)
+            found = Found(tuple(services), directory.silent(now), len(directory.peers), answered, refused)
+        return replace(found, services=tuple(each for each in found.services if each.matches(None, query.labels)))
+
+    def _is_held(self, query: Query, now: float) -> bool:
+        told = self._held.get(query.key)
+        return told is not None and now - told.at < (TTL if told.found.services else NEGATIVE_TTL)
+
+    def _matching(self, query: Query, now: float) -> list[Service]:
+        return [each for each in self.directory.services(now, query.name) if each.matches(None, query.labels)]
+
+    def _enough(self, query: Query) -> Callable[[Peer, Answer], bool]:
+        def enough(peer: Peer, answer: Answer) -> bool:
+            return any(service.matches(query.name, query.labels) for service in self._services(peer, answer, None))
+
+        return enough
+
+    def _services(self, peer: Peer, answer: Answer, rtt: float | None) -> list[Service]:
+        network = self._snapshot.network if self._snapshot else ""
+        rtt_ms = None if rtt is None else round(rtt * 1000, 2)
+        return [introduce(told, peer, network, rtt_ms) for told in answer.told]
+
+    def _learn(self, query: Query, lookup: Lookup, now: float) -> tuple[int, int]:
+        """Puts the peers' answers into the directory; how many answered and refused."""
+        directory, counts = self.directory, {Outcome.ANSWERED: 0, Outcome.REFUSED: 0}
+        if lookup.holder and lookup.holder.outcome is Outcome.REFUSED:
+            directory.refused(lookup.holder.peer, now)
+        for ask in lookup.asks:
+            if ask.outcome is Outcome.ANSWERED and ask.answer:
+                services = self._services(ask.peer, ask.answer, ask.rtt)
+                directory.answered(ask.peer, services, now, name=query.name, rtt=ask.rtt)
+            elif ask.outcome is Outcome.REFUSED:
+                directory.refused(ask.peer, now)
+            elif ask.outcome is Outcome.SILENT:
+                directory.missed(ask.peer, now)
+            if ask.outcome in counts:
+                counts[ask.outcome] += 1
+        return counts[Outcome.ANSWERED], counts[Outcome.REFUSED]
+
+    def _hold(self, query: Query, holder: Ask, answer: Answer, now: float) -> Found:
+        """What the holder said of the whole network; whose each instance is, its address tells."""
+        snapshot, me = self._snapshot, holder.peer
+        silence = next(filter(None, (read_sentence(text) for _, text in answer.errors)), Silence((), 0))
+        services = []
+        for told in answer.told:
+            via = next((p for a in told.addresses if snapshot and (p := snapshot.owner_of(a))), None)
+            service = introduce(told, via or me, snapshot.network if snapshot else "")
+            service = service if via else replace(service, via=None, host=None, owner=None, tags=())
+            if self._policy.admit(service, via or me):
+                services.append(service)
+        found = Found(tuple(services), silence.names, silence.asked or len(self.directory.peers), 1)
+        if len(self._held) >= _MOST_KEPT:
+            self._held.clear()
+        self._held[query.key] = _Told(now, found)
+        return found
+
+
+def by_preference(
+    services: Sequence[Service], own: Sequence[str], draw: Callable[[], float], *, nearest: bool = False
+) -> list[Service]:
+    """Best first: priority, then our own host's, then at random by weight (RFC 2782), or the nearest by RTT.
+
+    `draw` gives random numbers between 0 and 1.
+    """
+
+    def rank(service: Service) -> tuple[int, bool, float]:
+        if nearest:
+            within = float("inf") if service.rtt_ms is None else service.rtt_ms
+        else:
+            # Exponential clocks: the chance to be first is in proportion to the weight.
+            within = -log(1.0 - draw()) / service.weight if service.weight else float("inf")
+        return service.priority, service.endpoint.address not in own, within
+
+    return sorted(services, key=rank)

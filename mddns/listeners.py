@@ -1,0 +1,280 @@
+"""The sockets that a node answers on: UDP read in bursts, TCP with limits (RFC 7766).
+
+Everything is bound to given addresses, never to a wildcard, and UDP without any reuse: who has the
+port is the host's one responder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from .errors import NetworkError, PortInUse
+from .model import join_address
+
+Answering = Callable[[bytes, str, bool], "bytes | Awaitable[bytes] | None"]
+
+_BURST: Final = 64  # datagrams read before the loop's other work gets a turn
+_LARGEST: Final = 65_535
+_BACKLOG: Final = 128
+
+MOST_CONNECTIONS: Final = 100
+MOST_PER_SOURCE: Final = 8
+MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
+LARGEST_QUERY: Final = 16_383  # a first octet of 0x40 and above is not DNS
+FIRST_OCTET: Final = 3.0  # seconds for the first octet of a connection
+WHOLE_MESSAGE: Final = 3.0  # seconds from a message's first octet to its last
+IDLE: Final = 10.0  # seconds between messages
+MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
+
+
+def _bind_error(error: OSError, kind: str, address: str, port: int) -> Exception:
+    where = join_address(address, port)
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(
+            error.errno,
+            f"{kind} {where} is in use by another program: end it, or choose another port with --port (MDDNS_PORT)",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return NetworkError(error.errno, f"{address} is no address of this machine: is the network up?")
+    if error.errno == errno.EACCES:
+        return NetworkError(error.errno, f"{kind} {where} may not be bound by this user: ports below 1024 want root")
+    return NetworkError(error.errno, f"{kind} {where} cannot be bound: {error.strerror}")
+
+
+class UdpListener:
+    """One UDP socket. `answering(wire, address, tcp)` gives octets, None, or an awaitable of octets."""
+
+    def __init__(self, address: str, port: int, answering: Answering, loop: asyncio.AbstractEventLoop) -> None:
+        """Binds, or raises PortInUse or NetworkError."""
+        self._answering = answering
+        self._loop = loop
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind((address, port))
+        except OSError as error:
+            self._socket.close()
+            raise _bind_error(error, "UDP", address, port) from error
+        loop.add_reader(self._socket.fileno(), self._read)
+
+    def close(self) -> None:
+        """Stops answering; questions that wait for the network are dropped."""
+        self._loop.remove_reader(self._socket.fileno())
+        for task in self._waiting:
+            task.cancel()
+        self._socket.close()
+
+    def _read(self) -> None:
+        receive, send, answering = self._socket.recvfrom, self._socket.sendto, self._answering
+        for _ in range(_BURST):
+            try:
+                wire, source = receive(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an ICMP error for some earlier answer
+            answer = answering(wire, source[0], False)
+            if answer.__class__ is bytes:
+                try:
+                    send(answer, source)
+                except OSError:
+                    continue  # the network is down, or the buffer full: the client asks again
+            elif answer is not None:
+                self._wait(answer, source)  # type: ignore[arg-type]
+
+    def _wait(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
+        task = self._loop.create_task(self._answer(answer, source))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _answer(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
+        wire = await answer
+        try:
+            self._socket.sendto(wire, source)
+        except OSError:
+            return  # as above
+
+
+class TcpListener:
+    """TCP at one address: several queries a connection, limits on everything a client can hold on to."""
+
+    def __init__(self, server: asyncio.Server, connections: Connections) -> None:
+        self._server = server
+        self._connections = connections
+
+    @classmethod
+    async def open(cls, address: str, port: int, answering: Answering) -> TcpListener:
+        """Listens, or raises PortInUse or NetworkError."""
+        connections = Connections()
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                lambda: _Connection(answering, connections), address, port, backlog=_BACKLOG, reuse_address=True
+            )
+        except OSError as error:
+            raise _bind_error(error, "TCP", address, port) from error
+        return cls(server, connections)
+
+    def close(self) -> None:
+        """Stops listening and ends every connection."""
+        self._server.close()
+        self._connections.close()
+
+
+class Connections:
+    """The open connections of a listener, counted by source."""
+
+    def __init__(self) -> None:
+        self._open: dict[_Connection, str] = {}
+        self._by_source: dict[str, int] = {}
+
+    def admit(self, connection: _Connection, source: str) -> bool:
+        """Takes one in; False where all places, or this source's, are taken."""
+        if len(self._open) >= MOST_CONNECTIONS and not self._end_idle_one():
+            return False
+        if self._by_source.get(source, 0) >= MOST_PER_SOURCE:
+            return False
+        self._open[connection] = source
+        self._by_source[source] = self._by_source.get(source, 0) + 1
+        return True
+
+    def leave(self, connection: _Connection) -> None:
+        """One has ended."""
+        source = self._open.pop(connection, None)
+        if source is not None:
+            self._by_source[source] -= 1
+            if not self._by_source[source]:
+                del self._by_source[source]
+
+    def close(self) -> None:
+        """Ends all."""
+        for connection in list(self._open):
+            connection.end()
+
+    def _end_idle_one(self) -> bool:
+        idle = next((connection for connection in self._open if connection.idle), None)
+        if idle is None:
+            return False
+        idle.end()
+        self.leave(idle)
+        return True
+
+
+class _Connection(asyncio.Protocol):
+    """One TCP connection."""
+
+    def __init__(self, answering: Answering, connections: Connections) -> None:
+        self._answering = answering
+        self._connections = connections
+        self._received = bytearray()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._source = ""
+        self._reading = True
+        self._ended = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way on it."""
+        return not self._received and not self._waiting
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._source = str(peer[0]) if peer else ""
+        if not peer or not self._connections.admit(self, self._source):
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=MOST_UNSENT)
+        self._give(FIRST_OCTET)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.leave(self)
+        self._stop_timer()
+        for task in self._waiting:
+            task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._received and not self._waiting:
+            self._give(WHOLE_MESSAGE)
+        self._received += data
+        self._serve()
+
+    def eof_received(self) -> bool:
+        # Half closed: what was asked is still answered (RFC 7766 6.2.4), then the connection ends.
+        self._ended = True
+        return bool(self._waiting)
+
+    def pause_writing(self) -> None:
+        # Somebody who asks and does not read.
+        self.end()
+
+    def end(self) -> None:
+        """Ends the connection at once."""
+        if self._transport:
+            self._transport.abort()
+
+    def _serve(self) -> None:
+        received = self._received
+        while len(received) >= 2 and len(self._waiting) < MOST_QUESTIONS:
+            size = received[0] << 8 | received[1]
+            if size > LARGEST_QUERY or size < 12:
+                self.end()
+                return
+            if len(received) < 2 + size:
+                break
+            wire = bytes(received[2 : 2 + size])
+            del received[: 2 + size]
+            self._give(WHOLE_MESSAGE if received else IDLE)
+            answer = self._answering(wire, self._source, True)
+            if isinstance(answer, bytes):
+                self._write(answer)
+            elif answer is not None:
+                task = asyncio.get_running_loop().create_task(self._answer(answer))
+                self._waiting.add(task)
+                task.add_done_callback(self._answered)
+        self._read_on(len(self._waiting) < MOST_QUESTIONS)
+
+    async def _answer(self, answer: Awaitable[bytes]) -> None:
+        self._write(await answer)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        if task.cancelled() or not self._transport or self._transport.is_closing():
+            return
+        if self._ended and not self._waiting:
+            self._transport.close()
+        else:
+            self._serve()
+
+    def _write(self, answer: bytes) -> None:
+        if self._transport and not self._transport.is_closing():
+            self._transport.write(len(answer).to_bytes(2, "big") + answer)
+
+    def _read_on(self, wanted: bool) -> None:
+        if self._transport and wanted is not self._reading and not self._transport.is_closing():
+            self._reading = wanted
+            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    def _give(self, seconds: float) -> None:
+        """This long until the connection is ended, unless something whole arrives."""
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if self._waiting:
+            self._give(IDLE)
+        else:
+            self.end()
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,334 @@
+"""One question to many peers: what to send, what came, when to stop. No sockets, no clock.
+
+Whoever does the I/O calls :meth:`Lookup.send`, hands in what arrives, opens the TCP connections of
+:meth:`Lookup.tcp`, and calls again by :meth:`Lookup.timer`, until :attr:`Lookup.done`. A bad packet is
+passed over and the peer stays asked: one peer can only cost its own answer.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from .answers import Answer, read_answer
+from .errors import BadMessage
+from .memory import Standing
+from .model import Peer
+from .names import Name
+from .packer import pack_query, random_ids
+from .wire import EDE_NO_AUTHORITY, QR, Message
+
+IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
+FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
+RETRY: Final = 0.150  # seconds before the one retransmission
+NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard of get
+IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
+HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
+
+
+class Outcome(enum.Enum):
+    """How it went with one peer."""
+
+    PENDING = "pending"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+class Datagram(NamedTuple):
+    """One to be sent."""
+
+    address: str
+    port: int
+    wire: bytes
+
+
+class Ask:
+    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted."""
+
+    __slots__ = (
+        "addresses", "answer", "flying", "ident", "merged", "message", "open", "outcome", "over_tcp", "peer", "resent",
+        "rtt", "sent", "standing",
+    )  # fmt: skip
+
+    def __init__(self, peer: Peer, standing: Standing, ident: int, merged: bool = False) -> None:
+        self.peer = peer
+        self.standing = standing
+        self.ident = ident
+        self.merged = merged
+        self.addresses = list(_one_of_each_family(peer.addresses))
+        self.open: set[str] = set()  # addresses asked that have not refused
+        self.outcome = Outcome.PENDING
+        self.answer: Answer | None = None
+        self.message: bytes | None = None
+        self.sent = 0.0
+        self.resent = False
+        self.flying = False
+        self.over_tcp = False
+        self.rtt: float | None = None
+
+
+class Lookup:
+    """One question to `peers`, with how much each is waited for.
+
+    `holder` is our own host's: it is asked with RD=1 before all others, and its answer, which is the
+    whole network's, ends the lookup. With `enough`, the first answer for which it is true does.
+    """
+
+    def __init__(
+        self,
+        apex: Name,
+        qname: bytes,
+        qtype: int,
+        peers: Iterable[tuple[Peer, Standing]],
+        now: float,
+        *,
+        timeout: float,
+        holder: Peer | None = None,
+        enough: Callable[[Peer, Answer], bool] | None = None,
+        rd: bool = False,
+    ) -> None:
+        self.apex = apex
+        self._qname = qname
+        self._rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]
+        self._rest_rd = pack_query(qname, qtype, ident=0, rd=True)[2:]
+        self._question = self._rest[10 : 10 + len(qname) + 4]
+        self._begun = now
+        self.deadline = now + timeout
+        self._other_family = timeout / 3
+        self._enough = enough
+        # Those that are known to answer go first, the nearest among them foremost.
+        chosen = sorted(peers, key=lambda pair: _ORDER[pair[1]])
+        idents = random_ids(len(chosen) + 1)
+        self.asks = [Ask(peer, standing, ident) for (peer, standing), ident in zip(chosen, idents[1:], strict=True)]
+        self._waiting = dict.fromkeys(Standing, 0)
+        for ask in self.asks:
+            self._waiting[ask.standing] += 1
+        self.holder = Ask(holder, Standing.REGISTRY, idents[0], merged=True) if holder else None
+        self._queue: deque[Ask] = deque() if self.holder else deque(self.asks)
+        self._hold = now + HEAD_START if self.holder else -math.inf
+        self._by_address: dict[tuple[str, int], list[Ask]] = {}
+        self._flight: deque[tuple[float, Ask]] = deque()
+        self._flying = 0
+        self._retries: deque[tuple[float, Ask]] = deque()
+        self._others: deque[tuple[float, Ask]] = deque()
+        self._out: list[Datagram] = []
+        self._tcp: list[Ask] = []
+        self._read: dict[bytes, Answer | None] = {}
+        self._last = now
+        self._slowest = 0.0
+        self._ended = False
+        if self.holder:
+            self._open(self.holder, now)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is worth waiting for."""
+        return self._ended
+
+    def outcomes(self, outcome: Outcome) -> list[Ask]:
+        """The asks that ended so."""
+        return [ask for ask in self.asks if ask.outcome is outcome]
+
+    def send(self, now: float) -> Sequence[Datagram]:
+        """What is to be sent now. Also notices what time has brought; call it whenever something happened."""
+        self._tick(now)
+        out, self._out = self._out, []
+        return () if self._ended else out
+
+    def tcp(self) -> list[Ask]:
+        """The asks that need a TCP connection now, to the address that answered: ``ask.addresses[0]``."""
+        wanted, self._tcp = self._tcp, []
+        return wanted
+
+    def query_for(self, ask: Ask) -> bytes:
+        """The query's octets for one ask."""
+        return ask.ident.to_bytes(2, "big") + (self._rest_rd if ask.merged else self._rest)
+
+    def timer(self) -> float:
+        """When to call :meth:`send` again at the latest."""
+        when = [self.deadline]
+        if self._hold > -math.inf:
+            when.append(self._hold)
+        if self._queue and self._flight:
+            when.append(self._flight[0][0] + FLIGHT_TIME)
+        if self._retries:
+            when.append(self._retries[0][0])
+        if self._others:
+            when.append(self._others[0][0])
+        if (grace := self._grace()) is not None:
+            when.append(grace)
+        return min(when)
+
+    def received(self, wire: bytes, address: str, port: int, now: float) -> None:
+        """A datagram came. Id, source and question all match, or it is passed over."""
+        asks = self._by_address.get((address, port))
+        if not asks or len(wire) < 12:
+            return
+        ident = wire[0] << 8 | wire[1]
+        for ask in asks:
+            if ask.ident == ident and ask.outcome is Outcome.PENDING and not ask.over_tcp:
+                answer = self._judge(wire)
+                if answer is None:
+                    return
+                if ask.rtt is None and not ask.resent:
+                    ask.rtt = now - ask.sent
+                ask.answer, ask.message = answer, wire
+                if answer.partial:
+                    ask.over_tcp = True
+                    ask.addresses = [address]
+                    self._land(ask)
+                    self._tcp.append(ask)
+                else:
+                    self._settle(ask, _outcome(ask, answer), now)
+                return
+
+    def tcp_received(self, ask: Ask, wire: bytes, now: float) -> bool:
+        """A message came over TCP; False where it is not this question's answer."""
+        if len(wire) < 12 or wire[:2] != ask.ident.to_bytes(2, "big") or (answer := self._judge(wire)) is None:
+            return False
+        ask.answer, ask.message = answer, wire
+        self._settle(ask, _outcome(ask, answer), now)
+        return True
+
+    def tcp_failed(self, ask: Ask, now: float) -> None:
+        """No answer over TCP: what came over UDP, if it told anything, has to do."""
+        if ask.outcome is Outcome.PENDING:
+            told = ask.answer is not None and ask.answer.told
+            self._settle(ask, Outcome.ANSWERED if told else Outcome.SILENT, now)
+
+    def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
+        """A kernel says that `address` cannot be reached, or (`refused`) that nobody answers there."""
+        for ask in self._by_address.get((address, port), ()):
+            if ask.outcome is not Outcome.PENDING or ask.over_tcp or address not in ask.open:
+                continue
+            ask.open.discard(address)
+            if ask.addresses:
+                self._open(ask, now)
+            elif not ask.open:
+                self._settle(ask, Outcome.REFUSED if refused else Outcome.SILENT, now)
+
+    def _judge(self, wire: bytes) -> Answer | None:
+        """What a message says; None where it is no answer to our question. Most peers say the same: read it once."""
+        rest = wire[2:]
+        if rest in self._read:
+            return self._read[rest]
+        question = self._question
+        answer = None
+        # QR set, opcode 0, RD as sent, and the question to the octet: an echo keeps its case.
+        if wire[2] & 0xF8 == QR >> 8 and wire[12 : 12 + len(question)] == question:
+            try:
+                answer = read_answer(Message(wire), self.apex)
+            except BadMessage:
+                answer = None
+        if len(self._read) < 4096:
+            self._read[rest] = answer
+        return answer
+
+    def _tick(self, now: float) -> None:
+        if now >= self._hold > -math.inf:
+            self._release()
+        while self._flight and (not self._flight[0][1].flying or now - self._flight[0][0] >= FLIGHT_TIME):
+            self._land(self._flight.popleft()[1])
+        while self._queue and self._flying < IN_FLIGHT:
+            ask = self._queue.popleft()
+            if ask.outcome is Outcome.PENDING:
+                self._open(ask, now)
+        while self._retries and self._retries[0][0] <= now:
+            ask = self._retries.popleft()[1]
+            if ask.outcome is Outcome.PENDING and not ask.over_tcp:
+                ask.resent = True
+                self._out.extend(Datagram(address, ask.peer.port, self.query_for(ask)) for address in ask.open)
+        while self._others and self._others[0][0] <= now:
+            ask = self._others.popleft()[1]
+            if ask.outcome is Outcome.PENDING and not ask.over_tcp and ask.addresses:
+                self._open(ask, now)
+        grace = self._grace()
+        if now >= self.deadline or (grace is not None and now >= grace):
+            self._end()
+
+    def _release(self) -> None:
+        """Our own host's holder does not answer for us: ask everybody."""
+        self._hold = -math.inf
+        self._queue.extend(self.asks)
+
+    def _open(self, ask: Ask, now: float) -> None:
+        """Asks a peer at its next address."""
+        if not ask.addresses:
+            self._settle(ask, Outcome.SILENT, now)
+            return
+        address = ask.addresses.pop(0)
+        first = not ask.open
+        ask.open.add(address)
+        ask.sent = now
+        self._by_address.setdefault((address, ask.peer.port), []).append(ask)
+        self._out.append(Datagram(address, ask.peer.port, self.query_for(ask)))
+        if not ask.flying:
+            ask.flying = True
+            self._flying += 1
+            self._flight.append((now, ask))
+        if first and ask.standing is not Standing.IDLE:
+            self._retries.append((now + RETRY, ask))
+        if ask.addresses:
+            self._others.append((now + self._other_family, ask))
+
+    def _land(self, ask: Ask) -> None:
+        if ask.flying:
+            ask.flying = False
+            self._flying -= 1
+
+    def _settle(self, ask: Ask, outcome: Outcome, now: float) -> None:
+        ask.outcome = outcome
+        self._land(ask)
+        if ask.merged:
+            if outcome is Outcome.ANSWERED:
+                self._end()
+            else:
+                self._release()
+            return
+        self._waiting[ask.standing] -= 1
+        if outcome is not Outcome.ANSWERED:
+            return
+        self._last = now
+        self._slowest = max(self._slowest, ask.rtt or 0.0)
+        if self._enough and ask.answer and self._enough(ask.peer, ask.answer):
+            self._end()
+
+    def _grace(self) -> float | None:
+        """When to stop although some have not answered: None while those that count are waited for."""
+        if self._hold > -math.inf or self._queue or self._waiting[Standing.REGISTRY]:
+            return None
+        if self._waiting[Standing.NEW]:
+            return self._last + NEW_GRACE
+        if self._waiting[Standing.IDLE]:
+            return self._last + max(IDLE_GRACE, 2 * self._slowest)
+        return -math.inf
+
+    def _end(self) -> None:
+        self._ended = True
+        for ask in self.asks:
+            if ask.outcome is Outcome.PENDING and ask.open:
+                told = ask.over_tcp and ask.answer is not None and ask.answer.told
+                ask.outcome = Outcome.ANSWERED if told else Outcome.SILENT
+
+
+def _outcome(ask: Ask, answer: Answer) -> Outcome:
+    if answer.refused:
+        return Outcome.REFUSED
+    # Of a holder's failures, only "the registries are silent" is better known to it than to us.
+    told = ask.merged and any(code == EDE_NO_AUTHORITY for code, _ in answer.errors)
+    return Outcome.SILENT if answer.failed and not told else Outcome.ANSWERED
+
+
+_ORDER: Final = {Standing.REGISTRY: 0, Standing.NEW: 1, Standing.IDLE: 2}
+
+
+def _one_of_each_family(addresses: Sequence[str]) -> Iterable[str]:
+    """The first IPv4 and the first IPv6 address, in that order."""
+    for six in (False, True):
+        found = next((address for address in addresses if (":" in address) is six), None)
+        if found is not None:
+            yield found

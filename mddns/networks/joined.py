@@ -1,0 +1,52 @@
+"""Several networks read as one, and our own address overridden."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import ConfigError
+from ..model import Peer, Snapshot, order_addresses
+from . import Network
+from .own import host_name
+
+
+class Joined:
+    """The union of `networks`. Our node has all own addresses, or just `address` where one is given."""
+
+    def __init__(self, networks: Sequence[Network], address: str | None, port: int) -> None:
+        self._networks = networks
+        self._port = port
+        try:
+            self._address = None if address is None else str(ipaddress.ip_address(address))
+        except ValueError:
+            raise ConfigError(f"address {address!r}: an IP address is wanted, as in 100.64.0.1") from None
+
+    def read(self, timeout: float) -> Snapshot:
+        """All networks, one after the other; the first that fails fails the whole."""
+        return self._join([network.read(timeout) for network in self._networks])
+
+    async def aread(self, timeout: float) -> Snapshot:
+        """All networks at once."""
+        return self._join(await asyncio.gather(*(network.aread(timeout) for network in self._networks)))
+
+    def _join(self, snapshots: Sequence[Snapshot]) -> Snapshot:
+        mine = [snapshot.me for snapshot in snapshots if snapshot.me]
+        me = replace(mine[0], addresses=order_addresses(a for peer in mine for a in peer.addresses)) if mine else None
+        if self._address:
+            me = replace(me, addresses=(self._address,)) if me else Peer(host_name(), (self._address,), self._port)
+        own = set(me.addresses) if me else set()
+        peers = {
+            peer.id: peer
+            for snapshot in snapshots
+            for peer in snapshot.everyone()
+            if not own.intersection(peer.addresses) or peer.port != (me.port if me else 0)
+        }
+        return Snapshot(
+            me=me,
+            peers=tuple(peer for peer in peers.values() if all(peer is not mine_ for mine_ in mine)),
+            network="+".join(dict.fromkeys(snapshot.network for snapshot in snapshots)),
+            tun=all(snapshot.tun for snapshot in snapshots),
+        )

@@ -1,0 +1,190 @@
+"""Tailscale: who we are and who our peers are, from tailscaled's LocalAPI.
+
+One request, ``GET /localapi/v0/status``, over the daemon's Unix socket. The reply is whatever the
+daemon says, so everything in it may be missing or null. HTTP/1.0 is asked for, which Go's server
+answers without chunks and ends by closing: that leaves nothing to parse, and spares every ``md`` the
+import of an HTTP library, which would cost more than the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..errors import TailscaleError
+from ..model import Peer, Snapshot, order_addresses
+
+_REQUEST: Final = b"GET /localapi/v0/status HTTP/1.0\r\nHost: local-tailscaled.sock\r\n\r\n"
+_MOST_OCTETS: Final = 64 << 20
+_PROGRAM: Final = "tailscaled"
+
+# Where the daemon's socket is, by platform; the first that exists is taken.
+_SOCKETS: Final = {
+    "linux": (
+        "/var/run/tailscale/tailscaled.sock",
+        "/tmp/tailscaled.sock",  # noqa: S108 - the container image's default
+        "/var/packages/Tailscale/var/tailscaled.sock",  # Synology DSM 7
+        "/var/packages/Tailscale/etc/tailscaled.sock",  # Synology DSM 6
+        "/tmp/tailscale/tailscaled.sock",  # noqa: S108 - QNAP
+        "/perm/tailscaled/tailscaled.sock",  # Gokrazy
+    ),
+    "darwin": ("/var/run/tailscaled.socket",),
+    "freebsd": ("/var/run/tailscale/tailscaled.sock",),
+}
+
+# Nobody runs a registry on these.
+_PHONES_AND_TELEVISIONS: Final = frozenset(("ios", "android", "tvos"))
+
+_STATES: Final = {
+    "Stopped": "Tailscale is stopped: run 'tailscale up'",
+    "NeedsLogin": "Tailscale is logged out: run 'tailscale up' and log in",
+    "NeedsMachineAuth": "this machine waits to be approved by an admin of the tailnet",
+    "NoState": "Tailscale is starting: try again in a moment",
+    "Starting": "Tailscale is starting: try again in a moment",
+    "InUseOtherUser": "Tailscale is in use by another user of this machine",
+}
+
+
+class Tailscale:
+    """The tailnet of this machine's tailscaled. `path` is its socket; by default ``TS_SOCKET``, then the platform's."""
+
+    def __init__(self, port: int, path: str | None = None) -> None:
+        self._port = port
+        self._path = path
+
+    def read(self, timeout: float) -> Snapshot:
+        """The status as a snapshot; TailscaleError says what is wrong and what to do."""
+        path = self._path or socket_path()
+        received = bytearray()
+        deadline = time.monotonic() + timeout
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+                stream.settimeout(timeout)
+                stream.connect(path)
+                stream.sendall(_REQUEST)
+                while octets := stream.recv(1 << 18):
+                    received += octets
+                    left = deadline - time.monotonic()
+                    if left <= 0 or len(received) > _MOST_OCTETS:
+                        raise TimeoutError
+                    stream.settimeout(left)
+        except OSError as error:
+            raise _unreachable(path, error, timeout) from error
+        return snapshot(_document(bytes(received), path), self._port)
+
+    async def aread(self, timeout: float) -> Snapshot:
+        """The same, within the running event loop."""
+        path = self._path or socket_path()
+        try:
+            async with asyncio.timeout(timeout):
+                reader, writer = await asyncio.open_unix_connection(path, limit=_MOST_OCTETS)
+                try:
+                    writer.write(_REQUEST)
+                    received = await reader.read(-1)
+                finally:
+                    writer.close()
+        except OSError as error:
+            raise _unreachable(path, error, timeout) from error
+        return snapshot(_document(received, path), self._port)
+
+
+def socket_path() -> str:
+    """Where tailscaled listens: ``TS_SOCKET``, else the first of the platform's places that exists."""
+    if chosen := os.environ.get("TS_SOCKET"):
+        return chosen
+    platform = "freebsd" if sys.platform.startswith("freebsd") else sys.platform
+    places = _SOCKETS.get(platform, _SOCKETS["linux"])
+    return next((place for place in places if os.path.exists(place)), places[0])
+
+
+def _unreachable(path: str, error: OSError, timeout: float) -> TailscaleError:
+    if isinstance(error, TimeoutError):
+        return TailscaleError(f"{_PROGRAM} at {path} did not answer within {timeout:g} s: is it stuck? Restart it")
+    if isinstance(error, FileNotFoundError):
+        return TailscaleError(
+            f"{_PROGRAM} is not running: there is no socket {path}. Start Tailscale, or set TS_SOCKET to its socket; "
+            "without Tailscale, name your nodes with --network static:ADDRESS,…"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return TailscaleError(f"{_PROGRAM} is not running: nobody answers at {path}. Start Tailscale")
+    if isinstance(error, PermissionError):
+        return TailscaleError(
+            f"{path} may not be opened by this user ({error.strerror}): ask its owner, or run as root"
+        )
+    return TailscaleError(f"{_PROGRAM} at {path} cannot be asked: {error.strerror or error}")
+
+
+def _document(received: bytes, path: str) -> Mapping[str, Any]:
+    head, blank, body = received.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)
+    if not blank or len(status) < 2 or not head.startswith(b"HTTP/"):
+        raise TailscaleError(
+            f"{_PROGRAM} at {path} broke off its answer, or is no {_PROGRAM}: try again, or restart it"
+        )
+    if status[1] == b"403":
+        said = body.decode("utf-8", "replace").strip()[:200]
+        raise TailscaleError(
+            f"{_PROGRAM} at {path} does not let this user ask (403: {said}): run as root, or "
+            "'tailscale set --operator=$USER'"
+        )
+    if status[1] != b"200":
+        code = status[1].decode("ascii", "replace")
+        raise TailscaleError(f"{_PROGRAM} at {path} answered HTTP {code} instead of its status: is it up to date?")
+    try:
+        document = json.loads(body)
+    except ValueError:
+        raise TailscaleError(f"{_PROGRAM} at {path} broke off its answer in the middle: try again") from None
+    if not isinstance(document, dict):
+        raise TailscaleError(f"{_PROGRAM} at {path} answered something that is no status: is it {_PROGRAM}?")
+    return document
+
+
+def snapshot(document: Mapping[str, Any], port: int) -> Snapshot:
+    """A status document as a snapshot; TailscaleError where this machine is not connected."""
+    state = document.get("BackendState")
+    if state != "Running":
+        raise TailscaleError(_STATES.get(str(state), f"Tailscale is not connected (its state is {state!r})"))
+    users = _mapping(document.get("User"))
+    me = _peer(_mapping(document.get("Self")), users, port)
+    if me is None:
+        raise TailscaleError("Tailscale has given this machine no address yet: try again in a moment")
+    peers = (_peer(_mapping(node), users, port) for node in _mapping(document.get("Peer")).values())
+    return Snapshot(me, tuple(peer for peer in peers if peer), "tailscale", tun=document.get("TUN") is not False)
+
+
+def _peer(node: Mapping[str, Any], users: Mapping[str, Any], port: int) -> Peer | None:
+    try:
+        addresses = order_addresses(str(address) for address in node.get("TailscaleIPs") or ())
+    except (TypeError, ValueError):
+        return None
+    if not addresses:
+        return None
+    dns_name = str(node.get("DNSName") or "")
+    foreign = bool(node.get("ShareeNode")) or bool(node.get("AltSharerUserID"))
+    mullvad = bool(node.get("ExitNodeOption")) and (
+        dns_name.endswith("mullvad.ts.net.") or node.get("Location") is not None
+    )
+    ours = not foreign and not mullvad and not node.get("Expired")
+    tags = node.get("Tags") or ()
+    user = _mapping(users.get(str(node.get("UserID"))))
+    return Peer(
+        name=dns_name.partition(".")[0] or str(node.get("HostName") or ""),
+        addresses=addresses,
+        port=port,
+        # A tagged node belongs to its tags; the user that it is listed under is a stand-in.
+        owner=None if tags else user.get("LoginName") or None,
+        tags=tuple(str(tag) for tag in tags),
+        online=bool(node.get("Online")),
+        asked=ours and str(node.get("OS") or "").lower() not in _PHONES_AND_TELEVISIONS,
+        member=ours,
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

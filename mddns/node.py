@@ -1,0 +1,272 @@
+"""A node: registry, responder and directory on real sockets, inside a running event loop.
+
+It decides nothing. Queries go to the responder; what the responder must ask the network first is
+asked by one fan-out that all questions of the moment share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Final
+
+from . import aio_transport
+from .answers import introduce
+from .directory import Directory
+from .errors import Error, NetworkError
+from .health import SixProbe
+from .listeners import TcpListener, UdpListener
+from .lookup import Lookup, Outcome
+from .memory import Memory
+from .model import Peer, Snapshot
+from .names import Name
+from .networks import Network
+from .offer import Offer
+from .policy import Policy, who_may_ask
+from .registry import Registration, Registry
+from .responder import Ask, Client, Responder, client
+from .settings import Settings
+from .wire import PTR
+
+_log = logging.getLogger("mddns")
+
+STATUS_EVERY: Final = 5.0  # seconds between looks at the network
+STATUS_TIMEOUT: Final = 2.0
+_RETRY_EVERY: Final = 0.5  # seconds between attempts while waiting for a network
+_MOST_WAITING: Final = 256  # questions that wait for the network
+_LOOPBACK: Final = "127.0.0.1"  # where the daemon forwards to, in userspace networking
+
+
+class Node:
+    """Offers services on `network` and answers for them. Use :meth:`open`; ends with :meth:`close`."""
+
+    def __init__(
+        self, network: Network, apex: Name, timeout: float, policy: Policy, snapshot: Snapshot, me: Peer
+    ) -> None:
+        self._network = network
+        self._timeout = timeout
+        self._snapshot = snapshot
+        self.registry = Registry(me, _shares_name(snapshot), _unix_ms())
+        self.directory = Directory(apex.wire, Memory(), policy)
+        self.responder = Responder(apex, self.registry, self.directory, random.shuffle)
+        self._six = SixProbe(self._found_six)
+        self._udp: dict[str, UdpListener] = {}
+        self._tcp: dict[str, TcpListener] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._greeting: asyncio.Task[None] | None = None
+        self._waiting = 0
+        self._own: frozenset[str] = frozenset()
+        self._clients: dict[tuple[str, bool], Client] = {}
+        self._idle: dict[str, Peer] = {}  # by address: peers that refused or were silent
+
+    @classmethod
+    async def open(cls, network: Network, apex: Name, *, timeout: float, policy: Policy) -> Node:
+        """A node that answers when this returns. NetworkError, TailscaleError or PortInUse where it cannot."""
+        snapshot = await network.aread(STATUS_TIMEOUT)
+        if snapshot.me is None:
+            raise NetworkError(
+                "none of the network's addresses is this machine's: name yours with --address (MDDNS_ADDRESS)"
+            )
+        node = cls(network, apex, timeout, policy, snapshot, snapshot.me)
+        try:
+            node._apply(snapshot)
+            await node._listen()
+        except BaseException:
+            await node.close()
+            raise
+        node._following = asyncio.create_task(node._follow())
+        node._greeting = asyncio.create_task(node._greet())
+        return node
+
+    @property
+    def me(self) -> Peer:
+        """Our own node, as its network has it."""
+        return self.registry.me
+
+    async def close(self) -> None:
+        """Stops answering and closes every socket."""
+        tasks = [task for task in (self._following, self._greeting, self._refreshing) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._six.close()
+        for udp in self._udp.values():
+            udp.close()
+        for tcp in self._tcp.values():
+            tcp.close()
+        self._udp.clear()
+        self._tcp.clear()
+
+    def advertise(self, offer: Offer) -> Registration:
+        """Offers a service from now on; the same endpoint again updates it in place."""
+        registration = self.registry.advertise(offer, _unix_ms())
+        self._changed()
+        me = self.me
+        if offer.address is None and not offer.addresses and offer.protocol == "tcp" and len(_families(me)) == 2:
+            self._six.watch(registration, next(address for address in me.addresses if ":" in address))
+        return registration
+
+    def relabel(self, registration: Registration, labels: Mapping[str, str]) -> None:
+        """Gives a service other labels. KeyError where it is withdrawn."""
+        self.registry.relabel(registration, labels, _unix_ms())
+        self._changed()
+
+    def withdraw(self, registration: Registration) -> bool:
+        """Takes a service back; False where it was already."""
+        withdrawn = self.registry.withdraw(registration, _unix_ms())
+        self._six.forget(registration)
+        self._changed()
+        return withdrawn
+
+    def unlist(self, port: int) -> None:
+        """Takes back what this node offers of its own on `port`. KeyError where that is nothing."""
+        for registration in self.registry.unlist(port, _unix_ms()):
+            self._six.forget(registration)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.directory.own(self.registry.services())
+
+    def _found_six(self, registration: Registration, answers: bool) -> None:
+        self.registry.answers_over_six(registration, answers, _unix_ms())
+        self._changed()
+
+    def _apply(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        if snapshot.me:
+            self.registry.moved(snapshot.me, _shares_name(snapshot), _unix_ms())
+        self.directory.network(snapshot, with_own_host=False)
+        self._changed()
+        self._own = frozenset(self.me.addresses)
+        self._clients.clear()
+        self._idle.clear()
+        # Programs of this machine may come from loopback, where nobody else can.
+        self.responder.allow(who_may_ask(snapshot) | {_LOOPBACK, "::1"} if snapshot.tun else who_may_ask(snapshot))
+
+    async def _listen(self) -> None:
+        """Binds what is not bound yet. Without UDP at the first address there is no node; the rest is retried."""
+        port = self.me.port
+        addresses = self.me.addresses if self._snapshot.tun else (_LOOPBACK,)
+        for address in addresses:
+            try:
+                if address not in self._udp:
+                    self._udp[address] = UdpListener(address, port, self._answer, asyncio.get_running_loop())
+                if address not in self._tcp:
+                    self._tcp[address] = await TcpListener.open(address, port, self._answer)
+            except Error as error:
+                if address == addresses[0]:
+                    raise
+                _log.debug("%s", error)
+
+    async def _follow(self) -> None:
+        """Keeps up with the network: peers come and go."""
+        failing = False
+        while True:
+            await asyncio.sleep(STATUS_EVERY)
+            try:
+                snapshot = await self._network.aread(STATUS_TIMEOUT)
+                if snapshot != self._snapshot:
+                    self._apply(snapshot)
+                await self._listen()
+                failing = False
+            except Error as error:
+                if not failing:
+                    _log.warning("%s", error)
+                failing = True
+
+    def _answer(self, wire: bytes, address: str, tcp: bool) -> bytes | Awaitable[bytes] | None:
+        who = self._clients.get((address, tcp))
+        if who is None:
+            if len(self._clients) > 10_000:
+                self._clients.clear()
+            who = self._clients[address, tcp] = client(address, self._own, tcp=tcp)
+        if address in self._idle:
+            self._heard(address)
+        answer = self.responder.respond(wire, who, time.monotonic())
+        if not isinstance(answer, Ask):
+            return answer
+        if self._waiting >= _MOST_WAITING:
+            return None  # the client asks again; by then the network has answered
+        return self._ask(answer)
+
+    async def _ask(self, ask: Ask) -> bytes:
+        self._waiting += 1
+        try:
+            await asyncio.shield(self._refresh(ask.age))
+        finally:
+            self._waiting -= 1
+        return ask.finish(time.monotonic())
+
+    def _heard(self, address: str) -> None:
+        """Who asks us is up, and may well be a registry by now."""
+        peer = self._idle.pop(address)
+        self.directory.heard(peer.id)
+
+    def _refresh(self, age: float) -> asyncio.Task[None]:
+        """The one fan-out that is under way, or a new one to all who were last asked `age` seconds ago."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._list_peers(age))
+        return self._refreshing
+
+    async def _greet(self) -> None:
+        """Asks everybody once, so that they hear of us, and we learn who is there; answers come from later asking."""
+        await self._refresh(0.0)
+        self.directory.expire()
+
+    async def _list_peers(self, age: float) -> None:
+        directory, now = self.directory, time.monotonic()
+        due = directory.due(now, age)
+        if not due:
+            return
+        directory.asking(due, now)
+        lookup = Lookup(
+            self.responder.apex,
+            Name.of((b"_list",), self.responder.apex).wire,
+            PTR,
+            [(peer, directory.memory.standing(peer.id, now)) for peer in due],
+            now,
+            timeout=self._timeout,
+        )
+        await aio_transport.run(lookup, time.monotonic)
+        now = time.monotonic()
+        for ask in lookup.asks:
+            if ask.outcome is Outcome.ANSWERED and ask.answer:
+                rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
+                services = [introduce(told, ask.peer, self._snapshot.network, rtt_ms) for told in ask.answer.told]
+                directory.answered(ask.peer, services, now, rtt=ask.rtt)
+                continue
+            self._idle.update((address, ask.peer) for address in ask.peer.addresses)
+            if ask.outcome is Outcome.REFUSED:
+                directory.refused(ask.peer, now)
+            else:
+                directory.missed(ask.peer, now)
+
+
+def _unix_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _families(me: Peer) -> set[bool]:
+    return {":" in address for address in me.addresses}
+
+
+def _shares_name(snapshot: Snapshot) -> bool:
+    """Whether another node has our machine's name, so that it cannot stand for our instances."""
+    me = snapshot.me
+    return me is not None and any(peer.name.lower() == me.name.lower() for peer in snapshot.peers)
+
+
+async def open_node(settings: Settings, policy: Policy, wait: float) -> Node:
+    """A node, as soon as there is a network, for at most `wait` seconds."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return await Node.open(settings.network, settings.apex, timeout=settings.timeout, policy=policy)
+        except NetworkError:
+            if time.monotonic() + _RETRY_EVERY > deadline:
+                raise
+        await asyncio.sleep(_RETRY_EVERY)

@@ -1,0 +1,62 @@
+"""What ``md`` remembers from one run to the next: how peers behaved, in a small file of the user's cache.
+
+A file that cannot be read or written is as good as none: it only ever saves time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from .memory import Memory
+
+_MOST_NETWORKS: Final = 8
+_MOST_OCTETS: Final = 8 << 20
+
+
+def cache_file() -> Path | None:
+    """``$XDG_CACHE_HOME/mddns/peers.json``, by default below ``~/.cache``; None where there is no home."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # the specification wants relative ones ignored
+        home = os.path.expanduser("~")
+        if not os.path.isabs(home):
+            return None
+        base = os.path.join(home, ".cache")
+    return Path(base, "mddns", "peers.json")
+
+
+def load(network: str, now: float, unix: float) -> Memory:
+    """How the peers of `network` behaved; empty where nothing is remembered."""
+    return Memory.from_json(_read().get(network), now, unix)
+
+
+def save(network: str, memory: Memory, now: float, unix: float) -> None:
+    """Remembers it, in place of what was remembered of that network; atomically."""
+    path = cache_file()
+    if path is None:
+        return
+    networks = _read()
+    networks.pop(network, None)
+    networks[network] = memory.to_json(now, unix)
+    for oldest in list(networks)[:-_MOST_NETWORKS]:
+        del networks[oldest]
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(networks), "utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _read() -> dict[str, Any]:
+    path = cache_file()
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if path and path.stat().st_size <= _MOST_OCTETS:
+            data = json.loads(path.read_text("utf-8"))
+            return data if isinstance(data, dict) else {}
+    return {}

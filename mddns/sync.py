@@ -1,0 +1,173 @@
+"""Registries for blocking programs: a :class:`~mddns.node.Node` in one background thread."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from .errors import Error, InvalidService
+from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
+from .networks import Network
+from .node import Node, open_node
+from .offer import Offer, make, parse_address
+from .policy import Policy
+from .registry import Registration
+from .settings import Settings
+
+T = TypeVar("T")
+
+
+class Advertised:
+    """A service that is being offered: a handle to change it or take it back."""
+
+    def __init__(self, registry: Registry, registration: Registration) -> None:
+        self._registry = registry
+        self._registration = registration
+
+    @property
+    def service(self) -> Service:
+        """As others find it."""
+        return self._registry._run(lambda node: node.registry.service(self._registration))
+
+    def update(self, labels: Mapping[str, str]) -> None:
+        """Gives it other labels, in place: it never vanishes. KeyError where it was withdrawn."""
+        self._registry._run(lambda node: node.relabel(self._registration, labels))
+
+    def withdraw(self) -> None:
+        """Takes it back. Twice does no harm."""
+        self._registry._run(lambda node: node.withdraw(self._registration))
+
+
+class Registry:
+    """The services that this program offers. Made by :func:`start_registry`; ends with :meth:`close`."""
+
+    def __init__(self, settings: Settings, policy: Policy, wait: float) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="mddns", daemon=True)
+        self._closing = threading.Lock()
+        self._node: Node | None = None
+        self._thread.start()
+        try:
+            self._node = self._call(open_node(settings, policy, wait))
+        except BaseException:
+            self._stop()
+            raise
+        atexit.register(self.close)
+
+    def advertise_service(
+        self,
+        port: int,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        protocol: str = "tcp",
+        priority: int = DEFAULT_PRIORITY,
+        weight: int = DEFAULT_WEIGHT,
+        addresses: Sequence[str] = (),
+    ) -> Advertised:
+        """Offers what listens on `port` of this machine, under `name`, to everyone on the network.
+
+        The same name, port and protocol again updates it in place. Raises InvalidService, before anything
+        is offered, where name, labels or numbers cannot be told.
+        """
+        offer = make(port, name, labels, protocol=protocol, priority=priority, weight=weight, addresses=addresses)
+        return self.advertise(offer)
+
+    def advertise_remote_service(
+        self,
+        address: str,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        protocol: str = "tcp",
+        priority: int = DEFAULT_PRIORITY,
+        weight: int = DEFAULT_WEIGHT,
+    ) -> Advertised:
+        """Offers a service of a machine that cannot do so itself, at ``ip:port``."""
+        host, port = parse_address(address)
+        if host is None:
+            raise InvalidService(f"address {address!r}: a remote service has an ip:port, as in 100.64.0.9:5432")
+        offer = make(port, name, labels, address=host, protocol=protocol, priority=priority, weight=weight)
+        return self.advertise(offer)
+
+    def advertise(self, offer: Offer) -> Advertised:
+        """Offers what a file or the command line describes."""
+        return Advertised(self, self._run(lambda node: node.advertise(offer)))
+
+    def unlist_service(self, port: int) -> None:
+        """Takes back what this registry offers on `port` of this machine. KeyError where that is nothing."""
+        self._run(lambda node: node.unlist(port))
+
+    def services(self) -> list[Service]:
+        """What this registry offers, as others find it."""
+        return self._run(lambda node: node.registry.services())
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The node's own addresses."""
+        return self._run(lambda node: node.me.addresses)
+
+    def close(self) -> None:
+        """Withdraws everything and stops answering; returns when all sockets are closed. Twice does no harm."""
+        with self._closing:
+            node, self._node = self._node, None
+            if node is not None:
+                self._call(node.close())
+                self._stop()
+                atexit.unregister(self.close)
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _run(self, work: Callable[[Node], T]) -> T:
+        """Runs `work` in the node's thread, so that the node needs no locks."""
+        node = self._node
+        if node is None:
+            raise Error("this registry is closed")
+
+        async def run() -> T:
+            return work(node)
+
+        return self._call(run())
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+
+def start_registry(
+    network: str | Sequence[str] | Network | None = None,
+    *,
+    domain: str | None = None,
+    port: int | None = None,
+    address: str | None = None,
+    timeout: float | None = None,
+    wait: float = 0.0,
+    policy: Policy | None = None,
+) -> Registry:
+    """A registry on this machine's network; it answers queries when this returns.
+
+    Without a network it raises at once (TailscaleError, NetworkError), or after `wait` seconds of trying;
+    PortInUse where another program has the port.
+    """
+    settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
+    return Registry(settings, policy or Policy(), wait)

@@ -1,0 +1,209 @@
+"""The sockets of one lookup: UDP to all peers over one socket a family, TCP where a peer asks for it.
+
+An :class:`Exchange` carries a :class:`~mddns.lookup.Lookup` and decides nothing. Its selector has a file
+descriptor of its own, so that a blocking caller (:func:`run`) and an event loop
+(:func:`mddns.aio_transport.run`) drive the same code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import selectors
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from .errors import NetworkError
+from .lookup import Ask, Lookup
+
+Clock = Callable[[], float]
+
+_IP_RECVERR: Final = 11  # linux/in.h; the socket module has no names for these
+_IPV6_RECVERR: Final = 25  # linux/in6.h
+_EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")  # struct sock_extended_err, linux/errqueue.h
+_LINUX: Final = sys.platform.startswith("linux")
+_BURST: Final = 256  # datagrams read before anything else gets a turn
+_LARGEST: Final = 65_535
+
+
+if sys.platform.startswith("linux"):
+    _Selector = selectors.EpollSelector
+else:
+    _Selector = selectors.KqueueSelector
+
+
+class Exchange:
+    """Carries one lookup. ``step()`` does all that can be done now; the selector tells when to call it again."""
+
+    def __init__(self, lookup: Lookup, clock: Clock) -> None:
+        self.lookup = lookup
+        # epoll or kqueue: one descriptor that is readable when any of its sockets is.
+        self.selector = _Selector()
+        self._clock = clock
+        self._udp: dict[bool, socket.socket | None] = {}
+        self._streams: dict[socket.socket, _Stream] = {}
+
+    def step(self) -> float | None:
+        """Reads, decides, sends. Returns when to be called again, None when the lookup is done."""
+        lookup, now = self.lookup, self._clock()
+        for key, _ in self.selector.select(0):
+            sock = key.fileobj
+            if isinstance(sock, socket.socket):
+                if sock in self._streams:
+                    self._step_stream(sock, now)
+                else:
+                    self._drain(sock, now)
+        while not lookup.done:
+            datagrams = lookup.send(self._clock())
+            for address, port, wire in datagrams:
+                self._send(address, port, wire)
+            wanted = lookup.tcp()
+            for ask in wanted:
+                self._connect(ask)
+            if not datagrams and not wanted:
+                break
+        return None if lookup.done else lookup.timer()
+
+    def close(self) -> None:
+        """Closes every socket."""
+        for sock in (*self._udp.values(), *self._streams):
+            if sock is not None:
+                sock.close()
+        self._streams.clear()
+        self.selector.close()
+
+    def _socket(self, six: bool) -> socket.socket | None:
+        if six not in self._udp:
+            self._udp[six] = sock = _open_udp(six)
+            if sock is not None:
+                self.selector.register(sock, selectors.EVENT_READ)
+        return self._udp[six]
+
+    def _send(self, address: str, port: int, wire: bytes) -> None:
+        sock = self._socket(":" in address)
+        if sock is None:
+            self.lookup.failed(address, port, self._clock(), refused=False)
+            return
+        for _ in range(3):
+            try:
+                sock.sendto(wire, (address, port))
+                return
+            except BlockingIOError:
+                return  # the send buffer is full: as good as lost, and the retransmission is for that
+            except OSError:
+                # The kernel tells of some other peer's refusal to whoever calls next; then nothing was sent.
+                if not self._drain_errors(sock):
+                    self.lookup.failed(address, port, self._clock(), refused=False)
+                    return
+
+    def _drain(self, sock: socket.socket, now: float) -> None:
+        received = self.lookup.received
+        for _ in range(_BURST):
+            try:
+                wire, source = sock.recvfrom(_LARGEST)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._drain_errors(sock)
+                continue
+            received(wire, source[0], source[1], now)
+
+    def _drain_errors(self, sock: socket.socket) -> bool:
+        """Reads which peers the kernel gave up on; whether there were any."""
+        if not _LINUX:
+            return False
+        any_read = False
+        while True:
+            try:
+                _, ancillary, _, source = sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return any_read
+            any_read = True
+            for _, _, data in ancillary:
+                if len(data) >= _EXTENDED_ERROR.size and source:
+                    number = _EXTENDED_ERROR.unpack_from(data)[0]
+                    refused = number == errno.ECONNREFUSED
+                    self.lookup.failed(source[0], source[1], self._clock(), refused=refused)
+
+    def _connect(self, ask: Ask) -> None:
+        address = ask.addresses[0]
+        stream = _Stream(ask, self.lookup.query_for(ask))
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        self._streams[sock] = stream
+        self.selector.register(sock, selectors.EVENT_WRITE)
+        result = sock.connect_ex((address, ask.peer.port))
+        if result not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
+            self._drop(sock)
+
+    def _step_stream(self, sock: socket.socket, now: float) -> None:
+        stream = self._streams[sock]
+        try:
+            if stream.unsent:
+                stream.unsent = stream.unsent[sock.send(stream.unsent) :]
+                if not stream.unsent:
+                    self.selector.modify(sock, selectors.EVENT_READ)
+                return
+            octets = sock.recv(_LARGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        message = stream.feed(octets)
+        if not octets:
+            self._drop(sock)
+        elif message is not None:
+            self.lookup.tcp_received(stream.ask, message, now)
+            self._drop(sock)
+
+    def _drop(self, sock: socket.socket) -> None:
+        stream = self._streams.pop(sock)
+        self.selector.unregister(sock)
+        sock.close()
+        self.lookup.tcp_failed(stream.ask, self._clock())
+
+
+class _Stream:
+    """One DNS message over TCP: two octets of length, then the message (RFC 1035 4.2.2)."""
+
+    __slots__ = ("_received", "ask", "unsent")
+
+    def __init__(self, ask: Ask, query: bytes) -> None:
+        self.ask = ask
+        self.unsent = len(query).to_bytes(2, "big") + query
+        self._received = bytearray()
+
+    def feed(self, octets: bytes) -> bytes | None:
+        """The message, once it is whole."""
+        received = self._received
+        received += octets
+        if len(received) < 2:
+            return None
+        end = 2 + (received[0] << 8 | received[1])
+        return bytes(received[2:end]) if len(received) >= end else None
+
+
+def run(lookup: Lookup, clock: Clock) -> None:
+    """Carries `lookup` to its end; blocks for at most its timeout."""
+    with contextlib.closing(Exchange(lookup, clock)) as exchange:
+        while (when := exchange.step()) is not None:
+            exchange.selector.select(max(0.0, when - clock()))
+
+
+def _open_udp(six: bool) -> socket.socket | None:
+    """A non-blocking UDP socket that is told of refusals; None where this host has no such family."""
+    try:
+        sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise NetworkError(error.errno, "no file descriptor is left for a lookup") from error
+        return None
+    sock.setblocking(False)
+    if _LINUX:
+        # Without it, an unconnected socket never hears that nobody listens there.
+        level, option = (socket.IPPROTO_IPV6, _IPV6_RECVERR) if six else (socket.IPPROTO_IP, _IP_RECVERR)
+        sock.setsockopt(level, option, 1)
+    return sock

@@ -1,0 +1,131 @@
+"""A program that a test started on a host: its output, its end, and nothing of it left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .netns import kill
+
+_POLL = 0.01  # seconds between two looks; waits end when their condition holds, not when a sleep does
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+    """Looks again and again until the condition holds or the time is up; whether it held."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+class Process:
+    """A started program in a process group of its own, whose output goes to files.
+
+    Files rather than pipes: nobody has to read along, and a test sees what was said so far at any time. The
+    exit status is looked at without being reaped until `close`, so that the pid, and with it the group, stays
+    ours.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], directory: Path, cwd: Path) -> None:
+        self.argv = list(argv)
+        self._files = (directory / "stdout", directory / "stderr")
+        directory.mkdir(parents=True)
+        with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
+            self._popen = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        self._closed = False
+
+    @property
+    def pid(self) -> int:
+        """Its pid, which is its process group as well (`ip netns exec` becomes the program it runs)."""
+        return self._popen.pid
+
+    @property
+    def stdout(self) -> str:
+        """What it has written to stdout so far."""
+        return self._files[0].read_text(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr so far."""
+        return self._files[1].read_text(errors="replace")
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; minus the signal where a signal ended it, as in subprocess."""
+        if self._closed:
+            return self._popen.returncode
+        state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if state is None:
+            return None
+        return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
+
+    def wait_for(self, text: str, timeout: float = 5.0) -> str:
+        """Waits until `text` stands in stdout or stderr; its line. AssertionError where it never does."""
+
+        def line() -> str | None:
+            said = (self.stdout + "\n" + self.stderr).splitlines()
+            return next((one for one in said if text in one), None)
+
+        wait_until(lambda: self.returncode is not None or line() is not None, timeout)
+        found = line()  # looked at once more after its end: it may have said it as it went
+        if found is None:
+            raise AssertionError(f"{text!r} was not said within {timeout} s by {self._told()}")
+        return found
+
+    def wait(self, timeout: float = 5.0) -> int:
+        """Waits for its end; the exit status. AssertionError where it goes on."""
+        wait_until(lambda: self.returncode is not None, timeout)
+        status = self.returncode
+        if status is None:
+            raise AssertionError(f"still running after {timeout} s: {self._told()}")
+        return status
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the program alone (SIGSTOP and SIGCONT too)."""
+        if not self._closed:
+            kill(self.pid, number)
+
+    def terminate(self, timeout: float = 5.0) -> int:
+        """SIGTERM, then its exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def kill(self) -> int:
+        """SIGKILL to the program alone, then its exit status."""
+        self.signal(signal.SIGKILL)
+        return self.wait()
+
+    def close(self) -> None:
+        """Ends the whole group at once; harmless where it has ended or was closed."""
+        if not self._closed:
+            kill(-self.pid, signal.SIGKILL)
+            self._popen.wait()
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _told(self) -> str:
+        state = "running" if self.returncode is None else f"exit {self.returncode}"
+        return f"{' '.join(self.argv)} ({state})\nstdout:\n{self.stdout}\nstderr:\n{self.stderr}"

@@ -1,0 +1,251 @@
+"""A played tailscaled: the LocalAPI on a unix socket, as Go's net/http serves it.
+
+`status` and `whois` answer from a `Tailnet`; `mode` makes it misbehave. What the real daemon knows beyond
+these two (prefs, the bus, ping) is answered 404 here. A unix socket is a file, so it is reachable from every
+network namespace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from email.utils import formatdate
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from .tailnet import CAPABILITY, VERSION, Node, Tailnet
+
+HOST = "local-tailscaled.sock"
+"""The Host header that the daemon takes; it takes an empty one too, and answers 403 to any other."""
+
+_STATES = {"stopped": "Stopped", "needs-login": "NeedsLogin", "no-state": "NoState", "starting": "Starting"}
+
+MODES = frozenset({"ok", "slow", "cut", "forbidden", "garbage", "silent", "not-found", *_STATES})
+"""What `PlayedTailscaled.mode` can be."""
+
+# Go's net/http keeps this much of a reply back to see whether it can say how long it is; more is chunked.
+_GO_BUFFER = 2048
+
+
+class PlayedTailscaled:
+    """The daemon of node `me` on the unix socket `path`, while the `with` block lasts.
+
+    `mode` and `slow_seconds` may be set at any time and hold from the next request on:
+    "slow" answers after `slow_seconds`; "cut" closes after half of the body; "silent" reads and never
+    answers; "garbage" is 200 and no JSON; "forbidden" and "not-found" are 403 and 404; "stopped", "starting",
+    "needs-login" and "no-state" are well-formed documents of a daemon that is not running.
+    """
+
+    def __init__(self, path: str | Path, tailnet: Tailnet, me: Node, mode: str = "ok") -> None:
+        self.path = Path(path)
+        self.tailnet = tailnet
+        self.me = me
+        self.slow_seconds = 1.0
+        self.requests: list[str] = []
+        """The targets asked for so far ("/localapi/v0/status")."""
+        self.mode = mode
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def mode(self) -> str:
+        """How it behaves; see the class."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, value: str) -> None:
+        if value not in MODES:
+            raise ValueError(f"no mode {value!r}; there are {', '.join(sorted(MODES))}")
+        self._mode = value
+
+    def start(self) -> None:
+        """Listens; returns when a connect succeeds. After `stop` it may start again."""
+        self.path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(str(self.path))
+            self.path.chmod(0o666)  # as the daemon does: any local user may read
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            raise
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(listener, ready)), name=f"tailscaled {self.me.name}"
+        )
+        self._thread.start()
+        ready.wait()
+
+    def stop(self, leave_socket: bool = False) -> None:
+        """Ends it and its connections; `leave_socket` leaves a dead socket file behind, as kill -9 does."""
+        if self._thread is None or self._loop is None or self._stop is None:
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._thread = None
+        self.path.unlink(missing_ok=True)
+        if leave_socket:
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(str(self.path))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_unix_server(self._connection, sock=listener)
+        ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while await self._request(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client is gone: nobody is left to tell
+        except asyncio.CancelledError:
+            pass  # stopped; asyncio's own callback would print a cancelled connection
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answers one request; whether the connection stays open."""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            writer.write(_bad("431 Request Header Fields Too Large"))
+            return False
+        lines = head.decode("latin-1").split("\r\n")[:-2]
+        try:
+            method, target, version = lines[0].split(" ")
+            fields = [line.split(":", 1) for line in lines[1:]]
+            headers = {name.lower(): value.strip() for name, value in fields}
+        except ValueError:
+            version = ""
+        if version not in ("HTTP/1.0", "HTTP/1.1"):
+            writer.write(_bad("400 Bad Request"))
+            return False
+        if version == "HTTP/1.1" and "host" not in headers:
+            writer.write(_bad("400 Bad Request: missing required Host header"))
+            return False
+        self.requests.append(target)
+        mode = self.mode
+        if mode == "silent":
+            await asyncio.Event().wait()
+        if mode == "slow":
+            await asyncio.sleep(self.slow_seconds)
+        wish = headers.get("connection", "").lower()
+        keep = wish != "close" and (version == "HTTP/1.1" or wish == "keep-alive")
+        status, reply, body = self._answer(mode, target, headers)
+        wire_head, wire_body, keep = _frame(version, keep, status, reply, b"" if method == "HEAD" else body)
+        writer.write(wire_head + (wire_body[: len(wire_body) // 2] if mode == "cut" else wire_body))
+        await writer.drain()
+        return keep and mode != "cut"
+
+    def _answer(self, mode: str, target: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body, in the order in which the daemon decides."""
+        if headers.get("origin") or headers.get("referer") or headers.get("host", "") not in ("", HOST):
+            return _error(403, "invalid localapi request")
+        common = {
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; script-src 'none'; "
+            "script-src-elem 'none'; script-src-attr 'none'",
+            "Tailscale-Cap": str(CAPABILITY),
+            "Tailscale-Version": VERSION,
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        }
+        url = urlsplit(target)
+        name = url.path.removeprefix("/localapi/v0/")
+        if mode == "not-found" or name not in ("status", "whois") or name == url.path:
+            return _error(404, "404 page not found", common)
+        if mode == "forbidden":
+            return _error(403, f"{name} access denied", common)
+        as_json = {**common, "Content-Type": "application/json"}
+        if mode == "garbage":
+            return 200, as_json, b"<html>this is no JSON</html>\n"
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        state = _STATES.get(mode, "Running")
+        if name == "status":
+            peers = query.get("peers", "true").lower() not in ("0", "f", "false")
+            document = self.tailnet.status(self.me, peers=peers, state=state)
+            return 200, as_json, _go_json(document) + b"\n"
+        if "addr" not in query:
+            return _error(400, "missing 'addr' parameter", common)
+        try:
+            # Without a netmap nobody is known.
+            found = None if state in ("NeedsLogin", "NoState") else self.tailnet.whois(query["addr"])
+        except ValueError:
+            return _error(400, "invalid 'addr' parameter", common)
+        if found is None:
+            return _error(404, "no match for IP:port", common)
+        return 200, as_json, _go_json(found)
+
+
+def get(path: Path, target: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """One request to a LocalAPI as http.client has it: status, headers (names in lower case), body."""
+    connection = http.client.HTTPConnection(HOST, timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(5)
+    try:
+        connection.sock.connect(str(path))
+        connection.request("GET", target, headers=headers)
+        reply = connection.getresponse()
+        return reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read()
+    finally:
+        connection.close()
+
+
+def _go_json(document: object) -> bytes:
+    """JSON as Go indents it: tabs, and UTF-8 as it is."""
+    return json.dumps(document, indent="\t", ensure_ascii=False).encode()
+
+
+def _error(status: int, text: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+    """What Go's http.Error writes."""
+    plain = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    return status, {**(headers or {}), **plain}, text.encode() + b"\n"
+
+
+def _bad(status: str) -> bytes:
+    """What Go writes to something that is no HTTP: before any handler, and without a Date."""
+    lines = (f"HTTP/1.1 {status}", "Content-Type: text/plain; charset=utf-8", "Connection: close", "", status)
+    return "\r\n".join(lines).encode()
+
+
+def _frame(version: str, keep: bool, status: int, headers: dict[str, str], body: bytes) -> tuple[bytes, bytes, bool]:
+    """Head, framed body and whether the connection may stay open, as net/http decides them."""
+    lines = [f"{name}: {headers[name]}" for name in sorted(headers)]
+    lines.append(f"Date: {formatdate(usegmt=True)}")
+    if len(body) <= _GO_BUFFER:
+        lines.append(f"Content-Length: {len(body)}")
+    elif version == "HTTP/1.1":
+        lines.append("Transfer-Encoding: chunked")
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        keep = False  # the end of the connection is the end of the body
+    if keep != (version == "HTTP/1.1"):
+        # Only what is not the version's own habit is said.
+        lines.append(f"Connection: {'keep-alive' if keep else 'close'}")
+    reason = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}[status]
+    return "\r\n".join([f"{version} {status} {reason}", *lines, "", ""]).encode(), body, keep

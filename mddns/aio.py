@@ -10,7 +10,6 @@ from types import TracebackType
 from . import aio_transport
 from .errors import Error, InvalidService
 from .inquiry import Found, Inquirer, Query
-from .memory import Memory
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Endpoint, Service, Services, Snapshot
 from .networks import Network
 from .node import Node, open_node
@@ -33,11 +32,10 @@ class Resolver:
         address: str | None = None,
         timeout: float | None = None,
         strict: bool = False,
-        memory: Memory | None = None,
     ) -> None:
         settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
         self._network = settings.network
-        self._inquirer = Inquirer(settings.apex, settings.timeout, memory=memory)
+        self._inquirer = Inquirer(settings.apex, settings.timeout)
         self._strict = strict
         self._asking: dict[str | None, asyncio.Lock] = {}
         self._snapshot: Snapshot | None = None

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from math import log
 from typing import Final
 
-from .answers import Answer, introduce
+from .answers import Answer, Told, introduce
 from .directory import NEGATIVE_TTL, Directory
 from .grammar import normal_name
-from .instance import TTL
+from .instance import TTL, instance_label, machine_label, spoken_protocol
 from .lookup import Ask, Lookup, Outcome
 from .memory import Memory, Standing
 from .model import Peer, Service, Snapshot, fold
@@ -169,7 +169,7 @@ class Inquirer:
         silence = next(filter(None, (read_sentence(text) for _, text in answer.errors)), Silence((), 0))
         services = []
         for told in answer.told:
-            via = next((p for a in told.addresses if snapshot and (p := snapshot.owner_of(a))), None)
+            via = snapshot and _teller(told, snapshot)
             service = introduce(told, via or me, snapshot.network if snapshot else "")
             service = service if via else replace(service, via=None, host=None, owner=None, tags=())
             if self._policy.admit(service, via or me):
@@ -179,6 +179,16 @@ class Inquirer:
             self._held.clear()
         self._held[query.key] = _Told(now, found)
         return found
+
+
+def _teller(told: Told, snapshot: Snapshot) -> Peer | None:
+    """The node whose own service this is: it has the address, and of several that do, the instance's name."""
+    owners = [peer for peer in snapshot.everyone() if not set(peer.addresses).isdisjoint(told.addresses)]
+    for peer in owners:
+        machine, protocol = machine_label(peer.name), spoken_protocol(told.instance, told.port)
+        if told.instance == instance_label(machine, told.addresses[0], told.port, protocol):
+            return peer
+    return owners[0] if owners else None
 
 
 def by_preference(

@@ -56,6 +56,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._peers: dict[str, Manners] = {}
+        self.changed = False  # since it was made
 
     def standing(self, peer: str, now: float) -> Standing:
         """What a lookup at `now` owes `peer`."""
@@ -172,6 +173,7 @@ class Memory:
         return memory
 
     def _manners(self, peer: str) -> Manners:
+        self.changed = True
         if peer not in self._peers:
             if len(self._peers) >= _MOST_PEERS:
                 del self._peers[next(iter(self._peers))]

@@ -187,10 +187,6 @@ class Snapshot:
             yield self.me
         yield from self.peers
 
-    def owner_of(self, address: str) -> Peer | None:
-        """The node whose own address it is."""
-        return next((peer for peer in self.everyone() if address in peer.addresses), None)
-
 
 def fold(text: str) -> str:
     """Lower case for ASCII letters alone: what "the same name" means in DNS (RFC 4343)."""

@@ -61,7 +61,7 @@ class Node:
         self._waiting = 0
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
-        self._idle: dict[str, Peer] = {}  # by address: peers that refused or were silent
+        self._idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
 
     @classmethod
     async def open(cls, network: Network, apex: Name, *, timeout: float, policy: Policy) -> Node:
@@ -203,8 +203,8 @@ class Node:
 
     def _heard(self, address: str) -> None:
         """Who asks us is up, and may well be a registry by now."""
-        peer = self._idle.pop(address)
-        self.directory.heard(peer.id)
+        for peer in self._idle.pop(address):
+            self.directory.heard(peer)
 
     def _refresh(self, age: float) -> asyncio.Task[None]:
         """The one fan-out that is under way, or a new one to all who were last asked `age` seconds ago."""
@@ -239,7 +239,8 @@ class Node:
                 services = [introduce(told, ask.peer, self._snapshot.network, rtt_ms) for told in ask.answer.told]
                 directory.answered(ask.peer, services, now, rtt=ask.rtt)
                 continue
-            self._idle.update((address, ask.peer) for address in ask.peer.addresses)
+            for address in ask.peer.addresses:
+                self._idle.setdefault(address, set()).add(ask.peer.id)
             if ask.outcome is Outcome.REFUSED:
                 directory.refused(ask.peer, now)
             else:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final
 
 from .errors import Error, Incomplete
 from .inquiry import Found, Inquirer, Query, by_preference
 from .memory import Memory
-from .model import Endpoint, Services, Snapshot
+from .model import Endpoint, Service, Services, Snapshot, fold
 from .networks import Network
 from .settings import Settings
 from .silence import sentence
@@ -40,9 +40,17 @@ class Resolver:
         address: str | None = None,
         timeout: float | None = None,
         strict: bool = False,
-        memory: Memory | None = None,
     ) -> None:
-        settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
+        self._set_up(Settings.of(network, domain=domain, port=port, address=address, timeout=timeout), strict, None)
+
+    @classmethod
+    def of(cls, settings: Settings, memory: Memory) -> Resolver:
+        """A Resolver that begins with what is remembered of its peers, and goes on remembering in `memory`."""
+        self = cls.__new__(cls)
+        self._set_up(settings, False, memory)
+        return self
+
+    def _set_up(self, settings: Settings, strict: bool, memory: Memory | None) -> None:
         self._network = settings.network
         self._inquirer = Inquirer(settings.apex, settings.timeout, memory=memory)
         self._strict = strict
@@ -54,11 +62,11 @@ class Resolver:
 
     def resolve(self, name: str, labels: Mapping[str, str] | None = None, *, nearest: bool = False) -> Services:
         """All services of that name with at least these labels, best first. None of them: an empty list."""
-        return self._services(self.find(Query.of(name, labels)), nearest=nearest)
+        return self.prefer(self.find(Query.of(name, labels)), nearest=nearest)
 
     def find_service(self, name: str, labels: Mapping[str, str] | None = None) -> Endpoint | None:
         """One endpoint as ``ip:port``, the first that answers; None where there is none."""
-        services = self._services(self.find(Query.of(name, labels, first=True)), nearest=False)
+        services = self.prefer(self.find(Query.of(name, labels, first=True)))
         return services[0].endpoint if services else None
 
     def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
@@ -84,6 +92,10 @@ class Resolver:
                 self._asking.pop(query.key, None)
                 return self._inquirer.finish(query, lookup, time.monotonic())
 
+    def prefer(self, found: Found, *, nearest: bool = False) -> Services:
+        """What was found, best first."""
+        return preferred(found, self._snapshot, strict=self._strict, nearest=nearest)
+
     def close(self) -> None:
         """Ends it. Lookups hold their sockets only while they run, so there is nothing to wait for."""
         self._closed = True
@@ -106,9 +118,6 @@ class Resolver:
             self._seen = now
         return self._snapshot
 
-    def _services(self, found: Found, *, nearest: bool) -> Services:
-        return preferred(found, self._snapshot, strict=self._strict, nearest=nearest)
-
 
 def preferred(found: Found, snapshot: Snapshot | None, *, strict: bool, nearest: bool) -> Services:
     """What was found as callers get it, best first; Incomplete where that is an error."""
@@ -121,8 +130,12 @@ def preferred(found: Found, snapshot: Snapshot | None, *, strict: bool, nearest:
 def listed(found: Found, *, strict: bool) -> Services:
     """What was found in the order that people read: by name, host, endpoint."""
     _check(found, strict)
-    ordered = sorted(found.services, key=lambda each: (each.name.lower(), each.host or "~", each.endpoint))
-    return Services(ordered, found.silent, found.asked)
+    return Services(in_order(found.services), found.silent, found.asked)
+
+
+def in_order(services: Iterable[Service]) -> list[Service]:
+    """Services by name, host, endpoint."""
+    return sorted(services, key=lambda each: (fold(each.name), each.host or "~", str(each.endpoint), each.protocol))
 
 
 def _check(found: Found, strict: bool) -> None:

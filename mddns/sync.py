@@ -45,14 +45,14 @@ class Advertised:
 class Registry:
     """The services that this program offers. Made by :func:`start_registry`; ends with :meth:`close`."""
 
-    def __init__(self, settings: Settings, policy: Policy, wait: float) -> None:
+    def __init__(self, settings: Settings, policy: Policy | None = None, wait: float = 0.0) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="mddns", daemon=True)
         self._closing = threading.Lock()
         self._node: Node | None = None
         self._thread.start()
         try:
-            self._node = self._call(open_node(settings, policy, wait))
+            self._node = self._call(open_node(settings, policy or Policy(), wait))
         except BaseException:
             self._stop()
             raise
@@ -170,4 +170,4 @@ def start_registry(
     PortInUse where another program has the port.
     """
     settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
-    return Registry(settings, policy or Policy(), wait)
+    return Registry(settings, policy, wait)

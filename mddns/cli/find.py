@@ -1,0 +1,31 @@
+"""``md find``: one endpoint, for scripts."""
+
+from __future__ import annotations
+
+import click
+
+from ..inquiry import Query
+from .finding import described, look, verdict
+from .options import Options, common, labels_of
+from .output import print_services, talk
+
+
+@click.command("find")
+@click.argument("name")
+@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1)
+@common
+def command(name: str, labels: tuple[str, ...], options: Options) -> int:
+    """Find one service and print its ip:port: the first that answers.
+
+    \b
+    Examples:
+      md find web env=prod
+      curl "http://$(md find web)/"
+    """
+    query = Query.of(name, labels_of(labels), first=True)
+    found, resolver = look(query, options)
+    best = resolver.prefer(found)[:1]
+    print_services(best, "name" if options.output == "table" else options.output)
+    if not best:
+        talk(f"no service {described(query)} was found")
+    return verdict(found, options, nothing=1)

@@ -1,0 +1,31 @@
+"""``md list``: all services of the network."""
+
+from __future__ import annotations
+
+import click
+
+from ..inquiry import Query
+from ..resolver import in_order
+from .finding import described, look, verdict
+from .options import Options, common, split_name
+from .output import print_services, talk
+
+
+@click.command("list")
+@click.argument("words", metavar="[NAME] [KEY=VALUE]...", nargs=-1)
+@common
+def command(words: tuple[str, ...], options: Options) -> int:
+    """List all services, or those of a name, or with labels.
+
+    \b
+    Examples:
+      md list
+      md list env=prod -o json
+    """
+    query = Query.of(*split_name(words))
+    found, _ = look(query, options)
+    print_services(in_order(found.services), options.output)
+    if not found.services:
+        hint = "; 'md advertise NAME :PORT' offers one" if query == Query() else ""
+        talk(f"no service {described(query)} is advertised{hint}" if query != Query() else f"no services{hint}")
+    return verdict(found, options)

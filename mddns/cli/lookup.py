@@ -1,0 +1,31 @@
+"""``md lookup``: everything of one name."""
+
+from __future__ import annotations
+
+import click
+
+from ..inquiry import Query
+from ..resolver import in_order
+from .finding import described, look, verdict
+from .options import Options, common, labels_of
+from .output import print_services, talk
+
+
+@click.command("lookup")
+@click.argument("name")
+@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1)
+@common
+def command(name: str, labels: tuple[str, ...], options: Options) -> int:
+    """Look up all services of a name that have these labels.
+
+    \b
+    Examples:
+      md lookup web
+      md lookup web env=prod -o name
+    """
+    query = Query.of(name, labels_of(labels))
+    found, _ = look(query, options)
+    print_services(in_order(found.services), options.output)
+    if not found.services:
+        talk(f"no service {described(query)} was found")
+    return verdict(found, options, nothing=1)

@@ -1,0 +1,120 @@
+"""The options that every command takes, before or after its name: flag, then environment, then default."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+import click
+
+from ..errors import ConfigError
+from ..settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS: Final = ("table", "json", "name")
+
+
+class _Common(click.Option):
+    """An option whose environment variable is told in its help."""
+
+    def __init__(self, declarations: Sequence[str], variable: str | None, help_text: str, **more: Any) -> None:
+        told = f"{help_text}  [{variable}]" if variable else help_text
+        super().__init__(list(declarations), help=told, expose_value=True, default=None, **more)
+
+
+COMMON: Final = (
+    _Common(
+        ("--network",),
+        "MDDNS_NETWORK",
+        "Where to look: tailscale (default) or static:ADDRESS[:PORT],…; repeatable.",
+        multiple=True,
+        metavar="NET",
+    ),
+    _Common(("--address",), "MDDNS_ADDRESS", "Our own address on it, instead of the one found.", metavar="IP"),
+    _Common(("--domain",), "MDDNS_DOMAIN", "The zone; default minidisc.", metavar="NAME"),
+    _Common(("--port",), "MDDNS_PORT", "The port that nodes answer on; default 28004.", metavar="N"),
+    _Common(("--timeout",), "MDDNS_TIMEOUT", "Seconds that a lookup may take; default 1.", metavar="S"),
+    _Common(("--strict",), "MDDNS_STRICT", "Exit 4 when a registry was silent.", is_flag=True),
+    _Common(
+        ("-o", "--output"),
+        "MDDNS_OUTPUT",
+        "table (default), json, or name: an ip:port a line.",
+        metavar="FORMAT",
+    ),
+    _Common(("-v", "--verbose"), None, "Tell what happens, on stderr.", count=True),
+)
+
+_ON: Final = ("1", "true", "yes", "on")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the common options say, environment included."""
+
+    settings: Settings
+    output: str
+    strict: bool
+
+
+def remember(ctx: click.Context, values: dict[str, Any]) -> None:
+    """Keeps the options given before the command's name."""
+    ctx.obj = {name: value for name, value in values.items() if value}
+
+
+def common(command: F) -> F:
+    """Gives a command the common options, as one argument `options`."""
+
+    @wraps(command)
+    @click.pass_context
+    def wrapped(ctx: click.Context, /, *args: Any, **values: Any) -> Any:
+        given = dict(ctx.obj or {})
+        for option in COMMON:
+            value = values.pop(str(option.name))
+            if value:
+                given[str(option.name)] = value
+        return command(*args, options=_options(given), **values)
+
+    params = getattr(wrapped, "__click_params__", [])
+    wrapped.__click_params__ = [*reversed(COMMON), *params]  # type: ignore[attr-defined]
+    return wrapped  # type: ignore[return-value]
+
+
+def _options(given: dict[str, Any]) -> Options:
+    settings = Settings.of(
+        list(given["network"]) if given.get("network") else None,
+        domain=given.get("domain"),
+        port=given.get("port"),
+        address=given.get("address"),
+        timeout=given.get("timeout"),
+    )
+    output = given.get("output") or os.environ.get("MDDNS_OUTPUT") or "table"
+    if output not in FORMATS:
+        raise ConfigError(f"output {output!r}: one of {', '.join(FORMATS)} is wanted")
+    if verbose := given.get("verbose"):
+        logging.basicConfig(format="%(name)s: %(message)s", level=logging.DEBUG if verbose > 1 else logging.INFO)
+    strict = bool(given.get("strict")) or os.environ.get("MDDNS_STRICT", "").lower() in _ON
+    return Options(settings, output, strict)
+
+
+def split_name(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """``[NAME] [k=v…]`` as a name, if there is one, and labels."""
+    if words and "=" not in words[0]:
+        return words[0], labels_of(words[1:])
+    return None, labels_of(words)
+
+
+def labels_of(words: Sequence[str]) -> dict[str, str]:
+    """``k=v…`` as labels; a usage error for anything else."""
+    labels: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"'{word}' is no label: key=value is wanted, as in env=prod")
+        if labels.setdefault(key, value) != value:
+            raise click.UsageError(f"label '{key}' is given twice")
+    return labels

@@ -1,0 +1,90 @@
+"""``md query``: one DNS question to every peer, and what each says."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+
+from ..errors import BadMessage, ConfigError
+from ..lookup import Ask, Lookup, Outcome
+from ..memory import Standing
+from ..names import Name
+from ..records import rcode_text, record_text, type_number
+from ..resolver import STATUS_TIMEOUT
+from ..transport import run
+from ..wire import Message
+from .options import Options, common
+from .output import clean, talk
+
+
+@click.command("query")
+@click.argument("name")
+@click.argument("rtype", metavar="[TYPE]", default="SRV")
+@common
+def command(name: str, rtype: str, options: Options) -> int:
+    """Ask every peer one DNS question (RD=0) and show which says what.
+
+    NAME is relative to the zone unless it ends in it or in a dot. TYPE is SRV unless given.
+
+    \b
+    Examples:
+      md query web
+      md query _list PTR -o json
+    """
+    apex = options.settings.apex
+    qname, number = _qname(name, apex), type_number(rtype)
+    snapshot = options.settings.network.read(STATUS_TIMEOUT)
+    peers = [(peer, Standing.REGISTRY) for peer in snapshot.everyone() if peer.asked]
+    lookup = Lookup(apex, qname.wire, number, peers, time.monotonic(), timeout=options.settings.timeout)
+    run(lookup, time.monotonic)
+    asks = sorted(lookup.asks, key=lambda ask: (ask.message is None, ask.outcome.value, ask.peer.shown))
+    if options.output == "json":
+        click.echo(json.dumps([_as_json(ask) for ask in asks], indent=2))
+    else:
+        for ask in asks:
+            _show(ask)
+    answered = [ask for ask in asks if ask.message]
+    if not answered:
+        closed = f"no registry runs on this network, or port {options.settings.port} is closed"
+        talk(f"none of {len(asks)} peers answered: {closed}")
+    silent = lookup.outcomes(Outcome.SILENT)
+    if options.strict and silent:
+        return 4
+    return 0 if any(Message(ask.message).answer for ask in answered if ask.message) else 1
+
+
+def _qname(text: str, apex: Name) -> Name:
+    try:
+        absolute = Name.parse(text)
+        return absolute if text.endswith(".") or absolute.relative_to(apex) is not None else Name.parse(text, apex)
+    except BadMessage as error:
+        raise ConfigError(f"name {error}") from None
+
+
+def _show(ask: Ask) -> None:
+    where = f"{clean(ask.peer.shown)} {ask.peer.addresses[0]}"
+    if ask.message is None:
+        click.echo(f"{where}  {ask.outcome.value}")
+        return
+    message = Message(ask.message)
+    took = "" if ask.rtt is None else f"  {ask.rtt * 1000:.1f} ms"
+    click.echo(f"{where}  {rcode_text(message.rcode)}{took}")
+    for section in (message.answer, message.additional):
+        for record in section:
+            click.echo(f"  {record_text(message, record)}")
+
+
+def _as_json(ask: Ask) -> dict[str, Any]:
+    message = Message(ask.message) if ask.message else None
+    return {
+        "peer": ask.peer.shown,
+        "address": ask.peer.addresses[0],
+        "outcome": ask.outcome.value,
+        "rcode": rcode_text(message.rcode) if message else None,
+        "rttMs": None if ask.rtt is None else round(ask.rtt * 1000, 2),
+        "answer": [record_text(message, record) for record in message.answer] if message else [],
+        "additional": [record_text(message, record) for record in message.additional] if message else [],
+    }

@@ -61,6 +61,7 @@ class Node:
         self._waiting = 0
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
+        self._callers: set[str] | None = None  # who asked us while we ask around
         self._idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
 
     @classmethod
@@ -184,6 +185,8 @@ class Node:
             if len(self._clients) > 10_000:
                 self._clients.clear()
             who = self._clients[address, tcp] = client(address, self._own, tcp=tcp)
+        if self._callers is not None:
+            self._callers.add(address)
         if address in self._idle:
             self._heard(address)
         answer = self.responder.respond(wire, who, time.monotonic())
@@ -231,7 +234,11 @@ class Node:
             now,
             timeout=self._timeout,
         )
-        await aio_transport.run(lookup, time.monotonic)
+        self._callers = callers = set()
+        try:
+            await aio_transport.run(lookup, time.monotonic)
+        finally:
+            self._callers = None
         now = time.monotonic()
         for ask in lookup.asks:
             if ask.outcome is Outcome.ANSWERED and ask.answer:
@@ -239,12 +246,14 @@ class Node:
                 services = [introduce(told, ask.peer, self._snapshot.network, rtt_ms) for told in ask.answer.told]
                 directory.answered(ask.peer, services, now, rtt=ask.rtt)
                 continue
-            for address in ask.peer.addresses:
-                self._idle.setdefault(address, set()).add(ask.peer.id)
             if ask.outcome is Outcome.REFUSED:
                 directory.refused(ask.peer, now)
             else:
                 directory.missed(ask.peer, now)
+            for address in ask.peer.addresses:
+                self._idle.setdefault(address, set()).add(ask.peer.id)
+        for address in callers & self._idle.keys():
+            self._heard(address)
 
 
 def _unix_ms() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +25,10 @@ LEFT_SECONDS = "MDDNS_TEST_LEFT_SECONDS"
 """How long threads and processes of a test have for ending; mostly they need no time at all."""
 
 _ran_on_namespaces: set[str] = set()
+
+
+Measured = Callable[[str], None]
+_measurements: list[str] = []
 
 
 class MakeBed(Protocol):
@@ -56,6 +60,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _measurements:
+        terminalreporter.write_line(f"measured: {line}")
     count = len(_ran_on_namespaces)
     reason = netns.why_not()
     terminalreporter.write_line(
@@ -77,6 +83,12 @@ def make_module_bed() -> Iterator[MakeBed]:
     """The same until the module ends: for a module's own fixture, where the hosts are only read."""
     with ExitStack() as stack:
         yield _maker(stack)
+
+
+@pytest.fixture
+def measured() -> Measured:
+    """`measured("…")`: a line for the end of the run. Times are told there, never asserted."""
+    return _measurements.append
 
 
 @pytest.fixture(autouse=True)

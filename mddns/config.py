@@ -248,7 +248,6 @@ class _File:
             raise InvalidService(f"a list is wanted, not {_kind(node)}")
         if len(node.value) > most:
             raise InvalidService(f"{len(node.value)} entries; at most {most} are allowed")
-        self.spend(node, len(node.value))
         return node.value
 
     def entries(self, node: _Node) -> dict[str, _Node]:
@@ -256,7 +255,6 @@ class _File:
             if node.value in _NOTHING and node.path:
                 return {}
             raise InvalidService(f"a mapping is wanted (key: value), not {_kind(node)}")
-        self.spend(node, len(node.value))
         return node.value
 
 

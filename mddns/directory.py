@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .answers import merge
 from .instance import TTL
 from .memory import Memory
 from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
-from .zone import Zone
+
+if TYPE_CHECKING:
+    from .zone import Zone
 
 _MOST_NAMES: Final = 1000  # asked for one by one, of one source
 NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
@@ -195,6 +197,8 @@ class Directory:
             return self._merged[1]
         state = self._version, self._gone(now)
         if self._zone is None or self._zone[0] != state:
+            from .zone import Zone  # who only looks services up renders none
+
             self._zone = state, Zone(self._origin, self.services(now))
         told = [source.whole for source in self._sources.values() if source.whole is not None]
         oldest = min((when for when in told if now - when < TTL), default=now)

@@ -7,7 +7,6 @@ labels, and what mddns itself has to say under ``md.`` keys.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -34,6 +33,8 @@ def instance_label(machine: str, address: str, port: int, protocol: str) -> str:
     head = machine or address_label(address)
     tail = f"-{port}-udp" if protocol == "udp" else f"-{port}"
     if len(head) + len(tail) > MAX_LABEL:
+        import hashlib  # slow to load, and rarely wanted
+
         tail = f"-{hashlib.sha256(head.encode()).hexdigest()[:6]}{tail}"
         head = head[: MAX_LABEL - len(tail)]
     return head + tail

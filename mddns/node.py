@@ -234,7 +234,8 @@ class Node:
             now,
             timeout=self._timeout,
         )
-        self._callers = callers = set()
+        callers: set[str] = set()
+        self._callers = callers
         try:
             await aio_transport.run(lookup, time.monotonic)
         finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from pathlib import Path
 from typing import Any, Final
 
 from .memory import Memory
@@ -17,7 +16,7 @@ _MOST_NETWORKS: Final = 8
 _MOST_OCTETS: Final = 8 << 20
 
 
-def cache_file() -> Path | None:
+def cache_file() -> str | None:
     """``$XDG_CACHE_HOME/mddns/peers.json``, by default below ``~/.cache``; None where there is no home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the specification wants relative ones ignored
@@ -25,7 +24,7 @@ def cache_file() -> Path | None:
         if not os.path.isabs(home):
             return None
         base = os.path.join(home, ".cache")
-    return Path(base, "mddns", "peers.json")
+    return os.path.join(base, "mddns", "peers.json")
 
 
 def load(network: str, now: float, unix: float) -> Memory:
@@ -43,20 +42,22 @@ def save(network: str, memory: Memory, now: float, unix: float) -> None:
     networks[network] = memory.to_json(now, unix)
     for oldest in list(networks)[:-_MOST_NETWORKS]:
         del networks[oldest]
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary = f"{path}.{os.getpid()}"
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
-            temporary.write_text(json.dumps(networks), "utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(networks, file)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
 
 
 def _read() -> dict[str, Any]:
     path = cache_file()
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        if path and path.stat().st_size <= _MOST_OCTETS:
-            data = json.loads(path.read_text("utf-8"))
+        if path and os.path.getsize(path) <= _MOST_OCTETS:
+            with open(path, encoding="utf-8") as file:
+                data = json.load(file)
             return data if isinstance(data, dict) else {}
     return {}

@@ -138,6 +138,12 @@ services:
     assert [offer.where for offer in offers] == ["my.yaml:2", "my.yaml:7", "my.yaml:8", "my.yaml:9"]
 
 
+@pytest.mark.parametrize("merged", ["x", "[x]", "[[{}]]"])
+def test_a_merge_key_takes_mappings_alone(merged: str) -> None:
+    found = fault(f"services:\n  - name: web\n    address: :80\n    labels:\n      <<: {merged}\n")
+    assert found.startswith("my.yaml:5: services[0].labels.'<<': '<<' takes in mappings")
+
+
 def test_a_quoted_merge_key_is_a_label() -> None:
     assert one("name: web\n    address: :80\n    labels: {'<<': x}").labels == {"<<": "x"}
 
@@ -312,6 +318,7 @@ def test_a_label_of_256_octets_is_told_with_its_line() -> None:
 def test_too_many_labels_and_too_long_ones_together_are_told() -> None:
     head = "services:\n  - name: web\n    address: :80\n    labels:\n"
     many = "".join(f"      k{i}: v\n" for i in range(65))
+    assert read_config(head + many.replace("      k64: v\n", ""), "my.yaml")
     assert fault(head + many).startswith("my.yaml:4: services[0].labels: 65 labels; at most 64")
     long = "".join(f"      k{i}: {'v' * 240}\n" for i in range(6))
     assert fault(head + long).startswith("my.yaml:10: services[0].labels.k5: labels of 14")
@@ -330,8 +337,9 @@ def test_a_recursive_alias_is_an_error() -> None:
     assert "no &a ends before this *a" in fault("services: &a [*a]\n")
 
 
-def test_a_deep_nest_is_an_error() -> None:
-    assert "levels deep" in fault("[" * 100_000)
+@pytest.mark.parametrize("nest", ["[", "{a: ", "{? ", "- ", "? ", "[{a: "])
+def test_a_deep_nest_is_an_error(nest: str) -> None:
+    assert "levels deep" in fault(nest * 100_000)
 
 
 def test_aliases_cannot_make_a_short_file_endless() -> None:

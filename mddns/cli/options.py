@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -96,6 +95,8 @@ def _options(given: dict[str, Any]) -> Options:
     if output not in FORMATS:
         raise ConfigError(f"output {output!r}: one of {', '.join(FORMATS)} is wanted")
     if verbose := given.get("verbose"):
+        import logging
+
         logging.basicConfig(format="%(name)s: %(message)s", level=logging.DEBUG if verbose > 1 else logging.INFO)
     strict = bool(given.get("strict")) or os.environ.get("MDDNS_STRICT", "").lower() in _ON
     return Options(settings, output, strict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +29,8 @@ class Joined:
 
     async def aread(self, timeout: float) -> Snapshot:
         """All networks at once."""
+        import asyncio
+
         return self._join(await asyncio.gather(*(network.aread(timeout) for network in self._networks)))
 
     def _join(self, snapshots: Sequence[Snapshot]) -> Snapshot:

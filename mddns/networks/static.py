@@ -6,12 +6,10 @@ line, ``#`` begins a comment) or ``dns:NAME``. Our own node is the first item th
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError, NetworkError
@@ -49,6 +47,8 @@ class Static:
     async def aread(self, timeout: float) -> Snapshot:
         """The same; name resolution, which may block, runs in a thread."""
         if any(item.startswith(("file:", "dns:")) for item in self._items):
+            import asyncio
+
             return await asyncio.to_thread(self.read, timeout)
         return self.read(timeout)
 
@@ -80,7 +80,8 @@ class Static:
 
     def _from_file(self, path: str) -> Iterator[Peer]:
         try:
-            lines = Path(path).read_text("utf-8").splitlines()
+            with open(path, encoding="utf-8") as file:
+                lines = file.read().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise NetworkError(f"network file:{path}: {error}") from error
         for number, line in enumerate(lines, 1):

@@ -8,7 +8,6 @@ import of an HTTP library, which would cost more than the request.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -80,6 +79,8 @@ class Tailscale:
 
     async def aread(self, timeout: float) -> Snapshot:
         """The same, within the running event loop."""
+        import asyncio  # who blocks has no use for it, and it is half of what starting md costs
+
         path = self._path or socket_path()
         try:
             async with asyncio.timeout(timeout):

@@ -29,6 +29,9 @@ class Told(NamedTuple):
     attributes: Attributes
 
 
+Records = dict[tuple[bytes, int], list[tuple[Message, Record]]]  # by owner in lower case and type
+
+
 class Answer(NamedTuple):
     """A response, read.
 
@@ -51,48 +54,58 @@ def read_answer(message: Message, apex: Name) -> Answer:
     truncated = bool(message.flags & TC)
     if not message.answer:
         return Answer((), False, truncated, False, errors)
-    by_owner: dict[tuple[bytes, int], list[Record]] = {}
+    by_owner: Records = {}
     for section in (message.answer, message.additional):
         for record in section:
-            by_owner.setdefault((record.key, record.rtype), []).append(record)
+            by_owner.setdefault((record.key, record.rtype), []).append((message, record))
     asked = message.question.key
     targets: dict[bytes, bytes] = {}
-    for record in by_owner.get((asked, PTR), ()):
+    for _, record in by_owner.get((asked, PTR), ()):
         target = message.target(record)
         targets.setdefault(target.lower(), target)
     srv_of: dict[bytes, tuple[int, int, int]] = {}
-    for record in by_owner.get((asked, SRV), ()):
-        priority, weight, port, target = message.srv(record)
+    for _, record in by_owner.get((asked, SRV), ()):
+        *numbers, target = message.srv(record)
         targets.setdefault(target.lower(), target)
-        srv_of[target.lower()] = priority, weight, port
+        srv_of[target.lower()] = numbers[0], numbers[1], numbers[2]
     told: list[Told] = []
     partial = truncated
     for key, target in targets.items():
         labels = Name(target).relative_to(apex)
-        if labels is None or len(labels) != 2 or (name := readable_name(labels[1])) is None:
+        if labels is None or len(labels) != 2 or readable_name(labels[1]) is None:
             continue
-        for record in by_owner.get((key, SRV), ()):
+        for _, record in by_owner.get((key, SRV), ()):
             priority, weight, port, _ = message.srv(record)
             srv_of.setdefault(key, (priority, weight, port))
-        texts = by_owner.get((key, TXT))
-        addresses = [
-            address
-            for rtype, size in ((A, 4), (AAAA, 16))
-            for record in by_owner.get((key, rtype), ())
-            if record.end - record.start == size and (address := address_text(message.wire[record.start : record.end]))
-        ]
-        if key not in srv_of or not texts or not addresses:
+        one = told_of(target, srv_of[key], apex, by_owner) if key in srv_of else None
+        if one is None:
             partial = True
             continue
         if len(told) == MAX_FROM_PEER:
             raise BadMessage(f"more than {MAX_FROM_PEER} services in one answer")
-        priority, weight, port = srv_of[key]
-        if not port:
-            continue
-        instance = labels[0].decode("utf-8", "surrogateescape")
-        attributes = read_attributes(message.strings(texts[0]))
-        told.append(Told(name, instance, priority, weight, port, tuple(dict.fromkeys(addresses)), attributes))
+        if one.port:
+            told.append(one)
     return Answer(tuple(told), False, partial, False, errors)
+
+
+def told_of(target: bytes, srv: tuple[int, int, int], apex: Name, records: Records) -> Told | None:
+    """The instance at `target`, None where its labels or its addresses are not among `records`."""
+    labels = Name(target).relative_to(apex)
+    key = target.lower()
+    texts = records.get((key, TXT))
+    name = readable_name(labels[1]) if labels and len(labels) == 2 else None
+    addresses = [
+        address
+        for rtype, size in ((A, 4), (AAAA, 16))
+        for message, record in records.get((key, rtype), ())
+        if record.end - record.start == size and (address := address_text(message.wire[record.start : record.end]))
+    ]
+    if labels is None or name is None or not texts or not addresses:
+        return None
+    message, record = texts[0]
+    instance = labels[0].decode("utf-8", "surrogateescape")
+    attributes = read_attributes(message.strings(record))
+    return Told(name, instance, *srv, tuple(dict.fromkeys(addresses)), attributes)
 
 
 def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None) -> Service:

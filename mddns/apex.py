@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
 from .instance import address_octets
 from .names import Name
-from .packer import RRset
+from .packer import Rdata, RRset
 from .wire import AAAA, IN, NS, SOA, TXT, A
 from .zone import Labels, Node
 
@@ -34,7 +34,7 @@ class Apex:
         self._nodes: dict[Labels, Node] = {
             (): Node(
                 (RRset(SOA, ((self._soa, None),)), RRset(NS, ((b"", self._ns),))),
-                {NS: [[(self._ns, rrset) for rrset in here if rrset.rdatas]]},
+                {NS: lambda: ([(self._ns, rrset) for rrset in here],)},
             ),
             (b"ns",): Node(here),
             (b"_mddns",): Node((RRset(TXT, ((bytes((len(VERSION),)) + VERSION, None),)),)),
@@ -43,6 +43,18 @@ class Apex:
     def node(self, labels: Labels) -> Node | None:
         """What stands at a name given by its labels before the apex, None where it is the services' business."""
         return self._nodes.get(labels)
+
+    @property
+    def soa(self) -> Rdata:
+        """The SOA record's RDATA."""
+        return self._soa, None
+
+    def rrsets(self) -> Iterator[tuple[bytes, RRset]]:
+        """Owner and RRset of everything here but the SOA."""
+        for labels, node in self._nodes.items():
+            for rrset in node.rrsets.values():
+                if rrset.rtype != SOA:
+                    yield Name.of(labels, self.name).wire, rrset
 
     def negative_soa(self) -> bytes:
         """The SOA record of NXDOMAIN and NODATA, its TTL the negative one (RFC 2308 3)."""

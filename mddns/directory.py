@@ -59,6 +59,7 @@ class Directory:
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
         self._fresh_until: dict[float, float] = {}
+        self._in_flight: set[str] = set()
         self._merged: tuple[float, Merged] | None = None
 
     @property
@@ -114,10 +115,19 @@ class Directory:
             source.asked = source.whole = None
         self._stir()
 
+    def stale(self, now: float, age: float = TTL) -> bool:
+        """Whether peers are due, or are being asked at this moment."""
+        return bool(self._in_flight) or bool(self.due(now, age))
+
     def asking(self, peers: Iterable[Peer], now: float) -> None:
         """These are being asked for everything."""
         for peer in peers:
             self._source(peer).asked = now
+            self._in_flight.add(peer.id)
+
+    def asked(self, peers: Iterable[Peer]) -> None:
+        """The asking has ended, however it went."""
+        self._in_flight.difference_update(peer.id for peer in peers)
 
     def answered(
         self, peer: Peer, services: Sequence[Service], now: float, *, name: str | None = None, rtt: float | None = None

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 from .errors import NetworkError, PortInUse
 from .model import join_address
 
-Answering = Callable[[bytes, str, bool], "bytes | Awaitable[bytes] | None"]
+# What a message is answered with: octets, several messages (TCP alone), octets later, or nothing.
+Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
+Answering = Callable[[bytes, str, bool], Reaction]
 
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
 _LARGEST: Final = 65_535
@@ -28,6 +30,7 @@ LARGEST_QUERY: Final = 16_383  # a first octet of 0x40 and above is not DNS
 FIRST_OCTET: Final = 3.0  # seconds for the first octet of a connection
 WHOLE_MESSAGE: Final = 3.0  # seconds from a message's first octet to its last
 IDLE: Final = 10.0  # seconds between messages
+TRANSFER: Final = 30.0  # seconds for a whole transfer
 MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
 
 
@@ -46,7 +49,7 @@ def _bind_error(error: OSError, kind: str, address: str, port: int) -> Exception
 
 
 class UdpListener:
-    """One UDP socket. `answering(wire, address, tcp)` gives octets, None, or an awaitable of octets."""
+    """One UDP socket. `answering(wire, address, tcp)` gives the Reaction to a message."""
 
     def __init__(self, address: str, port: int, answering: Answering, loop: asyncio.AbstractEventLoop) -> None:
         """Binds, or raises PortInUse or NetworkError."""
@@ -79,13 +82,13 @@ class UdpListener:
             except OSError:
                 continue  # an ICMP error for some earlier answer
             answer = answering(wire, source[0], False)
-            if answer.__class__ is bytes:
+            if isinstance(answer, bytes):
                 try:
                     send(answer, source)
                 except OSError:
                     continue  # the network is down, or the buffer full: the client asks again
-            elif answer is not None:
-                self._wait(answer, source)  # type: ignore[arg-type]
+            elif answer is not None and not isinstance(answer, tuple):
+                self._wait(answer, source)
 
     def _wait(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
         task = self._loop.create_task(self._answer(answer, source))
@@ -177,6 +180,9 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._source = ""
         self._reading = True
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._sending = 0  # transfers under way
         self._ended = False
 
     @property
@@ -213,8 +219,12 @@ class _Connection(asyncio.Protocol):
         return bool(self._waiting)
 
     def pause_writing(self) -> None:
-        # Somebody who asks and does not read.
-        self.end()
+        self._writable.clear()
+        if not self._sending:
+            self.end()  # somebody who asks and does not read
+
+    def resume_writing(self) -> None:
+        self._writable.set()
 
     def end(self) -> None:
         """Ends the connection at once."""
@@ -236,14 +246,32 @@ class _Connection(asyncio.Protocol):
             answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):
                 self._write(answer)
+            elif isinstance(answer, tuple):
+                self._spawn(self._send_all(answer))
             elif answer is not None:
-                task = asyncio.get_running_loop().create_task(self._answer(answer))
-                self._waiting.add(task)
-                task.add_done_callback(self._answered)
+                self._spawn(self._answer(answer))
         self._read_on(len(self._waiting) < MOST_QUESTIONS)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._waiting.add(task)
+        task.add_done_callback(self._answered)
 
     async def _answer(self, answer: Awaitable[bytes]) -> None:
         self._write(await answer)
+
+    async def _send_all(self, messages: tuple[bytes, ...]) -> None:
+        """A transfer, at the pace at which it is read."""
+        self._sending += 1
+        try:
+            async with asyncio.timeout(TRANSFER):
+                for message in messages:
+                    await self._writable.wait()
+                    self._write(message)
+        except TimeoutError:
+            self.end()
+        finally:
+            self._sending -= 1
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._waiting.discard(task)

@@ -19,7 +19,8 @@ from .memory import Standing
 from .model import Peer
 from .names import Name
 from .packer import pack_query, random_ids
-from .wire import EDE_NO_AUTHORITY, QR, Message
+from .transfer import TransferIn
+from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, TC, Message
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
 FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
@@ -51,7 +52,7 @@ class Ask:
 
     __slots__ = (
         "addresses", "answer", "flying", "ident", "merged", "message", "open", "outcome", "over_tcp", "peer", "resent",
-        "rtt", "sent", "standing",
+        "rtt", "sent", "standing", "transfer",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, standing: Standing, ident: int, merged: bool = False) -> None:
@@ -68,6 +69,7 @@ class Ask:
         self.resent = False
         self.flying = False
         self.over_tcp = False
+        self.transfer: TransferIn | None = None
         self.rtt: float | None = None
 
 
@@ -92,7 +94,7 @@ class Lookup:
         rd: bool = False,
     ) -> None:
         self.apex = apex
-        self._qname = qname
+        self._qtype = qtype
         self._rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]
         self._rest_rd = pack_query(qname, qtype, ident=0, rd=True)[2:]
         self._question = self._rest[10 : 10 + len(qname) + 4]
@@ -146,6 +148,8 @@ class Lookup:
 
     def query_for(self, ask: Ask) -> bytes:
         """The query's octets for one ask."""
+        if ask.transfer is not None:
+            return pack_query(self.apex.wire, AXFR, ident=ask.ident, rd=False)
         return ask.ident.to_bytes(2, "big") + (self._rest_rd if ask.merged else self._rest)
 
     def timer(self) -> float:
@@ -179,6 +183,7 @@ class Lookup:
                 ask.answer, ask.message = answer, wire
                 if answer.partial:
                     ask.over_tcp = True
+                    self._await(ask)
                     ask.addresses = [address]
                     self._land(ask)
                     self._tcp.append(ask)
@@ -187,16 +192,38 @@ class Lookup:
                 return
 
     def tcp_received(self, ask: Ask, wire: bytes, now: float) -> bool:
-        """A message came over TCP; False where it is not this question's answer."""
-        if len(wire) < 12 or wire[:2] != ask.ident.to_bytes(2, "big") or (answer := self._judge(wire)) is None:
+        """A message came over TCP; True where more of them are wanted on this connection."""
+        if len(wire) < 12 or wire[:2] != ask.ident.to_bytes(2, "big"):
+            return False
+        if ask.transfer is not None:
+            return self._transferred(ask, ask.transfer, wire, now)
+        answer = self._judge(wire)
+        if answer is None:
+            return False
+        if answer.partial and wire[2] & TC >> 8 and self._qtype == PTR:
+            # A list that no message holds. Of a holder, whose transfer is its own zone alone, we get none.
+            if ask.merged:
+                return False
+            ask.transfer = TransferIn(self.apex)
+            self._tcp.append(ask)
             return False
         ask.answer, ask.message = answer, wire
         self._settle(ask, _outcome(ask, answer), now)
-        return True
+        return False
+
+    def _transferred(self, ask: Ask, transfer: TransferIn, wire: bytes, now: float) -> bool:
+        try:
+            if not transfer.feed(wire):
+                return True
+            ask.answer = Answer(transfer.told(), False, False, False, ())
+        except BadMessage:
+            return False
+        self._settle(ask, Outcome.ANSWERED, now)
+        return False
 
     def tcp_failed(self, ask: Ask, now: float) -> None:
-        """No answer over TCP: what came over UDP, if it told anything, has to do."""
-        if ask.outcome is Outcome.PENDING:
+        """The connection has ended. Without an answer, what came over UDP, if it told anything, has to do."""
+        if ask.outcome is Outcome.PENDING and ask not in self._tcp:
             told = ask.answer is not None and ask.answer.told
             self._settle(ask, Outcome.ANSWERED if told else Outcome.SILENT, now)
 
@@ -274,6 +301,13 @@ class Lookup:
             self._retries.append((now + RETRY, ask))
         if ask.addresses:
             self._others.append((now + self._other_family, ask))
+
+    def _await(self, ask: Ask) -> None:
+        """It has begun to answer, so it is worth waiting for."""
+        if not ask.merged:
+            self._waiting[ask.standing] -= 1
+            ask.standing = Standing.REGISTRY
+            self._waiting[ask.standing] += 1
 
     def _land(self, ask: Ask) -> None:
         if ask.flying:

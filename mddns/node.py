@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from . import aio_transport
@@ -18,7 +18,7 @@ from .answers import introduce
 from .directory import Directory
 from .errors import Error, NetworkError
 from .health import SixProbe
-from .listeners import TcpListener, UdpListener
+from .listeners import Reaction, TcpListener, UdpListener
 from .lookup import Lookup, Outcome
 from .memory import Memory
 from .model import Peer, Snapshot
@@ -179,7 +179,7 @@ class Node:
                     _log.warning("%s", error)
                 failing = True
 
-    def _answer(self, wire: bytes, address: str, tcp: bool) -> bytes | Awaitable[bytes] | None:
+    def _answer(self, wire: bytes, address: str, tcp: bool) -> Reaction:
         who = self._clients.get((address, tcp))
         if who is None:
             if len(self._clients) > 10_000:
@@ -240,6 +240,7 @@ class Node:
             await aio_transport.run(lookup, time.monotonic)
         finally:
             self._callers = None
+            directory.asked(due)
         now = time.monotonic()
         for ask in lookup.asks:
             if ask.outcome is Outcome.ANSWERED and ask.answer:

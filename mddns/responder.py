@@ -19,6 +19,7 @@ from .names import Name
 from .packer import Packer, Rdata, RRset, opt_record
 from .registry import Registry
 from .silence import sentence
+from .transfer import transfer_out
 from .wire import (
     AA,
     ANY,
@@ -128,8 +129,8 @@ class Responder:
         """These addresses, and no others, get merged answers."""
         self._may_ask = addresses
 
-    def respond(self, wire: bytes, client: Client, now: float) -> bytes | Ask | None:
-        """The answer to one message, an Ask, or None where silence is right."""
+    def respond(self, wire: bytes, client: Client, now: float) -> bytes | tuple[bytes, ...] | Ask | None:
+        """The answer to one message, the messages of a transfer, an Ask, or None where silence is right."""
         raw = self._raw.at(self._registry.serial).get((wire[2:], client.limit))
         if raw is not None:
             return wire[:2] + raw
@@ -147,7 +148,7 @@ class Responder:
             return _bare(wire, flags, error.rcode)
         return self._answer(wire, query, client, now)
 
-    def _answer(self, wire: bytes, query: Query, client: Client, now: float) -> bytes | Ask | None:
+    def _answer(self, wire: bytes, query: Query, client: Client, now: float) -> bytes | tuple[bytes, ...] | Ask | None:
         question, edns = query.question, query.edns
         limit = client.limit
         if not client.tcp:
@@ -163,6 +164,8 @@ class Responder:
         labels = Name(question.key).relative_to(self.apex)
         if labels is None:
             return _plain(query, variant, REFUSED)
+        if question.qtype == AXFR and not labels:
+            return self._transfer(query, variant, client, now)
         if question.qtype in (AXFR, IXFR):
             return _plain(query, variant, NOTIMP)
         key = question.key, question.qtype, variant
@@ -191,11 +194,11 @@ class Responder:
         def finish(now: float) -> bytes:
             return _patch(self._compiled_merged(query.question, labels, key, now)[0], wire, query.question)
 
-        if directory.due(now):
+        if directory.stale(now):
             return Ask(finish, TTL)
         compiled, found = self._compiled_merged(query.question, labels, key, now)
         # That there is nothing is only believed for as long as a cache would believe us.
-        if not found and directory.due(now, NEGATIVE_TTL):
+        if not found and directory.stale(now, NEGATIVE_TTL):
             return Ask(finish, NEGATIVE_TTL)
         return _patch(compiled, wire, query.question)
 
@@ -221,6 +224,17 @@ class Responder:
         if node is None or (node is not ENT and not node.rrsets):
             return _compile_error(question, variant, SERVFAIL, ((EDE_NO_AUTHORITY, told),))
         return _compile(question, node, apex, variant, view.ttl, ((EDE_NETWORK_ERROR, told),), self._shuffle)
+
+    def _transfer(
+        self, query: Query, variant: _Variant, client: Client, now: float
+    ) -> bytes | tuple[bytes, ...] | None:
+        """This host's own zone, whole, to those who may ask; over TCP alone (RFC 5936 4.2)."""
+        if not client.tcp:
+            return _plain(query, variant, FORMERR)
+        if client.address not in self._may_ask:
+            return self._refuse(query, variant, now)
+        apex, zone = self._render()
+        return tuple(transfer_out(query.question, query.id, apex, zone))
 
     def _is_ours(self, labels: Labels) -> bool:
         """Whether a name is of whoever answers, even for RD=1."""
@@ -294,18 +308,19 @@ def _compile(
         rcode = NXDOMAIN if node is None else NOERROR
         return packer.finish(0, _flags(variant, rcode, AA | RA), (0, 1, 0), opt)
     packer = Packer(question.qname, question.qtype)
+    room = variant.limit - len(opt)
     for rdata in rrset.rdatas:
         packer.record(None, rrset.rtype, ttl, rdata)
-    room = variant.limit - len(opt)
-    if len(packer) > room:
-        if variant.limit < MAX_MESSAGE or node.whole:
-            return _truncated(question, variant, opt)
-        return _compile_part(question, rrset, variant, ttl, errors, shuffle)
+        if len(packer) > room:
+            if variant.limit < MAX_MESSAGE or node.whole:
+                return _truncated(question, variant, opt)
+            return _compile_part(question, rrset, variant, ttl, errors, shuffle)
     cut, additional, count = len(packer), 0, 0
-    for group in node.attached.get(rrset.rtype, ()):
-        for owner, attached in group:
-            for rdata in attached.rdatas:
-                packer.record(owner, attached.rtype, ttl, rdata)
+    attached = node.attached.get(rrset.rtype)
+    for group in attached() if attached else ():
+        for owner, beside in group:
+            for rdata in beside.rdatas:
+                packer.record(owner, beside.rtype, ttl, rdata)
                 count += 1
         if len(packer) > room:
             if node.whole:

@@ -13,7 +13,7 @@ import selectors
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from .errors import NetworkError
@@ -152,11 +152,11 @@ class Exchange:
             return
         except OSError:
             octets = b""
-        message = stream.feed(octets)
+        for message in stream.feed(octets):
+            if not self.lookup.tcp_received(stream.ask, message, now):
+                self._drop(sock)
+                return
         if not octets:
-            self._drop(sock)
-        elif message is not None:
-            self.lookup.tcp_received(stream.ask, message, now)
             self._drop(sock)
 
     def _drop(self, sock: socket.socket) -> None:
@@ -167,7 +167,7 @@ class Exchange:
 
 
 class _Stream:
-    """One DNS message over TCP: two octets of length, then the message (RFC 1035 4.2.2)."""
+    """DNS messages over TCP: two octets of length, then the message (RFC 1035 4.2.2)."""
 
     __slots__ = ("_received", "ask", "unsent")
 
@@ -176,14 +176,14 @@ class _Stream:
         self.unsent = len(query).to_bytes(2, "big") + query
         self._received = bytearray()
 
-    def feed(self, octets: bytes) -> bytes | None:
-        """The message, once it is whole."""
+    def feed(self, octets: bytes) -> Iterator[bytes]:
+        """The messages that are whole by now."""
         received = self._received
         received += octets
-        if len(received) < 2:
-            return None
-        end = 2 + (received[0] << 8 | received[1])
-        return bytes(received[2:end]) if len(received) >= end else None
+        while len(received) >= 2 and len(received) >= (end := 2 + (received[0] << 8 | received[1])):
+            message = bytes(received[2:end])
+            del received[:end]
+            yield message
 
 
 def run(lookup: Lookup, clock: Clock) -> None:

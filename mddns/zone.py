@@ -10,7 +10,8 @@ label, under an origin of its own: targets stay inside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Final
@@ -18,7 +19,7 @@ from typing import Final
 from .instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
 from .model import Service, fold
 from .names import MAX_NAME
-from .packer import Rdata, RRset
+from .packer import RRset
 from .wire import AAAA, PTR, SRV, TXT, A
 
 MAX_VIEW_DEPTH: Final = 4
@@ -27,7 +28,9 @@ _NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
 _KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
 
 Labels = tuple[bytes, ...]
+Pair = tuple[bytes, bytes]
 Group = Sequence[tuple[bytes, RRset]]  # owner and RRset each
+Groups = Callable[[], Iterable[Group]]  # made when they are wanted: a long list is often cut short
 
 
 class Node:
@@ -36,7 +39,7 @@ class Node:
     __slots__ = ("attached", "rrsets", "whole")
 
     def __init__(
-        self, rrsets: Iterable[RRset] = (), attached: Mapping[int, Sequence[Group]] | None = None, whole: bool = False
+        self, rrsets: Iterable[RRset] = (), attached: Mapping[int, Groups] | None = None, whole: bool = False
     ) -> None:
         """`attached` are the additional records by the type that was asked: a group for each RDATA, so that
         a service's labels and addresses are sent together or not at all. `whole`: never send without them."""
@@ -49,14 +52,15 @@ ENT: Final = Node()
 
 
 class Placed:
-    """A service with the instance label that it has in this zone."""
+    """A service with the instance label that it has in this zone, and the label pairs whose views show it."""
 
-    __slots__ = ("instance", "name", "service")
+    __slots__ = ("instance", "name", "pairs", "service")
 
     def __init__(self, service: Service, instance: str) -> None:
         self.service = service
         self.name = service.name.encode()
         self.instance = instance.encode("utf-8", "surrogateescape")
+        self.pairs = frozenset(filter(None, (view_pair(key, value) for key, value in service.labels.items())))
 
     def rrsets(self, target: bytes) -> tuple[RRset, ...]:
         """SRV, TXT, A and AAAA of this one instance, whose SRV points at `target`."""
@@ -77,7 +81,7 @@ def address_rrsets(services: Iterable[Service]) -> Iterator[RRset]:
             yield RRset(rtype, rdatas)
 
 
-def view_pair(key: str, value: str) -> tuple[bytes, bytes] | None:
+def view_pair(key: str, value: str) -> Pair | None:
     """The label pair as it stands in a view's name, in lower case; None where the pair has no view."""
     k, v = (text.encode("utf-8", "surrogateescape").lower() for text in (key, value))
     if k in _NO_VIEW or not 0 < len(k) <= 62 or not _KEY_OCTETS.issuperset(k):
@@ -87,16 +91,19 @@ def view_pair(key: str, value: str) -> tuple[bytes, bytes] | None:
 
 def place(services: Iterable[Service]) -> list[Placed]:
     """Each service with a label of its own: where two would share one, the address stands in for both."""
-    taken: dict[tuple[str, str], list[Service]] = {}
+    told: dict[tuple[str, str], list[Service]] = {}
     for service in services:
-        taken.setdefault((fold(service.name), fold(service.instance)), []).append(service)
+        told.setdefault((fold(service.name), fold(service.instance)), []).append(service)
+    alone = {key: sharing[0] for key, sharing in told.items() if key[1] and len(sharing) == 1}
+    others = [service for key, sharing in told.items() if key not in alone for service in sharing]
     placed = []
-    for sharing in taken.values():
-        for service in sharing:
-            label = service.instance
-            if not label or len(sharing) > 1:
-                label = instance_label("", service.endpoint.address, service.endpoint.port, service.protocol)
-            placed.append(Placed(service, label))
+    for service in others:
+        label = instance_label("", service.endpoint.address, service.endpoint.port, service.protocol)
+        # A peer may have called an instance by what is another's address: that one gets its own address, too.
+        if usurper := alone.pop((fold(service.name), label), None):
+            others.append(usurper)
+        placed.append(Placed(service, label))
+    placed.extend(Placed(service, service.instance) for service in alone.values())
     return placed
 
 
@@ -106,8 +113,9 @@ class Zone:
     def __init__(self, origin: bytes, services: Iterable[Service]) -> None:
         self.origin = origin
         self._placed = place(services)
-        self._used: tuple[bytes, ...] = ()
-        self._views: dict[tuple[bytes, bytes], Zone] = {}
+        self._path: tuple[Pair, ...] = ()
+        # One for all views below the zone: their chains are too many for a bound on each to be one.
+        self._views: dict[tuple[Pair, ...], Zone] = {}
 
     @cached_property
     def _by_name(self) -> dict[bytes, list[Placed]]:
@@ -124,33 +132,33 @@ class Zone:
 
         found = {}
         for name in self._by_name:
-            text = name.decode()
+            text = name.decode().lower()
             if not text.isascii():
-                try:
-                    found[ToASCII(text.lower()).lower()] = name
-                except UnicodeError:
-                    continue
+                # IDNA 2008 and 2003 part where 2003 writes a letter otherwise, as in "straße" (RFC 5894 7.2).
+                found[b"xn--" + text.encode("punycode").lower()] = name
+                with contextlib.suppress(UnicodeError):
+                    found.setdefault(ToASCII(text).lower(), name)
         return found
-
-    @cached_property
-    def _by_pair(self) -> dict[tuple[bytes, bytes], list[Placed]]:
-        found: dict[tuple[bytes, bytes], list[Placed]] = {}
-        for group in self._by_name.values():
-            for placed in group:
-                for pair in {view_pair(key, value) for key, value in placed.service.labels.items()}:
-                    if pair and pair[0] not in self._used:
-                        found.setdefault(pair, []).append(placed)
-        return found
-
-    @cached_property
-    def _view_keys(self) -> frozenset[bytes]:
-        return frozenset(key for key, _ in self._by_pair)
 
     def services(self) -> Iterator[Service]:
         """Every service in it, each under the label it has here."""
-        for group in self._by_name.values():
+        for placed in self._members():
+            yield replace(placed.service, instance=placed.instance.decode("utf-8", "surrogateescape"))
+
+    def rrsets(self) -> Iterator[tuple[bytes, RRset]]:
+        """Owner and RRset of everything in it, views and leaders left out."""
+        paths: list[Labels] = [(b"_services", b"_dns-sd", b"_udp"), (b"_list",)]
+        for name, group in self._by_name.items():
+            paths.append((name,))
+            for protocol in dict.fromkeys(b"_" + placed.service.protocol.encode() for placed in group):
+                paths.append((b"_" + name, protocol))
             for placed in group:
-                yield replace(placed.service, instance=placed.instance.decode("utf-8", "surrogateescape"))
+                instance, protocol = placed.instance.lower(), b"_" + placed.service.protocol.encode()
+                paths += [(instance, name), (instance, b"_" + name, protocol)]
+        for path in paths:
+            node = self.node(path)
+            for rrset in node.rrsets.values() if node else ():
+                yield self._wire(*path), rrset
 
     def node(self, labels: Labels) -> Node | None:
         """What stands at a name, given by its labels before the origin in lower case; None: no such name."""
@@ -181,13 +189,12 @@ class Zone:
                     RRset(TXT, tuple((text, None) for text in texts)),
                     *address_rrsets(placed.service for placed in group),
                 ),
-                {SRV: [self._attached(placed, target) for placed, target in pairs]},
+                {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
             )
         if len(labels) == 2:
             for placed in group:
                 if placed.instance.lower() == labels[0]:
-                    target = self._target(placed)
-                    return Node(placed.rrsets(target), {SRV: [self._attached(placed, target)]})
+                    return self._instance_node(placed, placed.rrsets(self._target(placed)))
         return None
 
     def _typed_node(self, labels: Labels, protocol_label: bytes) -> Node | None:
@@ -205,26 +212,27 @@ class Zone:
         if len(labels) == 3:
             for placed in group:
                 if placed.instance.lower() == labels[0]:
-                    target = self._target(placed)
-                    srv, txt, *_ = placed.rrsets(target)
-                    return Node((srv, txt), {SRV: [self._attached(placed, target)]})
+                    return self._instance_node(placed, placed.rrsets(self._target(placed))[:2])
         return None
 
+    def _instance_node(self, placed: Placed, rrsets: Iterable[RRset]) -> Node:
+        return Node(rrsets, {SRV: lambda: (self._attached(placed, self._target(placed)),)})
+
     def _type_node(self, group: list[Placed], protocol_label: bytes) -> Node:
-        srv: list[Rdata] = []
-        ptr: list[Rdata] = []
-        with_srv: list[Group] = []
-        with_ptr: list[Group] = []
-        for placed in group:
-            target = self._target(placed)
-            instance = self._wire(placed.instance, b"_" + placed.name, protocol_label)
-            srv.append((srv_octets(placed.service), target))
-            ptr.append((b"", instance))
+        targets = [self._target(placed) for placed in group]
+        names = [self._wire(placed.instance, b"_" + placed.name, protocol_label) for placed in group]
+        srv = tuple((srv_octets(placed.service), target) for placed, target in zip(group, targets, strict=True))
+
+        def with_srv() -> Iterator[Group]:
+            return (self._attached(placed, target) for placed, target in zip(group, targets, strict=True))
+
+        def with_ptr() -> Iterator[Group]:
             # What a browser asks next (RFC 6763 12.1): the instance's SRV and TXT, the target's addresses.
-            own_srv, own_txt, *addresses = placed.rrsets(target)
-            with_ptr.append([(instance, own_srv), (instance, own_txt), *((target, each) for each in addresses)])
-            with_srv.append(self._attached(placed, target))
-        return Node((RRset(SRV, tuple(srv)), RRset(PTR, tuple(ptr))), {SRV: with_srv, PTR: with_ptr})
+            for placed, target, name in zip(group, targets, names, strict=True):
+                own_srv, own_txt, *addresses = placed.rrsets(target)
+                yield [(name, own_srv), (name, own_txt), *((target, each) for each in addresses)]
+
+        return Node((RRset(SRV, srv), RRset(PTR, tuple((b"", name) for name in names))), {SRV: with_srv, PTR: with_ptr})
 
     def _types_node(self) -> Node:
         types = {
@@ -236,35 +244,41 @@ class Zone:
         return Node((RRset(PTR, tuple((b"", name) for name in names)),))
 
     def _list_node(self) -> Node:
-        ptr: list[Rdata] = []
-        attached: list[Group] = []
-        for group in self._by_name.values():
-            for placed in group:
-                target = self._target(placed)
-                ptr.append((b"", target))
-                attached.append([(target, rrset) for rrset in placed.rrsets(target)])
-        return Node((RRset(PTR, tuple(ptr)),), {PTR: attached}, whole=True)
+        everything = [(placed, self._target(placed)) for group in self._by_name.values() for placed in group]
+
+        def attached() -> Iterator[Group]:
+            for placed, target in everything:
+                yield [(target, rrset) for rrset in placed.rrsets(target)]
+
+        return Node((RRset(PTR, tuple((b"", target) for _, target in everything)),), {PTR: attached}, whole=True)
 
     def _view_node(self, labels: Labels, key: bytes) -> Node | None:
         if len(labels) == 1:
-            return ENT if key in self._view_keys else None
+            exists = self._may_chain(key) and any(each == key for placed in self._members() for each, _ in placed.pairs)
+            return ENT if exists else None
         view = self.view((key, labels[-2]))
         return view.node(labels[:-2]) if view else None
 
-    def view(self, pair: tuple[bytes, bytes]) -> Zone | None:
+    def _may_chain(self, key: bytes) -> bool:
+        return len(self._path) < MAX_VIEW_DEPTH and all(key != used for used, _ in self._path)
+
+    def _members(self) -> Iterator[Placed]:
+        return (placed for group in self._by_name.values() for placed in group)
+
+    def view(self, pair: Pair) -> Zone | None:
         """The zone of those services that carry ``key=value`` (both in lower case), None where there are none."""
-        if pair in self._views:
-            return self._views[pair]
-        members = self._by_pair.get(pair)
-        if not members or len(self._used) == MAX_VIEW_DEPTH:
-            return None
+        path = (*self._path, pair)
+        if (known := self._views.get(path)) is not None:
+            return known
         key, value = pair
+        members = [placed for placed in self._members() if pair in placed.pairs] if self._may_chain(key) else []
+        if not members:
+            return None
         view = Zone(self._wire(value, b"_" + key), ())
-        view._placed = members
-        view._used = (*self._used, key)
+        view._placed, view._path, view._views = members, path, self._views
         if len(self._views) >= MAX_VIEWS:
             del self._views[next(iter(self._views))]
-        self._views[pair] = view
+        self._views[path] = view
         return view
 
     def _wire(self, *labels: bytes) -> bytes:
@@ -273,5 +287,5 @@ class Zone:
     def _target(self, placed: Placed) -> bytes:
         return self._wire(placed.instance, placed.name)
 
-    def _attached(self, placed: Placed, target: bytes) -> list[tuple[bytes, RRset]]:
+    def _attached(self, placed: Placed, target: bytes) -> Group:
         return [(target, rrset) for rrset in placed.rrsets(target) if rrset.rtype != SRV]

@@ -47,24 +47,19 @@ _TTL: Final = re.compile(r"[0-9]+|(?:[0-9]+[smhdw])+", re.IGNORECASE)  # BIND's 
 _ESCAPE: Final = re.compile(rb"\\([0-9]{3})|\\(.)", re.DOTALL)
 
 
-class _Token(NamedTuple):
-    text: str
-    quoted: bool = False
-
-
 class _Entry(NamedTuple):
     """One record or directive, parentheses undone. ``indented`` is one that leaves out its owner."""
 
     line: int
     indented: bool
-    tokens: list[_Token]
+    tokens: list[str]
 
 
 class _Record(NamedTuple):
     line: int
     owner: Name
     type: str
-    rdata: list[_Token]
+    rdata: list[str]
 
 
 class _Srv(NamedTuple):
@@ -126,7 +121,7 @@ def _entries(text: str, zone: _Zone) -> Iterator[_Entry]:
         if found["word"] or found["quoted"] is not None:
             if not entry.tokens:
                 entry = entry._replace(line=line)
-            entry.tokens.append(_Token(found["word"] or found["quoted"], found["quoted"] is not None))
+            entry.tokens.append(found["word"] or found["quoted"])
         elif found["paren"]:
             if (found["paren"] == "(") == bool(opened):
                 zone.add(line, f"{found['paren']!r} is one too many; parentheses come in pairs and do not nest")
@@ -179,15 +174,15 @@ class _Zone:
             problems.append(f"{self.source}: {MAX_PROBLEMS} faults, and the rest was not looked at")
         raise ConfigError("\n".join(problems), problems) from None
 
-    def name(self, token: _Token) -> Name:
-        return self.origin if token.text == "@" else Name.parse(token.text, self.origin)
+    def name(self, text: str) -> Name:
+        return self.origin if text == "@" else Name.parse(text, self.origin)
 
     def read(self, entry: _Entry) -> None:
         """One record or directive; InvalidService or BadMessage say what is wrong with it."""
         tokens = entry.tokens
         if not entry.indented:
-            if tokens[0].text.startswith("$"):
-                return self.directive(tokens[0].text, tokens[1:])
+            if tokens[0].startswith("$"):
+                return self.directive(tokens[0], tokens[1:])
             self.owner = None  # where it is wrong, the records below that leave it out have none
             self.owner = self.name(tokens[0])
             tokens = tokens[1:]
@@ -202,11 +197,11 @@ class _Zone:
             raise InvalidService(f"type {record.type!r}: only {', '.join(self.types)} are read; remove this record")
         return self.types[record.type](record)
 
-    def directive(self, word: str, rest: list[_Token]) -> None:
+    def directive(self, word: str, rest: list[str]) -> None:
         match word.upper(), rest:
             case "$ORIGIN", [token]:
                 self.origin = self.name(token)
-            case "$TTL", [token] if _TTL.fullmatch(token.text):
+            case "$TTL", [token] if _TTL.fullmatch(token):
                 pass  # what mddns publishes has the TTL of its protocol
             case (("$INCLUDE" | "$GENERATE"), _):
                 raise InvalidService(f"{word} is not read; write its records into this file")
@@ -229,7 +224,7 @@ class _Zone:
     def read_address(self, record: _Record) -> None:
         self.lines.setdefault(("address", record.owner), record.line)
         found = self.addresses.setdefault(record.owner, [])
-        text = record.rdata[0].text if len(record.rdata) == 1 else ""
+        text = record.rdata[0] if len(record.rdata) == 1 else ""
         if (":" in text) != (record.type == "AAAA") or not text:
             raise InvalidService("one address is wanted, as in 'A 100.64.0.1' or 'AAAA fd7a::1'")
         found.append(check_address(text))
@@ -241,7 +236,7 @@ class _Zone:
             raise InvalidService('TXT takes strings, as in \'TXT "env=prod" "shard=2"\'')
         for token in record.rdata:
             try:
-                key, _, value = _characters(token.text).partition("=")
+                key, _, value = _characters(token).partition("=")
                 if fold(key).startswith(OWN_PREFIX) or not (key or value):
                     continue  # mddns's own, and the empty string that stands for no labels (RFC 6763 6.1)
                 if problem := label_problem(key, value):
@@ -314,10 +309,10 @@ class _Zone:
         return f"add '{target} A 100.64.0.1', with its address"
 
 
-def _split(tokens: list[_Token]) -> tuple[str, list[_Token]]:
+def _split(tokens: list[str]) -> tuple[str, list[str]]:
     """The type and the RDATA; TTL and class may stand before them in either order, and say nothing here."""
     for at, token in enumerate(tokens):
-        word = token.text.upper()
+        word = token.upper()
         if word in ("CH", "HS", "CS"):
             raise InvalidService(f"class {word}: only IN is read")
         if word != "IN" and not _TTL.fullmatch(word):
@@ -325,10 +320,10 @@ def _split(tokens: list[_Token]) -> tuple[str, list[_Token]]:
     raise InvalidService("no record type, as in 'web SRV 10 10 8080 alpha'")
 
 
-def _number(token: _Token) -> int:
-    if not re.fullmatch("[0-9]{1,9}", token.text):
-        raise InvalidService(f"{token.text!r} is no number; SRV takes three and a target, as in 'SRV 10 10 8080 alpha'")
-    return int(token.text)
+def _number(token: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", token):
+        raise InvalidService(f"{token!r} is no number; SRV takes three and a target, as in 'SRV 10 10 8080 alpha'")
+    return int(token)
 
 
 def _characters(text: str) -> str:

@@ -1,0 +1,95 @@
+"""Zone transfers (AXFR, RFC 5936): a whole zone in as many messages as it needs, and the reading of one.
+
+A list that no single message holds comes this way. Nothing here knows connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final
+
+from .answers import Told, told_of
+from .apex import Apex
+from .errors import BadMessage
+from .instance import TTL
+from .names import Name
+from .packer import Packer
+from .policy import MAX_FROM_PEER
+from .wire import AA, AXFR, NOERROR, QR, SOA, SRV, Message, Question, Record
+from .zone import Zone
+
+# Larger messages save nothing, and names beyond 16 KiB cannot be pointed at.
+_MESSAGE_SIZE: Final = 16_000
+_MOST_MESSAGES: Final = 1_000
+_MOST_OCTETS: Final = 4 << 20
+
+
+def transfer_out(question: Question, ident: int, apex: Apex, zone: Zone) -> Iterator[bytes]:
+    """The messages of a transfer: SOA, everything else, SOA."""
+
+    def pack(packer: Packer, count: int) -> bytes:
+        return packer.finish(ident, QR | AA, (count, 0, 0))
+
+    packer, count = Packer(question.qname, question.qtype), 0
+    soa = apex.name.wire, SOA, apex.soa
+    records = (
+        (owner, rrset.rtype, rdata) for owner, rrset in (*apex.rrsets(), *zone.rrsets()) for rdata in rrset.rdatas
+    )
+    for owner, rtype, rdata in chain((soa,), records, (soa,)):
+        if len(packer) > _MESSAGE_SIZE:
+            yield pack(packer, count)
+            packer, count = Packer(question.qname, question.qtype), 0
+        packer.record(owner, rtype, TTL, rdata)
+        count += 1
+    yield pack(packer, count)
+
+
+class TransferIn:
+    """A transfer being read."""
+
+    def __init__(self, apex: Name) -> None:
+        self._apex = apex
+        self._messages: list[Message] = []
+        self._octets = 0
+        self._records: dict[tuple[bytes, int], list[tuple[Message, Record]]] = {}
+        self._begun = False
+
+    def feed(self, wire: bytes) -> bool:
+        """Takes one message in; True when it was the last. BadMessage where this is no transfer of our zone."""
+        message = Message(wire)
+        self._octets += len(wire)
+        if len(self._messages) == _MOST_MESSAGES or self._octets > _MOST_OCTETS:
+            raise BadMessage("a transfer that is too large")
+        if message.rcode != NOERROR or message.question.qtype != AXFR or message.question.key != self._apex.key:
+            raise BadMessage("no transfer of our zone")
+        self._messages.append(message)
+        for record in message.answer:
+            if record.rtype == SOA:
+                if self._begun:
+                    return True
+                self._begun = True
+            elif not self._begun:
+                raise BadMessage("a transfer that does not begin with SOA")
+            self._records.setdefault((record.key, record.rtype), []).append((message, record))
+        return False
+
+    def told(self) -> tuple[Told, ...]:
+        """Every instance in it."""
+        found = []
+        for (owner, rtype), records in self._records.items():
+            labels = Name(owner).relative_to(self._apex)
+            if rtype != SRV or labels is None or len(labels) != 2 or labels[-1].startswith(b"_"):
+                continue
+            message, record = records[0]
+            priority, weight, port, target = message.srv(record)
+            told = (
+                told_of(target, (priority, weight, port), self._apex, self._records)
+                if target.lower() == owner
+                else None
+            )
+            if told:
+                found.append(told)
+            if len(found) > MAX_FROM_PEER:
+                raise BadMessage(f"more than {MAX_FROM_PEER} services in one transfer")
+        return tuple(found)

@@ -48,6 +48,12 @@ def test_labels_survive_the_wire(given_labels: list[bytes]) -> None:
     assert wire_to_labels(labels_to_wire(given_labels)) == tuple(given_labels)
 
 
+@pytest.mark.parametrize("label", [b"", b"a" * 64])
+def test_a_label_has_1_to_63_octets(label: bytes) -> None:
+    with pytest.raises(BadMessage, match="1 to 63"):
+        Name.of([b"web", label])
+
+
 @pytest.mark.parametrize(
     ("label", "text"),
     [

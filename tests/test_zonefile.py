@@ -124,7 +124,7 @@ def test_parentheses_join_lines_and_comments_end_with_theirs() -> None:
 
 
 def test_crlf_a_byte_order_mark_and_a_missing_last_line_end_are_read() -> None:
-    assert len(read("\ufeffweb SRV 1 1 1 alpha\r\nalpha A 1.1.1.1")) == 1
+    assert [offer.name for offer in read("\ufeffweb SRV 1 1 1 alpha\r\nalpha A 1.1.1.1")] == ["web"]
 
 
 def test_soa_and_ns_are_skipped_with_a_word_and_glue_without_one() -> None:
@@ -292,6 +292,27 @@ def test_what_cannot_be_read_is_told_with_its_line(text: str, line: int) -> None
     assert faults(text)[0].startswith(f"my.zone:{line}: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (")", "my.zone:1: ')' is one too many"),
+        ("a TXT ( ( b ) )", "my.zone:1: '(' is one too many"),
+        ("\n(", "my.zone:2: '(' is not closed"),
+        ('a TXT "b', "my.zone:1: a quote that is not closed"),
+        ("\\", "my.zone:1: '\\\\' cannot stand here"),
+        ("\n\ud800 CNAME a", "my.zone:2: '\\ud800' is not valid UTF-8"),
+        ('web TXT "a=\\256"', "my.zone:1: \\256 is no octet"),
+        ('web TXT "a=\\255"', "my.zone:1: label 'a': the value is not valid UTF-8"),
+    ],
+)
+def test_what_no_zone_file_may_contain_is_named(text: str, said: str) -> None:
+    assert faults(text)[0].startswith(said)
+
+
+def test_a_text_that_is_no_utf_8_is_not_read_further() -> None:
+    assert fault("a CNAME b\n\ud800 CNAME a\n").startswith("my.zone:2: ")
+
+
 def test_an_owner_that_is_wrong_is_not_taken_for_the_one_before() -> None:
     found = faults(web("*.x SRV 1 1 1 alpha\n TXT a=b\n"))
     assert [line.split(": ")[0] for line in found] == ["my.zone:3", "my.zone:4"]
@@ -303,7 +324,7 @@ def test_an_empty_file_is_an_error_since_editors_pass_through_it(text: str) -> N
 
 
 def test_a_file_of_10_mb_is_refused_unread() -> None:
-    assert fault(";" * 10_000_000).startswith("my.zone:1: 10000000 characters; at most")
+    assert fault("a CNAME b\n" * 1_000_000).startswith("my.zone:1: 10000000 characters; at most")
 
 
 def test_a_thousand_services_are_read_and_one_more_is_too_many() -> None:

@@ -1,0 +1,35 @@
+# make demo    three nodes on this machine, to try it
+# make test    the tests
+# make clean   removes what these made
+
+PYTHON ?= python3
+VENV   := .venv
+
+.PHONY: demo test dev clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/md demo
+
+test: $(VENV)/tested
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+dev: $(VENV)/developed
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Each stands for one `pip install`, done again when pyproject.toml changes. Editable, so that code counts at once.
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/tested: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/developed: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/tested $(VENV)/installed

@@ -1,0 +1,261 @@
+"""Nodes without sockets: registry, directory and responder in memory, their answers judged by dnspython.
+
+A :class:`Host` is what :mod:`mddns.node` puts together, minus the event loop; a :class:`Fleet` is the network
+between hosts, a dictionary. The clock is a number that tests turn by hand. Nothing here reads a message with
+mddns' own reader: what a host says is what dnspython understands of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+
+from mddns.answers import introduce
+from mddns.directory import Directory
+from mddns.lookup import Lookup, Outcome
+from mddns.memory import Memory
+from mddns.model import Peer, Snapshot
+from mddns.names import Name
+from mddns.offer import Offer, make
+from mddns.policy import Policy, who_may_ask
+from mddns.registry import Registration, Registry
+from mddns.responder import Ask, Responder, client
+from mddns.wire import PTR
+
+APEX = Name.parse("minidisc.")
+ORIGIN = dns.name.from_text("minidisc.")
+SINCE = 1_800_000_000_000
+"""Unix ms at which the played registries start: what ``md.since`` of their first services says."""
+
+STRANGER = "203.0.113.9"
+LOOKER_ON = "100.64.0.99"
+"""A member of every fleet that offers nothing and is asked nothing."""
+
+
+class Said:
+    """One answer as dnspython reads it. Sections are sets of zone text, relative to the apex."""
+
+    def __init__(self, wire: bytes) -> None:
+        self.wire = wire
+        self.message = dns.message.from_wire(wire)
+        counts = [int.from_bytes(wire[at : at + 2], "big") for at in (6, 8, 10)]
+        opts = int(self.message.edns >= 0)
+        # A record that says the same twice would be lost in dnspython's RRsets: nobody may send one.
+        assert [sum(map(len, section)) for section in self.message.sections[1:]] == [*counts[:2], counts[2] - opts]
+        self.rcode = dns.rcode.to_text(self.message.rcode())
+        self.flags = set(dns.flags.to_text(self.message.flags).split())
+        self.answer, self.authority, self.additional = map(_lines, self.message.sections[1:])
+        self.errors = [
+            (int(option.code), option.text) for option in self.message.options if isinstance(option, dns.edns.EDEOption)
+        ]
+
+    @property
+    def question(self) -> str:
+        """The question as it was echoed."""
+        return str(self.message.question[0])
+
+    @property
+    def ttls(self) -> set[int]:
+        """Every TTL in answer and additional section."""
+        return {rrset.ttl for section in (self.message.answer, self.message.additional) for rrset in section}
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it has no records at all."""
+        return not (self.answer or self.authority or self.additional)
+
+
+def _lines(section: Iterable[Any]) -> set[str]:
+    return {line for rrset in section for line in rrset.to_text(origin=ORIGIN, relativize=True).splitlines()}
+
+
+def zone(text: str) -> set[str]:
+    """Zone text as the set of its lines."""
+    return {" ".join(line.split()) for line in text.splitlines() if line.strip()}
+
+
+def name(text: str) -> dns.name.Name:
+    """A name hanging from the apex unless it ends in a dot."""
+    return dns.name.from_text(text, ORIGIN)
+
+
+def question(text: str, *, rd: bool = False, ident: int = 4711, **edns: Any) -> bytes:
+    """``"web SRV"`` as a query's octets; with any of dnspython's EDNS arguments, with EDNS."""
+    owner, _, qtype = text.rpartition(" ")
+    query = dns.message.make_query(name(owner or "@"), qtype, id=ident, **edns)
+    query.flags = dns.flags.Flag(dns.flags.RD if rd else 0)
+    return query.to_wire()
+
+
+class Host:
+    """One host: `ask` it something."""
+
+    def __init__(self, me: Peer, *, shares_name: bool = False, apex: Name = APEX) -> None:
+        self.me = me
+        self.registry = Registry(me, shares_name, SINCE)
+        self.directory = Directory(apex.wire, Memory(), Policy())
+        self.responder = Responder(apex, self.registry, self.directory, lambda rdatas: rdatas.reverse())
+
+    def advertise(self, name: str, port: int, labels: Mapping[str, str] | None = None, **more: Any) -> Registration:
+        """Offers a service, since SINCE."""
+        return self.offer(make(port, name, labels, **more))
+
+    def offer(self, offer: Offer) -> Registration:
+        """The same for an offer that is made already."""
+        registration = self.registry.advertise(offer, SINCE)
+        self.directory.own(self.registry.services())
+        return registration
+
+    def octets(
+        self, wire: bytes, *, source: str = STRANGER, tcp: bool = False, now: float = 0.0
+    ) -> bytes | tuple[bytes, ...] | Ask | None:
+        """What the responder makes of a message."""
+        return self.responder.respond(wire, client(source, frozenset(self.me.addresses), tcp=tcp), now)
+
+    def ask(self, text: str, *, tcp: bool = False, source: str = STRANGER, now: float = 0.0, **query: Any) -> Said:
+        """The answer to ``"web SRV"``, which must need nobody else."""
+        answer = self.octets(question(text, **query), source=source, tcp=tcp, now=now)
+        assert isinstance(answer, bytes), answer
+        return Said(answer)
+
+    def whole(self, text: str, **query: Any) -> Said:
+        """The answer over TCP."""
+        return self.ask(text, tcp=True, **query)
+
+
+def peer(name: str, *addresses: str, **more: Any) -> Peer:
+    """A peer by its name and addresses."""
+    return Peer(name, addresses, **more)
+
+
+ALPHA = peer("alpha", "100.64.0.1", "fd7a::1", owner="ada@example.com")
+BRAVO = peer("bravo", "100.64.0.2", "fd7a::2")
+CHARLIE = peer("charlie", "100.64.0.3")
+
+
+class Fleet:
+    """Hosts that reach each other through a dictionary. `silent` and `refusing` hold addresses."""
+
+    def __init__(self, *peers: Peer, apex: Name = APEX) -> None:
+        self.hosts: dict[str, Host] = {}
+        self.by_address: dict[str, Host] = {}
+        self.silent: set[str] = set()
+        self.refusing: set[str] = set()
+        self.asked: list[tuple[str, bool]] = []
+        """(address, over TCP) of every question that went between hosts."""
+        names = [each.name.lower() for each in peers]
+        for each in peers:
+            host = Host(each, shares_name=names.count(each.name.lower()) > 1, apex=apex)
+            self.hosts[each.id] = host
+            self.by_address.update((address, host) for address in each.addresses)
+        for host in self.hosts.values():
+            snapshot = self.snapshot(host.me)
+            host.directory.network(snapshot, with_own_host=False)
+            host.responder.allow(who_may_ask(snapshot) | {LOOKER_ON})
+
+    def __getitem__(self, peer: Peer) -> Host:
+        return self.hosts[peer.id]
+
+    def snapshot(self, me: Peer | None) -> Snapshot:
+        """The network as `me` sees it."""
+        return Snapshot(me, tuple(host.me for host in self.hosts.values() if host.me is not me), "played")
+
+    def fall_silent(self, *peers: Peer) -> None:
+        """These answer nothing any more."""
+        self.silent.update(address for each in peers for address in each.addresses)
+
+    def wake(self, *peers: Peer) -> None:
+        """These answer again."""
+        self.silent.difference_update(address for each in peers for address in each.addresses)
+
+    def carry(self, lookup: Lookup, now: float, source: str = LOOKER_ON) -> float:
+        """Does a lookup's I/O; when it ended. Whatever is answered is answered at once."""
+        while not lookup.done:
+            datagrams = lookup.send(now)
+            for address, port, wire in datagrams:
+                self.asked.append((address, False))
+                if address in self.refusing:
+                    lookup.failed(address, port, now, refused=True)
+                else:
+                    for reply in self._replies(address, wire, source, False, now):
+                        lookup.received(reply, address, port, now)
+            wanted = lookup.tcp()
+            for ask in wanted:
+                self.asked.append((ask.addresses[0], True))
+                for reply in self._replies(ask.addresses[0], lookup.query_for(ask), source, True, now):
+                    if not lookup.tcp_received(ask, reply, now):
+                        break
+                lookup.tcp_failed(ask, now)
+            if not datagrams and not wanted and not lookup.done:
+                assert lookup.timer() > now, "a timer that does not lie ahead would spin"
+                now = lookup.timer()
+        return now
+
+    def _replies(self, address: str, wire: bytes, source: str, tcp: bool, now: float) -> tuple[bytes, ...]:
+        host = self.by_address.get(address)
+        if host is None or address in self.silent:
+            return ()
+        answer = host.octets(wire, source=source, tcp=tcp, now=now)
+        if isinstance(answer, Ask):
+            return (self.fulfil(host, answer, now),)
+        return () if answer is None else (answer,) if isinstance(answer, bytes) else answer
+
+    def fulfil(self, host: Host, ask: Ask, now: float, timeout: float = 1.0) -> bytes:
+        """Asks the peers as a node does, then finishes."""
+        directory = host.directory
+        if due := directory.due(now, ask.age):
+            directory.asking(due, now)
+            peers = [(each, directory.memory.standing(each.id, now)) for each in due]
+            apex = host.responder.apex
+            lookup = Lookup(apex, Name.of((b"_list",), apex).wire, PTR, peers, now, timeout=timeout)
+            now = self.carry(lookup, now, host.me.addresses[0])
+            directory.asked(due)
+            for each in lookup.asks:
+                if each.outcome is Outcome.ANSWERED and each.answer:
+                    told = [introduce(one, each.peer, "played") for one in each.answer.told]
+                    directory.answered(each.peer, told, now, rtt=each.rtt)
+                elif each.outcome is Outcome.REFUSED:
+                    directory.refused(each.peer, now)
+                else:
+                    directory.missed(each.peer, now)
+        return ask.finish(now)
+
+    def octets(self, host: Host, wire: bytes, *, now: float, source: str = "", tcp: bool = True) -> bytes | None:
+        """What `host` says to a member of the network, having asked whom it wanted to ask."""
+        source = source or host.me.addresses[0]
+        answer = host.octets(wire, source=source, tcp=tcp, now=now)
+        if isinstance(answer, Ask):
+            return self.fulfil(host, answer, now)
+        assert answer is None or isinstance(answer, bytes)
+        return answer
+
+    def ask(
+        self,
+        me: Peer,
+        text: str,
+        *,
+        now: float = 0.0,
+        source: str = "",
+        tcp: bool = True,
+        rd: bool = True,
+        **query: Any,
+    ) -> Said:
+        """The merged answer (RD=1) of one host."""
+        query = {"use_edns": 0, **query}
+        answer = self.octets(self[me], question(text, rd=rd, **query), now=now, source=source, tcp=tcp)
+        assert answer is not None
+        return Said(answer)
+
+
+def without(*addresses: str, of: Peer) -> Peer:
+    """A peer that lost addresses."""
+    return replace(of, addresses=tuple(each for each in of.addresses if each not in addresses))

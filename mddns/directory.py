@@ -51,6 +51,7 @@ class Directory:
 
     def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
         self.memory = memory
+        self.stirred = 0  # moves whenever an answer from here may be another than before
         self._origin = origin
         self._policy = policy
         self._own: tuple[Service, ...] = ()
@@ -124,10 +125,12 @@ class Directory:
         for peer in peers:
             self._source(peer).asked = now
             self._in_flight.add(peer.id)
+        self._stir()
 
     def asked(self, peers: Iterable[Peer]) -> None:
         """The asking has ended, however it went."""
         self._in_flight.difference_update(peer.id for peer in peers)
+        self._stir()
 
     def answered(
         self, peer: Peer, services: Sequence[Service], now: float, *, name: str | None = None, rtt: float | None = None
@@ -149,7 +152,7 @@ class Directory:
     def heard(self, peer: str) -> None:
         """`peer` asked us something, so it is up."""
         if self.memory.heard(peer):
-            self._fresh_until.clear()
+            self._stir()
 
     def _learn(self, peer: Peer, services: Sequence[Service], now: float, name: str | None) -> None:
         source = self._source(peer)
@@ -218,6 +221,11 @@ class Directory:
         self._merged = now + (left - ttl + 1), merged
         return merged
 
+    def holds_until(self, age: float) -> float:
+        """Until when :meth:`merged` stays as it is and nobody becomes due by `age`, if nothing stirs."""
+        merged = self._merged[0] if self._merged else -math.inf
+        return min(merged, self._fresh_until.get(age, -math.inf))
+
     def silent(self, now: float) -> tuple[str, ...]:
         """The names of the registries that owe an answer and still count."""
         return tuple(peer.shown for peer in self.peers if self.memory.silent(peer.id, now))
@@ -237,5 +245,6 @@ class Directory:
         self._stir()
 
     def _stir(self) -> None:
+        self.stirred += 1
         self._fresh_until.clear()
         self._merged = None

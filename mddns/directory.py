@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .answers import merge
 from .instance import TTL
-from .memory import Memory
+from .memory import Memory, Standing
 from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
 
@@ -35,6 +35,13 @@ class _Source:
         self.whole: float | None = None  # when it last told everything
         self.asked: float | None = None  # when it was last asked for everything
         self.names: dict[str, float] = {}  # when it last told all of one name
+
+    def knows(self, name: str | None, now: float) -> bool:
+        """Whether what it has (of `name`) is known and not out of date."""
+        if self.whole is not None and now - self.whole < TTL and (name is None or self.services):
+            return True
+        told = self.whole if name is None else self.names.get(name)
+        return told is not None and now - told < (TTL if name in self.services else NEGATIVE_TTL)
 
 
 class Merged(NamedTuple):
@@ -135,14 +142,17 @@ class Directory:
     def answered(
         self, peer: Peer, services: Sequence[Service], now: float, *, name: str | None = None, rtt: float | None = None
     ) -> None:
-        """`peer` said that `services` are all it has; with `name`, all it has of that name."""
+        """`peer` said that `services` are all it has; with `name`, all it has of that name (in lower case)."""
         self.memory.answered(peer.id, now, rtt)
-        self._learn(peer, services, now, name)
+        if name is None:
+            self._learn(peer, services, now)
+        else:
+            self._learn_of(peer, name, services, now)
 
     def refused(self, peer: Peer, now: float) -> None:
         """There is no responder for our zone at `peer`; so it offers nothing."""
         self.memory.refused(peer.id, now)
-        self._learn(peer, (), now, None)
+        self._learn(peer, (), now)
 
     def missed(self, peer: Peer, now: float) -> None:
         """`peer` did not answer in time; what it said stands until it is gone."""
@@ -154,41 +164,52 @@ class Directory:
         if self.memory.heard(peer):
             self._stir()
 
-    def _learn(self, peer: Peer, services: Sequence[Service], now: float, name: str | None) -> None:
+    def _learn(self, peer: Peer, services: Sequence[Service], now: float) -> None:
         source = self._source(peer)
-        grouped: dict[str, list[Service]] = {}
+        told: dict[str, tuple[Service, ...]] = {}
         for service in services:
-            if (name is None or fold(service.name) == fold(name)) and self._policy.admit(service, peer):
-                grouped.setdefault(fold(service.name), []).append(service)
-        told = {key: tuple(group) for key, group in grouped.items()}
-        if name is None:
-            source.whole = source.asked = now
-            source.names.clear()
-        else:
-            folded = fold(name)
-            source.names.pop(folded, None)
-            if len(source.names) >= _MOST_NAMES:
-                oldest = next(iter(source.names))
-                del source.names[oldest]
-                source.services.pop(oldest, None)
-            source.names[folded] = now
-            told = {**{key: group for key, group in source.services.items() if key != folded}, **told}
+            if self._policy.admit(service, peer):
+                key = fold(service.name)
+                told[key] = (*told.get(key, ()), service)
+        source.whole = source.asked = now
+        source.names.clear()
         if told != source.services:
             source.services = told
             self._changed()
         else:
             self._stir()
 
-    def knows(self, peer: Peer, name: str | None, now: float) -> bool:
-        """Whether what `peer` has (of `name`) is known and not out of date."""
-        source = self._sources.get(peer.id)
-        if source is None:
-            return False
-        if source.whole is not None and now - source.whole < TTL and (name is None or source.services):
-            return True
-        folded = None if name is None else fold(name)
-        told = source.names.get(folded) if folded is not None else source.whole
-        return told is not None and now - told < (TTL if folded in source.services else NEGATIVE_TTL)
+    def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
+        source = self._source(peer)
+        told = tuple(each for each in services if fold(each.name) == name and self._policy.admit(each, peer))
+        source.names.pop(name, None)
+        if len(source.names) >= _MOST_NAMES:
+            oldest = next(iter(source.names))
+            del source.names[oldest]
+            source.services.pop(oldest, None)
+        source.names[name] = now
+        if told != source.services.get(name, ()):
+            if told:
+                source.services[name] = told
+            else:
+                del source.services[name]
+            self._changed()
+
+    def to_ask(self, name: str | None, now: float) -> list[tuple[Peer, Standing]]:
+        """The peers of whom it is not known what they have (of `name`, in lower case), and what each is owed.
+
+        Those of whom nothing is expected, and who were found so a moment ago, are left alone.
+        """
+        sources, memory = self._sources, self.memory
+        chosen = []
+        for peer in self.peers:
+            source = sources.get(peer.id)
+            if source is not None and source.knows(name, now):
+                continue
+            standing = memory.standing(peer.id, now)
+            if standing is not Standing.IDLE or not memory.just_idle(peer.id, now):
+                chosen.append((peer, standing))
+        return chosen
 
     def services(self, now: float, name: str | None = None) -> list[Service]:
         """Everything known, merged; of one name, where one is given."""

@@ -89,11 +89,7 @@ class Inquirer:
             self._held.clear()
         if self._is_held(query, now):
             return None
-        peers = [
-            peer
-            for peer in directory.peers
-            if not directory.knows(peer, query.name, now) and not directory.memory.just_idle(peer.id, now)
-        ]
+        peers = directory.to_ask(query.key, now)
         if not peers or (query.first and any(self._matching(query, now))):
             return None
         if query.name is None:
@@ -105,7 +101,7 @@ class Inquirer:
             self.apex,
             qname,
             qtype,
-            [(peer, directory.memory.standing(peer.id, now)) for peer in peers],
+            peers,
             now,
             timeout=self.timeout,
             holder=me if me and directory.memory.standing(me.id, now) is not Standing.IDLE else None,
@@ -148,20 +144,20 @@ class Inquirer:
 
     def _learn(self, query: Query, lookup: Lookup, now: float) -> tuple[int, int]:
         """Puts the peers' answers into the directory; how many answered and refused."""
-        directory, counts = self.directory, {Outcome.ANSWERED: 0, Outcome.REFUSED: 0}
+        directory = self.directory
         if lookup.holder and lookup.holder.outcome is Outcome.REFUSED:
             directory.refused(lookup.holder.peer, now)
+        name = query.key
         for ask in lookup.asks:
-            if ask.outcome is Outcome.ANSWERED and ask.answer:
-                services = self._services(ask.peer, ask.answer, ask.rtt)
-                directory.answered(ask.peer, services, now, name=query.name, rtt=ask.rtt)
-            elif ask.outcome is Outcome.REFUSED:
+            outcome = ask.outcome
+            if outcome is Outcome.ANSWERED and ask.answer:
+                services = self._services(ask.peer, ask.answer, ask.rtt) if ask.answer.told else ()
+                directory.answered(ask.peer, services, now, name=name, rtt=ask.rtt)
+            elif outcome is Outcome.REFUSED:
                 directory.refused(ask.peer, now)
-            elif ask.outcome is Outcome.SILENT:
+            elif outcome is Outcome.SILENT:
                 directory.missed(ask.peer, now)
-            if ask.outcome in counts:
-                counts[ask.outcome] += 1
-        return counts[Outcome.ANSWERED], counts[Outcome.REFUSED]
+        return len(lookup.outcomes(Outcome.ANSWERED)), len(lookup.outcomes(Outcome.REFUSED))
 
     def _hold(self, query: Query, holder: Ask, answer: Answer, now: float) -> Found:
         """What the holder said of the whole network; whose each instance is, its address tells."""

@@ -11,9 +11,10 @@ import enum
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from .answers import Answer, read_answer
+from .direct import read_directly
 from .errors import BadMessage
 from .memory import Standing
 from .model import Peer
@@ -39,20 +40,15 @@ class Outcome(enum.Enum):
     SILENT = "silent"
 
 
-class Datagram(NamedTuple):
-    """One to be sent."""
-
-    address: str
-    port: int
-    wire: bytes
+Datagram = tuple[str, int, bytes]  # address, port, octets
 
 
 class Ask:
     """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted."""
 
     __slots__ = (
-        "addresses", "answer", "flying", "ident", "merged", "message", "open", "outcome", "over_tcp", "peer", "resent",
-        "rtt", "sent", "standing", "transfer",
+        "answer", "flying", "ident", "merged", "message", "open", "outcome", "over_tcp", "peer", "resent", "rtt",
+        "sent", "standing", "transfer", "tried",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, standing: Standing, ident: int, merged: bool = False) -> None:
@@ -60,15 +56,15 @@ class Ask:
         self.standing = standing
         self.ident = ident
         self.merged = merged
-        self.addresses = list(_one_of_each_family(peer.addresses))
-        self.open: set[str] = set()  # addresses asked that have not refused
+        self.tried = 0  # how many addresses of the peer's route were asked
+        self.open: tuple[str, ...] = ()  # those of them that have not refused
         self.outcome = Outcome.PENDING
         self.answer: Answer | None = None
         self.message: bytes | None = None
         self.sent = 0.0
         self.resent = False
         self.flying = False
-        self.over_tcp = False
+        self.over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
         self.transfer: TransferIn | None = None
         self.rtt: float | None = None
 
@@ -112,14 +108,16 @@ class Lookup:
         self.holder = Ask(holder, Standing.REGISTRY, idents[0], merged=True) if holder else None
         self._queue: deque[Ask] = deque() if self.holder else deque(self.asks)
         self._hold = now + HEAD_START if self.holder else -math.inf
-        self._by_address: dict[tuple[str, int], list[Ask]] = {}
+        # A datagram is an answer where source and id are right: one look tells.
+        self._by_source: dict[tuple[str, int, int], Ask] = {}
+        self._by_address: dict[tuple[str, int], list[Ask]] | None = None
         self._flight: deque[tuple[float, Ask]] = deque()
         self._flying = 0
         self._retries: deque[tuple[float, Ask]] = deque()
         self._others: deque[tuple[float, Ask]] = deque()
         self._out: list[Datagram] = []
         self._tcp: list[Ask] = []
-        self._read: dict[bytes, Answer | None] = {}
+        self._read: dict[bytes, Answer] = {}
         self._last = now
         self._slowest = 0.0
         self._ended = False
@@ -142,7 +140,7 @@ class Lookup:
         return () if self._ended else out
 
     def tcp(self) -> list[Ask]:
-        """The asks that need a TCP connection now, to the address that answered: ``ask.addresses[0]``."""
+        """The asks that need a TCP connection now, to the address that answered: ``ask.over_tcp``."""
         wanted, self._tcp = self._tcp, []
         return wanted
 
@@ -169,27 +167,24 @@ class Lookup:
 
     def received(self, wire: bytes, address: str, port: int, now: float) -> None:
         """A datagram came. Id, source and question all match, or it is passed over."""
-        asks = self._by_address.get((address, port))
-        if not asks or len(wire) < 12:
+        if len(wire) < 12:
             return
-        ident = wire[0] << 8 | wire[1]
-        for ask in asks:
-            if ask.ident == ident and ask.outcome is Outcome.PENDING and not ask.over_tcp:
-                answer = self._judge(wire)
-                if answer is None:
-                    return
-                if ask.rtt is None and not ask.resent:
-                    ask.rtt = now - ask.sent
-                ask.answer, ask.message = answer, wire
-                if answer.partial:
-                    ask.over_tcp = True
-                    self._await(ask)
-                    ask.addresses = [address]
-                    self._land(ask)
-                    self._tcp.append(ask)
-                else:
-                    self._settle(ask, _outcome(ask, answer), now)
-                return
+        ask = self._by_source.get((address, port, wire[0] << 8 | wire[1]))
+        if ask is None or ask.outcome is not Outcome.PENDING or ask.over_tcp:
+            return
+        answer = self._judge(wire)
+        if answer is None:
+            return
+        if ask.rtt is None and not ask.resent:
+            ask.rtt = now - ask.sent
+        ask.answer, ask.message = answer, wire
+        if answer.partial:
+            ask.over_tcp = address
+            self._await(ask)
+            self._land(ask)
+            self._tcp.append(ask)
+        else:
+            self._settle(ask, _outcome(ask, answer), now)
 
     def tcp_received(self, ask: Ask, wire: bytes, now: float) -> bool:
         """A message came over TCP; True where more of them are wanted on this connection."""
@@ -229,36 +224,45 @@ class Lookup:
 
     def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
         """A kernel says that `address` cannot be reached, or (`refused`) that nobody answers there."""
-        for ask in self._by_address.get((address, port), ()):
+        for ask in self._asked_at(address, port):
             if ask.outcome is not Outcome.PENDING or ask.over_tcp or address not in ask.open:
                 continue
-            ask.open.discard(address)
-            if ask.addresses:
+            ask.open = tuple(each for each in ask.open if each != address)
+            if ask.tried < len(ask.peer.route):
                 self._open(ask, now)
             elif not ask.open:
                 self._settle(ask, Outcome.REFUSED if refused else Outcome.SILENT, now)
 
+    def _asked_at(self, address: str, port: int) -> list[Ask]:
+        """The asks that were sent to an address; their index is made at the first error, and mostly never."""
+        if self._by_address is None:
+            self._by_address = {}
+            for (each, number, _), ask in self._by_source.items():
+                self._by_address.setdefault((each, number), []).append(ask)
+        return self._by_address.get((address, port), [])
+
     def _judge(self, wire: bytes) -> Answer | None:
         """What a message says; None where it is no answer to our question. Most peers say the same: read it once."""
         rest = wire[2:]
-        if rest in self._read:
-            return self._read[rest]
+        known = self._read.get(rest)
+        if known is not None:
+            return known
         question = self._question
-        answer = None
-        # QR set, opcode 0, RD as sent, and the question to the octet: an echo keeps its case.
-        if wire[2] & 0xF8 == QR >> 8 and wire[12 : 12 + len(question)] == question:
-            try:
-                answer = read_answer(Message(wire), self.apex)
-            except BadMessage:
-                answer = None
-        if len(self._read) < 4096:
-            self._read[rest] = answer
+        # QR set, opcode 0, and the question to the octet: an echo keeps its case.
+        if wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
+            return None
+        try:
+            answer = read_directly(wire, question) or read_answer(Message(wire), self.apex)
+        except BadMessage:
+            return None
+        # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
+        self._read[rest] = answer
         return answer
 
     def _tick(self, now: float) -> None:
         if now >= self._hold > -math.inf:
             self._release()
-        while self._flight and (not self._flight[0][1].flying or now - self._flight[0][0] >= FLIGHT_TIME):
+        while self._flight and (not self._flight[0][1].flying or self._flight[0][0] + FLIGHT_TIME <= now):
             self._land(self._flight.popleft()[1])
         while self._queue and self._flying < IN_FLIGHT:
             ask = self._queue.popleft()
@@ -268,10 +272,10 @@ class Lookup:
             ask = self._retries.popleft()[1]
             if ask.outcome is Outcome.PENDING and not ask.over_tcp:
                 ask.resent = True
-                self._out.extend(Datagram(address, ask.peer.port, self.query_for(ask)) for address in ask.open)
+                self._out.extend((address, ask.peer.port, self.query_for(ask)) for address in ask.open)
         while self._others and self._others[0][0] <= now:
             ask = self._others.popleft()[1]
-            if ask.outcome is Outcome.PENDING and not ask.over_tcp and ask.addresses:
+            if ask.outcome is Outcome.PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
                 self._open(ask, now)
         grace = self._grace()
         if now >= self.deadline or (grace is not None and now >= grace):
@@ -284,22 +288,23 @@ class Lookup:
 
     def _open(self, ask: Ask, now: float) -> None:
         """Asks a peer at its next address."""
-        if not ask.addresses:
-            self._settle(ask, Outcome.SILENT, now)
-            return
-        address = ask.addresses.pop(0)
+        route, port = ask.peer.route, ask.peer.port
+        address = route[ask.tried]
+        ask.tried += 1
         first = not ask.open
-        ask.open.add(address)
+        ask.open = (*ask.open, address)
         ask.sent = now
-        self._by_address.setdefault((address, ask.peer.port), []).append(ask)
-        self._out.append(Datagram(address, ask.peer.port, self.query_for(ask)))
+        self._by_source[address, port, ask.ident] = ask
+        if self._by_address is not None:
+            self._by_address.setdefault((address, port), []).append(ask)
+        self._out.append((address, port, self.query_for(ask)))
         if not ask.flying:
             ask.flying = True
             self._flying += 1
             self._flight.append((now, ask))
         if first and ask.standing is not Standing.IDLE:
             self._retries.append((now + RETRY, ask))
-        if ask.addresses:
+        if ask.tried < len(route):
             self._others.append((now + self._other_family, ask))
 
     def _await(self, ask: Ask) -> None:
@@ -358,11 +363,3 @@ def _outcome(ask: Ask, answer: Answer) -> Outcome:
 
 
 _ORDER: Final = {Standing.REGISTRY: 0, Standing.NEW: 1, Standing.IDLE: 2}
-
-
-def _one_of_each_family(addresses: Sequence[str]) -> Iterable[str]:
-    """The first IPv4 and the first IPv6 address, in that order."""
-    for six in (False, True):
-        found = next((address for address in addresses if (":" in address) is six), None)
-        if found is not None:
-            yield found

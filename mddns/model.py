@@ -145,7 +145,9 @@ class Peer:
     """A node of the network. ``addresses`` are bare IP texts, IPv4 first; ``port`` is its responder's.
 
     ``asked`` is whether lookups go to it (phones, shared-in and expired nodes: no); ``member``
-    whether it may ask us for merged answers. ``online`` is a hint only.
+    whether it may ask us for merged answers. ``online`` is a hint only. ``id`` is the endpoint of its
+    responder at its first address: what it is known by in every table; ``route`` the addresses that a
+    lookup tries, one of each family, IPv4 first.
     """
 
     name: str
@@ -156,11 +158,16 @@ class Peer:
     online: bool = True
     asked: bool = True
     member: bool = True
+    id: str = field(init=False, compare=False)
+    route: tuple[str, ...] = field(init=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        """The endpoint of its responder at its first address: what it is known by in every table."""
-        return join_address(self.addresses[0], self.port)
+    def __post_init__(self) -> None:
+        # Worked out once: a lookup needs them of every peer.
+        set_ = object.__setattr__
+        set_(self, "id", join_address(self.addresses[0], self.port))
+        six = next((address for address in self.addresses if ":" in address), None)
+        four = next((address for address in self.addresses if ":" not in address), None)
+        set_(self, "route", tuple(address for address in (four, six) if address))
 
     @property
     def shown(self) -> str:

@@ -129,7 +129,7 @@ class Exchange:
                     self.lookup.failed(source[0], source[1], self._clock(), refused=refused)
 
     def _connect(self, ask: Ask) -> None:
-        address = ask.addresses[0]
+        address = ask.over_tcp or ask.peer.route[0]
         stream = _Stream(ask, self.lookup.query_for(ask))
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)

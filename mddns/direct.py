@@ -1,0 +1,105 @@
+"""Reads the answer that our own responders give to SRV of a name, without decoding a single name.
+
+They write the owner of an answer as a pointer to the question, an SRV target in full, and the owners of
+its TXT, A and AAAA as pointers to that target: so records belong together where their pointers are
+equal. Whatever does not look so is left to :mod:`mddns.wire` and :mod:`mddns.answers`, which read
+everything and mean the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Final
+
+from .answers import Answer, Told
+from .instance import read_attributes, readable_name
+from .policy import MAX_FROM_PEER
+from .wire import AAAA, SRV, TXT, A
+
+_HEADER: Final = struct.Struct("!6H")
+_RR: Final = struct.Struct("!3HIH")  # a pointer for owner, type, class, TTL, length of RDATA
+_SRV: Final = struct.Struct("!3H")
+_QUESTION: Final = 0xC00C
+_MOST_STRINGS: Final = 256
+
+
+def read_directly(wire: bytes, question: bytes) -> Answer | None:
+    """The services in an answer to `question` (name, type and class as asked); None: read it properly.
+
+    The caller has compared the question. Only whole, error-free answers are read here.
+    """
+    _, flags, questions, answers, authority, additional = _HEADER.unpack_from(wire)
+    # No TC, and NOERROR; NXDOMAIN has nothing to be read.
+    if (
+        flags & 0x020F
+        or questions != 1
+        or authority
+        or not answers
+        or question[-4:-2] != b"\0\x21"
+        or answers > MAX_FROM_PEER
+    ):
+        return None
+    size, at = len(wire), 12 + len(question)
+    if additional and wire[-11:-8] == b"\0\0\x29" and not wire[-6] and wire[-2:] == b"\0\0":
+        size, additional = size - 11, additional - 1  # the OPT record, without options
+    targets: dict[int, tuple[int, int, int, int]] = {}  # by pointer: priority, weight, port, end of the target
+    texts: dict[int, list[bytes]] = {}
+    addresses: dict[int, list[str]] = {}
+    try:
+        for number in range(answers + additional):
+            owner, rtype, _, _, length = _RR.unpack_from(wire, at)
+            start = at + 12
+            end = start + length
+            if number < answers:
+                if owner != _QUESTION or rtype != SRV or length < 8:
+                    return None
+                if start >= 0x3FF0:
+                    return None  # beyond what a pointer holds
+                targets[0xC000 | start + 6] = (*_SRV.unpack_from(wire, start), end)
+            elif rtype == TXT and owner in targets and owner not in texts:
+                texts[owner] = strings = []
+                while start < end:
+                    following = start + 1 + wire[start]
+                    strings.append(wire[start + 1 : following])
+                    start = following
+                if start != end or len(strings) > _MOST_STRINGS:
+                    return None
+            elif rtype == A and owner in targets and length == 4:
+                addresses.setdefault(owner, []).append(inet_ntop(AF_INET, wire[start:end]))
+            elif rtype == AAAA and owner in targets and length == 16:
+                addresses.setdefault(owner, []).append(inet_ntop(AF_INET6, wire[start:end]))
+            else:
+                return None
+            at = end
+    except (IndexError, struct.error):
+        return None
+    if at != size or len(targets) != answers:
+        return None
+    return _told(wire, question, targets, texts, addresses)
+
+
+def _told(
+    wire: bytes,
+    question: bytes,
+    targets: dict[int, tuple[int, int, int, int]],
+    texts: dict[int, list[bytes]],
+    addresses: dict[int, list[str]],
+) -> Answer | None:
+    # A target is the instance's label and then the name that was asked, in whatever case.
+    below = question[:-4].lower()
+    told = []
+    for pointer, (priority, weight, port, end) in targets.items():
+        start = pointer & 0x3FFF
+        behind = start + 1 + wire[start]
+        shown = wire[behind:end]
+        if shown.lower() != below or not 0 < wire[start] < 0x40 or not port:
+            return None
+        # Told as its owner spells it, not as we asked.
+        name = readable_name(shown[1 : 1 + shown[0]])
+        if name is None or pointer not in texts or pointer not in addresses:
+            return None
+        instance = wire[start + 1 : behind].decode("utf-8", "surrogateescape")
+        found = tuple(dict.fromkeys(addresses[pointer]))
+        told.append(Told(name, instance, priority, weight, port, found, read_attributes(texts[pointer])))
+    return Answer(tuple(told), False, False, False, ())

@@ -122,6 +122,8 @@ class Inquirer:
             directory = self.directory
             services = directory.services(now, query.name)
             found = Found(tuple(services), directory.silent(now), len(directory.peers), answered, refused)
+        if not query.labels:
+            return found
         return replace(found, services=tuple(each for each in found.services if each.matches(None, query.labels)))
 
     def _is_held(self, query: Query, now: float) -> bool:

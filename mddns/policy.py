@@ -24,8 +24,9 @@ class Policy:
         """Whether `service`, as told by `peer`, enters the directory."""
         if service.remote and not self._remote:
             return False
-        octets = sum(len(key) + len(value) + 2 for key, value in service.labels.items())
-        return len(service.labels) <= MAX_SERVICE_LABELS and octets <= MAX_LABEL_OCTETS
+        labels = service.labels
+        octets = 2 * len(labels) + sum(map(len, labels)) + sum(map(len, labels.values()))
+        return len(labels) <= MAX_SERVICE_LABELS and octets <= MAX_LABEL_OCTETS
 
 
 def who_may_ask(snapshot: Snapshot) -> frozenset[str]:

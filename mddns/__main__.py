@@ -7,38 +7,50 @@ import sys
 
 
 def main() -> None:
-    """Ends the process: 0 done, 1 nothing found, 2 usage or a bad file, 3 no network, 4 incomplete with --strict."""
-    # Text that the terminal's encoding lacks is escaped instead of ending us.
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    """Ends the process with one of the codes that mddns.cli.topics tells."""
     try:
+        from .cli.streams import CANNOT_WRITE, INTERRUPTED, is_unwritable, prepare, silence
+
+        prepare()
         code = _run()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python must not try to flush it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever read our output has seen enough.
+        silence(1)
         code = 0
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except OSError as error:
+        if not is_unwritable(error):
+            raise
+        silence(1)
+        from .cli.output import talk
+
+        talk(f"standard output cannot be written: {error.strerror}")
+        code = CANNOT_WRITE
     sys.exit(code)
 
 
 def _run() -> int:
+    if "_MD_COMPLETE" in os.environ:
+        from .cli.suggest import complete
+
+        return complete()
     import click
 
     from .cli import group
-    from .cli.output import talk
+    from .cli.output import fail_softly, talk
     from .errors import ConfigError, Error
 
     try:
-        result = group.main(prog_name="md", standalone_mode=False)
+        # Not by group.main(), which ends with 1 where a reader of ours has seen enough.
+        with group.make_context("md", sys.argv[1:]) as context:
+            result = group.invoke(context)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.Abort:
-        return 130
     except click.ClickException as error:
-        error.show()
+        fail_softly(error)
         return error.exit_code
     except ConfigError as error:
         for problem in error.problems:
@@ -47,8 +59,6 @@ def _run() -> int:
     except Error as error:
         talk(_message(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
 
 
 def _message(error: Exception) -> str:

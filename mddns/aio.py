@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 from . import aio_transport
@@ -16,6 +16,7 @@ from .node import Node, open_node
 from .offer import Offer, make, parse_address
 from .policy import Policy
 from .registry import Registration
+from .reload import Difference
 from .resolver import STATUS_EVERY, STATUS_TIMEOUT, listed, preferred
 from .settings import Settings
 
@@ -154,6 +155,10 @@ class Registry:
     def advertise(self, offer: Offer) -> Advertised:
         """Offers what a file or the command line describes."""
         return Advertised(self._node, self._node.advertise(offer))
+
+    def replace(self, offers: Iterable[Offer]) -> Difference:
+        """As :meth:`mddns.Registry.replace`."""
+        return self._node.replace(offers)
 
     def unlist_service(self, port: int) -> None:
         """Takes back what this registry offers on `port` of this machine. KeyError where that is nothing."""

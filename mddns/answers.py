@@ -75,8 +75,10 @@ def read_answer(message: Message, apex: Name) -> Answer:
         if labels is None or len(labels) != 2 or readable_name(labels[1]) is None:
             continue
         for _, record in by_owner.get((key, SRV), ()):
-            priority, weight, port, _ = message.srv(record)
+            priority, weight, port, spelled = message.srv(record)
             srv_of.setdefault(key, (priority, weight, port))
+            # Written out where a PTR's target may point at another spelling of its name.
+            target = spelled if spelled.lower() == key else target
         one = told_of(target, srv_of[key], apex, by_owner) if key in srv_of else None
         if one is None:
             partial = True

@@ -66,5 +66,4 @@ def next_serial(last: int | None, unix_ms: int) -> int:
     clock = unix_ms // 10 % 2**32
     if last is None:
         return clock
-    following = (last + 1) % 2**32
-    return clock if 0 < (clock - following) % 2**32 < 2**31 else following
+    return clock if 0 < (clock - last) % 2**32 < 2**31 else (last + 1) % 2**32

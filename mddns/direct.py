@@ -51,6 +51,8 @@ def read_directly(wire: bytes, question: bytes) -> Answer | None:
             owner, rtype, _, _, length = _RR.unpack_from(wire, at)
             start = at + 12
             end = start + length
+            if end > size:
+                return None
             if number < answers:
                 if owner != _QUESTION or rtype != SRV or length < 8:
                     return None

@@ -64,6 +64,7 @@ class Directory:
         self._own: tuple[Service, ...] = ()
         self._sources: dict[str, _Source] = {}
         self._peers: tuple[Peer, ...] | None = None
+        self._known: frozenset[str] | None = None  # the ids of those
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
         self._fresh_until: dict[float, float] = {}
@@ -84,7 +85,7 @@ class Directory:
         """Who is on the network now. What peers that left had said is dropped."""
         peers = snapshot.everyone() if with_own_host else snapshot.peers
         self._peers = tuple(peer for peer in peers if peer.asked)
-        known = {peer.id: peer for peer in self._peers}
+        self._known = known = frozenset(peer.id for peer in self._peers)
         for left in [source for source in self._sources if source not in known]:
             del self._sources[left]
         self.memory.keep_only(known)
@@ -143,6 +144,8 @@ class Directory:
         self, peer: Peer, services: Sequence[Service], now: float, *, name: str | None = None, rtt: float | None = None
     ) -> None:
         """`peer` said that `services` are all it has; with `name`, all it has of that name (in lower case)."""
+        if self._has_left(peer):
+            return
         self.memory.answered(peer.id, now, rtt)
         if name is None:
             self._learn(peer, services, now)
@@ -151,13 +154,19 @@ class Directory:
 
     def refused(self, peer: Peer, now: float) -> None:
         """There is no responder for our zone at `peer`; so it offers nothing."""
-        self.memory.refused(peer.id, now)
-        self._learn(peer, (), now)
+        if not self._has_left(peer):
+            self.memory.refused(peer.id, now)
+            self._learn(peer, (), now)
 
     def missed(self, peer: Peer, now: float) -> None:
         """`peer` did not answer in time; what it said stands until it is gone."""
-        self.memory.missed(peer.id, now)
-        self._stir()
+        if not self._has_left(peer):
+            self.memory.missed(peer.id, now)
+            self._stir()
+
+    def _has_left(self, peer: Peer) -> bool:
+        # While it was being asked; nobody would ever ask it again, nor drop what it said.
+        return self._known is not None and peer.id not in self._known
 
     def heard(self, peer: str) -> None:
         """`peer` asked us something, so it is up."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -60,3 +61,13 @@ async def _accepts(address: str, port: int) -> bool:
             await writer.wait_closed()
         return True
     return False
+
+
+def accepts(address: str, port: int, timeout: float) -> bool:
+    """Whether somebody accepts TCP connections there, for those who may block."""
+    try:
+        with socket.create_connection((address, port), timeout) as connection:
+            # A port of the range that outgoing connections get can be connected to itself, with nobody there.
+            return bool(connection.getsockname() != connection.getpeername())
+    except OSError:
+        return False

@@ -48,32 +48,62 @@ def _bind_error(error: OSError, kind: str, address: str, port: int) -> Exception
     return NetworkError(error.errno, f"{kind} {where} cannot be bound: {error.strerror}")
 
 
-class UdpListener:
-    """One UDP socket. `answering(wire, address, tcp)` gives the Reaction to a message."""
+def bind_udp(address: str, port: int) -> socket.socket:
+    """A UDP socket at an address, without any reuse: who has it is alone. PortInUse or NetworkError."""
+    return _bind(socket.SOCK_DGRAM, "UDP", address, port)
 
-    def __init__(self, address: str, port: int, answering: Answering, loop: asyncio.AbstractEventLoop) -> None:
-        """Binds, or raises PortInUse or NetworkError."""
+
+def bind_tcp(address: str, port: int) -> socket.socket:
+    """A listening TCP socket at an address. PortInUse or NetworkError."""
+    return _bind(socket.SOCK_STREAM, "TCP", address, port)
+
+
+def _bind(kind: socket.SocketKind, shown: str, address: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    try:
+        sock.setblocking(False)
+        if kind is socket.SOCK_STREAM:
+            # Connections of a responder that has just ended linger, and are in nobody's way.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        if kind is socket.SOCK_STREAM:
+            sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise _bind_error(error, shown, address, port) from error
+    return sock
+
+
+class UdpListener:
+    """Reads one UDP socket, which stays its owner's. `answering(wire, address, tcp)` gives the Reaction to a message.
+
+    `ours` is asked before each burst whether the socket is still ours to read.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        answering: Answering,
+        loop: asyncio.AbstractEventLoop,
+        ours: Callable[[], bool],
+    ) -> None:
+        self.socket = sock
         self._answering = answering
         self._loop = loop
+        self._ours = ours
         self._waiting: set[asyncio.Task[None]] = set()
-        self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.bind((address, port))
-        except OSError as error:
-            self._socket.close()
-            raise _bind_error(error, "UDP", address, port) from error
-        loop.add_reader(self._socket.fileno(), self._read)
+        loop.add_reader(sock.fileno(), self._read)
 
     def close(self) -> None:
         """Stops answering; questions that wait for the network are dropped."""
-        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_reader(self.socket.fileno())
         for task in self._waiting:
             task.cancel()
-        self._socket.close()
 
     def _read(self) -> None:
-        receive, send, answering = self._socket.recvfrom, self._socket.sendto, self._answering
+        if not self._ours():
+            return
+        receive, send, answering = self.socket.recvfrom, self.socket.sendto, self._answering
         for _ in range(_BURST):
             try:
                 wire, source = receive(_LARGEST)
@@ -98,33 +128,34 @@ class UdpListener:
     async def _answer(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
         wire = await answer
         try:
-            self._socket.sendto(wire, source)
+            self.socket.sendto(wire, source)
         except OSError:
             return  # as above
 
 
 class TcpListener:
-    """TCP at one address: several queries a connection, limits on everything a client can hold on to."""
+    """Accepts at one listening socket, which stays its owner's; several queries a connection, limits on all else."""
 
-    def __init__(self, server: asyncio.Server, connections: Connections) -> None:
+    def __init__(self, sock: socket.socket, server: asyncio.Server, connections: Connections) -> None:
+        self.socket = sock
         self._server = server
         self._connections = connections
 
     @classmethod
-    async def open(cls, address: str, port: int, answering: Answering) -> TcpListener:
-        """Listens, or raises PortInUse or NetworkError."""
+    async def open(cls, sock: socket.socket, answering: Answering) -> TcpListener:
+        """Begins to accept."""
         connections = Connections()
         loop = asyncio.get_running_loop()
-        try:
-            server = await loop.create_server(
-                lambda: _Connection(answering, connections), address, port, backlog=_BACKLOG, reuse_address=True
-            )
-        except OSError as error:
-            raise _bind_error(error, "TCP", address, port) from error
-        return cls(server, connections)
+        # The server closes what it is given; the socket may be wanted again.
+        server = await loop.create_server(lambda: _Connection(answering, connections), sock=sock.dup())
+        return cls(sock, server, connections)
+
+    def descriptors(self) -> list[int]:
+        """Those of its own: the listening one and those of its connections."""
+        return [sock.fileno() for sock in self._server.sockets] + self._connections.descriptors()
 
     def close(self) -> None:
-        """Stops listening and ends every connection."""
+        """Accepts no more, and ends every connection."""
         self._server.close()
         self._connections.close()
 
@@ -153,6 +184,10 @@ class Connections:
             self._by_source[source] -= 1
             if not self._by_source[source]:
                 del self._by_source[source]
+
+    def descriptors(self) -> list[int]:
+        """Those of all connections."""
+        return [number for connection in self._open if (number := connection.fileno()) >= 0]
 
     def close(self) -> None:
         """Ends all."""
@@ -225,6 +260,10 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
+
+    def fileno(self) -> int:
+        """Its socket's descriptor; -1 when it is closed."""
+        return int(self._transport.get_extra_info("socket").fileno()) if self._transport else -1
 
     def end(self) -> None:
         """Ends the connection at once."""

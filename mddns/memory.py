@@ -18,6 +18,7 @@ _MISS_STANDS: Final = 5.0  # a first miss is not forgotten before caches have ru
 _IDLE_STANDS: Final = 60.0  # what was silent this long ago may well be up now
 _JUST_NOW: Final = 1.0
 _MOST_PEERS: Final = 10_000
+_LATEST: Final = 1e12  # Unix seconds; what lies beyond is no time
 
 
 class Standing(enum.Enum):
@@ -187,5 +188,7 @@ class Memory:
 
 
 def _moment(value: Any, now: float, unix: float) -> float | None:
+    if not isinstance(value, int | float) or not abs(value) < _LATEST:
+        return None
     # A clock that was set back must not make the past lie ahead.
-    return now - max(0.0, unix - value) if isinstance(value, int | float) else None
+    return now - max(0.0, unix - value)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from . import aio_transport
@@ -18,17 +20,20 @@ from .answers import introduce
 from .directory import Directory
 from .errors import Error, NetworkError
 from .health import SixProbe
-from .listeners import Reaction, TcpListener, UdpListener
+from .listeners import Reaction
 from .lookup import Lookup, Outcome
 from .memory import Memory
-from .model import Peer, Snapshot
+from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .networks import Network
 from .offer import Offer
 from .policy import Policy, who_may_ask
 from .registry import Registration, Registry
+from .reload import Difference
 from .responder import Ask, Client, Responder, client
+from .seat import Seat
 from .settings import Settings
+from .tenancy import HostTable
 from .wire import PTR
 
 _log = logging.getLogger("mddns")
@@ -51,13 +56,16 @@ class Node:
         self._snapshot = snapshot
         self.registry = Registry(me, _shares_name(snapshot), _unix_ms())
         self.directory = Directory(apex.wire, Memory(), policy)
-        self.responder = Responder(apex, self.registry, self.directory, random.shuffle)
+        # Drawn anew after a fork; two processes of a host never share it.
+        self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"))
+        self.responder = Responder(apex, self.table, self.directory, random.shuffle)
+        self.seat = Seat(self.table, apex, self._answer, self._table_changed)
         self._six = SixProbe(self._found_six)
-        self._udp: dict[str, UdpListener] = {}
-        self._tcp: dict[str, TcpListener] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
+        self._published: dict[tuple[str, str], Service] = {}
+        self.abandoned = False  # in a forked child
         self._waiting = 0
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
@@ -75,10 +83,12 @@ class Node:
         node = cls(network, apex, timeout, policy, snapshot, snapshot.me)
         try:
             node._apply(snapshot)
-            await node._listen()
+            await node.seat.take(node.reached_at[0], node.me.port)
+            await node.seat.also_at(node.reached_at)
         except BaseException:
             await node.close()
             raise
+        _nodes.add(node)
         node._following = asyncio.create_task(node._follow())
         node._greeting = asyncio.create_task(node._greet())
         return node
@@ -95,21 +105,29 @@ class Node:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._six.close()
-        for udp in self._udp.values():
-            udp.close()
-        for tcp in self._tcp.values():
-            tcp.close()
-        self._udp.clear()
-        self._tcp.clear()
+        await self.seat.close()
 
     def advertise(self, offer: Offer) -> Registration:
         """Offers a service from now on; the same endpoint again updates it in place."""
         registration = self.registry.advertise(offer, _unix_ms())
         self._changed()
-        me = self.me
-        if offer.address is None and not offer.addresses and offer.protocol == "tcp" and len(_families(me)) == 2:
-            self._six.watch(registration, next(address for address in me.addresses if ":" in address))
+        self._watch_six(registration)
         return registration
+
+    def replace(self, offers: Iterable[Offer]) -> Difference:
+        """Makes `offers` all that is offered, in one step: no query sees a part of it. InvalidService: nothing is done.
+
+        What stays is not touched and keeps its age; what has other labels or numbers is changed in place.
+        """
+        before = self.registry.registrations()
+        change = self.registry.replace(offers, _unix_ms())
+        self._changed()
+        standing = self.registry.registrations()
+        for registration in set(before).difference(standing):
+            self._six.forget(registration)
+        for registration in standing:
+            self._watch_six(registration)
+        return change
 
     def relabel(self, registration: Registration, labels: Mapping[str, str]) -> None:
         """Gives a service other labels. KeyError where it is withdrawn."""
@@ -129,8 +147,45 @@ class Node:
             self._six.forget(registration)
         self._changed()
 
+    @property
+    def reached_at(self) -> tuple[str, ...]:
+        """Where what comes from the network arrives on this machine: our addresses, or the daemon's loopback."""
+        return self.me.addresses if self._snapshot.tun else (_LOOPBACK,)
+
+    def _watch_six(self, registration: Registration) -> None:
+        """Finds out whether a service answers over IPv6 where nobody has said so."""
+        offer, six = registration.offer, [address for address in self.me.addresses if ":" in address]
+        unsaid = offer.address is None and not offer.addresses and offer.protocol == "tcp"
+        if unsaid and 0 < len(six) < len(self.me.addresses):
+            self._six.watch(registration, six[0])
+        else:
+            self._six.forget(registration)
+
     def _changed(self) -> None:
-        self.directory.own(self.registry.services())
+        """Our own registry has changed: whoever answers for the host is told the difference."""
+        now = {(fold(each.name), fold(each.instance)): each for each in self.registry.services()}
+        before, self._published = self._published, now
+        if now != before:
+            self.table.changed(_unix_ms())
+        for key, service in before.items():
+            if key not in now:
+                self.seat.retract(service)
+        for key, service in now.items():
+            if before.get(key) != service:
+                self.seat.publish(service)
+        self._table_changed()
+
+    def _table_changed(self) -> None:
+        self.directory.own(self.table.services())
+
+    async def settled(self) -> None:
+        """Returns when what was advertised so far is answered, by whichever process of this host."""
+        await self.seat.settle()
+
+    def let_go(self) -> None:
+        """Ends it in a forked child, whose parent goes on: closes the child's descriptors and nothing else."""
+        self.abandoned = True
+        self.seat.let_go()
 
     def _found_six(self, registration: Registration, answers: bool) -> None:
         self.registry.answers_over_six(registration, answers, _unix_ms())
@@ -148,21 +203,6 @@ class Node:
         # Programs of this machine may come from loopback, where nobody else can.
         self.responder.allow(who_may_ask(snapshot) | {_LOOPBACK, "::1"} if snapshot.tun else who_may_ask(snapshot))
 
-    async def _listen(self) -> None:
-        """Binds what is not bound yet. Without UDP at the first address there is no node; the rest is retried."""
-        port = self.me.port
-        addresses = self.me.addresses if self._snapshot.tun else (_LOOPBACK,)
-        for address in addresses:
-            try:
-                if address not in self._udp:
-                    self._udp[address] = UdpListener(address, port, self._answer, asyncio.get_running_loop())
-                if address not in self._tcp:
-                    self._tcp[address] = await TcpListener.open(address, port, self._answer)
-            except Error as error:
-                if address == addresses[0]:
-                    raise
-                _log.debug("%s", error)
-
     async def _follow(self) -> None:
         """Keeps up with the network: peers come and go."""
         failing = False
@@ -172,7 +212,7 @@ class Node:
                 snapshot = await self._network.aread(STATUS_TIMEOUT)
                 if snapshot != self._snapshot:
                     self._apply(snapshot)
-                await self._listen()
+                await self.seat.also_at(self.reached_at)
                 failing = False
             except Error as error:
                 if not failing:
@@ -262,10 +302,6 @@ def _unix_ms() -> int:
     return int(time.time() * 1000)
 
 
-def _families(me: Peer) -> set[bool]:
-    return {":" in address for address in me.addresses}
-
-
 def _shares_name(snapshot: Snapshot) -> bool:
     """Whether another node has our machine's name, so that it cannot stand for our instances."""
     me = snapshot.me
@@ -282,3 +318,16 @@ async def open_node(settings: Settings, policy: Policy, wait: float) -> Node:
             if time.monotonic() + _RETRY_EVERY > deadline:
                 raise
         await asyncio.sleep(_RETRY_EVERY)
+
+
+# A forked child has its parent's descriptors, and would keep the port when the parent is long gone.
+_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
+
+
+def _let_go_of_all() -> None:
+    for node in list(_nodes):
+        node.let_go()
+    _nodes.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_of_all)

@@ -6,11 +6,13 @@ Files, flags and the API all end here, so that one place judges them (:func:`mak
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import InvalidService
 from .grammar import check_16_bits, check_address, check_labels, check_port, check_protocol, normal_name
-from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, order_addresses, split_address
+from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, fold, order_addresses, split_address
+
+Key = tuple[str, str | None, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,14 @@ class Offer:
     priority: int = DEFAULT_PRIORITY
     weight: int = DEFAULT_WEIGHT
     addresses: tuple[str, ...] = ()
-    where: str = ""
+    where: str = field(default="", compare=False)  # the same service, wherever in the file it has moved to
+
+    def key(self, own: str | None = None) -> Key:
+        """What makes it the same service: name without ASCII case, endpoint, protocol.
+
+        `own` is the node's first address, which is what an offer without address stands for.
+        """
+        return fold(self.name), None if self.address == own else self.address, self.port, self.protocol
 
 
 def parse_address(text: str) -> tuple[str | None, int]:

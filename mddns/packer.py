@@ -60,14 +60,14 @@ class Packer:
             at += 1 + length
         message.append(0)
 
-    def record(self, owner: bytes | None, rtype: int, ttl: int, rdata: Rdata) -> None:
-        """One RR of class IN; owner None is the question's name."""
+    def record(self, owner: bytes | None, rtype: int, ttl: int, rdata: Rdata, rclass: int = IN) -> None:
+        """One RR; owner None is the question's name."""
         message = self._message
         if owner is None:
             message += _TO_QUESTION
         else:
             self.name(owner)
-        message += _RR.pack(rtype, IN, ttl)
+        message += _RR.pack(rtype, rclass, ttl)
         at = len(message)
         message += b"\0\0"
         fixed, name = rdata

@@ -6,17 +6,16 @@ time in milliseconds, which ends up as ``md.since``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from .apex import next_serial
 from .errors import InvalidService
 from .grammar import MAX_SERVICES, check_labels
 from .instance import instance_label, machine_label
-from .model import Endpoint, Peer, Service, fold
-from .offer import Offer
-
-Key = tuple[str, str | None, int, str]
+from .model import Endpoint, Peer, Service
+from .offer import Key, Offer
+from .reload import Difference, difference
 
 
 class Registration:
@@ -24,16 +23,11 @@ class Registration:
 
     __slots__ = ("key", "offer", "since", "six")
 
-    def __init__(self, offer: Offer, since: int) -> None:
+    def __init__(self, key: Key, offer: Offer, since: int) -> None:
+        self.key = key
         self.offer = offer
         self.since = since
         self.six = False
-        self.key: Key = registration_key(offer)
-
-
-def registration_key(offer: Offer) -> Key:
-    """What makes it the same registration: name without ASCII case, endpoint, protocol."""
-    return fold(offer.name), offer.address, offer.port, offer.protocol
 
 
 class Registry:
@@ -50,6 +44,11 @@ class Registry:
     def me(self) -> Peer:
         return self._me
 
+    @property
+    def machine(self) -> str:
+        """The machine part of our instances' labels; "" where it cannot stand for them."""
+        return self._machine
+
     def moved(self, me: Peer, shares_name: bool, now_ms: int) -> None:
         """Our own node has other addresses or another name now."""
         machine = "" if shares_name else machine_label(me.name)
@@ -59,17 +58,41 @@ class Registry:
 
     def advertise(self, offer: Offer, now_ms: int) -> Registration:
         """Adds an offer. The same (name, endpoint, protocol) again updates in place and keeps its age."""
-        key = registration_key(offer)
+        key = offer.key(self._me.addresses[0])
         standing = self._registrations.get(key)
         if standing is None:
             if len(self._registrations) >= MAX_SERVICES:
                 raise InvalidService(f"service {offer.name!r}: this host offers {MAX_SERVICES} services already")
-            standing = self._registrations[key] = Registration(offer, now_ms)
+            standing = self._registrations[key] = Registration(key, offer, now_ms)
             self._changed(now_ms)
         elif standing.offer != offer:
             standing.offer = offer
             self._changed(now_ms)
         return standing
+
+    def replace(self, offers: Iterable[Offer], now_ms: int) -> Difference:
+        """Makes `offers` all that is offered. What stays is not touched, what changes is changed in place.
+
+        All or nothing: InvalidService where two are the same service here, or there are too many.
+        """
+        wanted: dict[Key, Offer] = {}
+        for offer in offers:
+            other = wanted.setdefault(offer.key(self._me.addresses[0]), offer)
+            if other is not offer:
+                first, second = other.where or "another", f"{offer.where}: " if offer.where else ""
+                raise InvalidService(f"{second}{offer.name!r} is at the same address as that of {first}; drop one")
+        if len(wanted) > MAX_SERVICES:
+            raise InvalidService(f"{len(wanted)} services; a host offers at most {MAX_SERVICES}")
+        change = difference({key: each.offer for key, each in self._registrations.items()}, wanted)
+        for key in change.withdrawn:
+            del self._registrations[key]
+        for key, (_, offer) in change.changed.items():
+            self._registrations[key].offer = offer
+        for key, offer in change.added.items():
+            self._registrations[key] = Registration(key, offer, now_ms)
+        if change:
+            self._changed(now_ms)
+        return change
 
     def relabel(self, registration: Registration, labels: Mapping[str, str], now_ms: int) -> None:
         """Gives a registration other labels; KeyError where it is withdrawn already."""
@@ -104,9 +127,15 @@ class Registry:
         self._changed(now_ms)
         return mine
 
+    def registrations(self) -> list[Registration]:
+        """All that stand."""
+        return list(self._registrations.values())
+
     def services(self) -> list[Service]:
         """Everything offered, with our node's addresses put in."""
-        return [self.service(registration) for registration in self._registrations.values()]
+        found = map(self.service, self._registrations.values())
+        # Our node may have moved to an address that was offered as another's: that is one service now.
+        return list({service.key: service for service in found}.values())
 
     def _changed(self, now_ms: int) -> None:
         self.serial = next_serial(self.serial, now_ms)

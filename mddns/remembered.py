@@ -21,7 +21,8 @@ def cache_file() -> str | None:
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the specification wants relative ones ignored
         home = os.path.expanduser("~")
-        if not os.path.isabs(home):
+        # A home that is not there, as HOME=/nonexistent of daemons, is not ours to make, root or not.
+        if not os.path.isabs(home) or not os.path.isdir(home):
             return None
         base = os.path.join(home, ".cache")
     return os.path.join(base, "mddns", "peers.json")

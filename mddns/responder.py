@@ -8,7 +8,7 @@ then calls ``finish``. Answers are kept as octets: a question asked again costs 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from .apex import Apex
 from .cache import Cache
@@ -16,8 +16,8 @@ from .compose import Shuffle, Variant, compose, compose_error, compose_header, c
 from .directory import NEGATIVE_TTL, Directory
 from .errors import BadMessage
 from .instance import TTL
+from .model import Peer, Service
 from .names import Name
-from .registry import Registry
 from .silence import sentence
 from .transfer import transfer_out
 from .wire import (
@@ -83,10 +83,25 @@ class Ask(NamedTuple):
     age: float
 
 
+class Served(Protocol):
+    """What a responder answers from as its own: a registry, or the table of all processes of a host."""
+
+    @property
+    def serial(self) -> int:
+        """Moves with every change."""
+
+    @property
+    def me(self) -> Peer:
+        """The node that answers."""
+
+    def services(self) -> list[Service]:
+        """Everything that it offers."""
+
+
 class Responder:
     """Answers for one apex."""
 
-    def __init__(self, apex: Name, registry: Registry, directory: Directory, shuffle: Shuffle) -> None:
+    def __init__(self, apex: Name, registry: Served, directory: Directory, shuffle: Shuffle) -> None:
         """`shuffle` puts records into random order where not all of them can be told."""
         self.apex = apex
         self._shuffle = shuffle
@@ -117,7 +132,7 @@ class Responder:
             kept = self._own.at(serial).get(shape)
             if kept is not None:
                 answer = wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
-                if len(wire) <= end + _EMPTY_OPT:
+                if len(wire) <= end + 4 + _EMPTY_OPT:
                     self._same.put((wire[2:], client.limit), answer[2:], len(wire) + len(answer))
                 return answer
             merged = self._merged.at((serial, self._directory.stirred)).get(shape)

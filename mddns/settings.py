@@ -26,6 +26,8 @@ class Settings:
     apex: Name
     port: int
     timeout: float
+    specs: tuple[str, ...] = ()  # of the network, as they were given
+    address: str | None = None  # our own, where one was given
 
     @classmethod
     def of(
@@ -46,11 +48,12 @@ class Settings:
         if isinstance(network, str):
             network = [network]
         if isinstance(network, Sequence):
-            name = " ".join(network) or "tailscale"
+            specs = tuple(network)
+            name = " ".join(specs) or "tailscale"
             opened = open_network(network, port=port_number, address=own)
         else:
-            name, opened = type(network).__name__, network
-        return cls(opened, name, _apex(domain, environ), port_number, _timeout(timeout, environ))
+            specs, name, opened = (), type(network).__name__, network
+        return cls(opened, name, _apex(domain, environ), port_number, _timeout(timeout, environ), specs, own)
 
 
 def _apex(domain: str | None, environ: Mapping[str, str]) -> Name:

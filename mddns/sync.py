@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from .node import Node, open_node
 from .offer import Offer, make, parse_address
 from .policy import Policy
 from .registry import Registration
+from .reload import Difference
 from .settings import Settings
 
 T = TypeVar("T")
@@ -98,6 +99,13 @@ class Registry:
         """Offers what a file or the command line describes."""
         return Advertised(self, self._run(lambda node: node.advertise(offer)))
 
+    def replace(self, offers: Iterable[Offer]) -> Difference:
+        """Makes `offers` all that this registry offers, in one step; what stays the same never vanishes.
+
+        InvalidService, and nothing is done, where two of them are one service.
+        """
+        return self._run(lambda node: node.replace(offers))
+
     def unlist_service(self, port: int) -> None:
         """Takes back what this registry offers on `port` of this machine. KeyError where that is nothing."""
         self._run(lambda node: node.unlist(port))
@@ -111,11 +119,21 @@ class Registry:
         """The node's own addresses."""
         return self._run(lambda node: node.me.addresses)
 
+    @property
+    def reached_at(self) -> tuple[str, ...]:
+        """Where a program of this machine listens to be reached: `addresses`; in userspace networking loopback."""
+        return self._run(lambda node: node.reached_at)
+
+    @property
+    def port(self) -> int:
+        """The port that it answers on."""
+        return self._run(lambda node: node.me.port)
+
     def close(self) -> None:
         """Withdraws everything and stops answering; returns when all sockets are closed. Twice does no harm."""
         with self._closing:
             node, self._node = self._node, None
-            if node is not None:
+            if node is not None and not node.abandoned:
                 self._call(node.close())
                 self._stop()
                 atexit.unregister(self.close)
@@ -143,9 +161,13 @@ class Registry:
         node = self._node
         if node is None:
             raise Error("this registry is closed")
+        if node.abandoned:
+            raise Error("this registry belongs to the parent process: start one in the child, after the fork")
 
         async def run() -> T:
-            return work(node)
+            done = work(node)
+            await node.settled()
+            return done
 
         return self._call(run())
 

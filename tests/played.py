@@ -111,14 +111,13 @@ class Host:
 
     def offer(self, offer: Offer) -> Registration:
         """The same for an offer that is made already."""
-        registration = self.registry.advertise(offer, SINCE)
-        self.directory.own(self.registry.services())
-        return registration
+        return self.registry.advertise(offer, SINCE)
 
     def octets(
         self, wire: bytes, *, source: str = STRANGER, tcp: bool = False, now: float = 0.0
     ) -> bytes | tuple[bytes, ...] | Ask | None:
         """What the responder makes of a message."""
+        self.directory.own(self.registry.services())
         return self.responder.respond(wire, client(source, frozenset(self.me.addresses), tcp=tcp), now)
 
     def ask(self, text: str, *, tcp: bool = False, source: str = STRANGER, now: float = 0.0, **query: Any) -> Said:
@@ -190,8 +189,9 @@ class Fleet:
                         lookup.received(reply, address, port, now)
             wanted = lookup.tcp()
             for ask in wanted:
-                self.asked.append((ask.addresses[0], True))
-                for reply in self._replies(ask.addresses[0], lookup.query_for(ask), source, True, now):
+                address = ask.over_tcp or ""
+                self.asked.append((address, True))
+                for reply in self._replies(address, lookup.query_for(ask), source, True, now):
                     if not lookup.tcp_received(ask, reply, now):
                         break
                 lookup.tcp_failed(ask, now)

@@ -26,7 +26,21 @@ import dns.zone
 import pytest
 from docblocks import ROOT, Block, blocks, table
 
-from mddns import answers, apex, grammar, instance, listeners, lookup, memory, node, packer, responder, wire, zone
+from mddns import (
+    answers,
+    apex,
+    grammar,
+    instance,
+    listeners,
+    lookup,
+    memory,
+    node,
+    packer,
+    responder,
+    transfer,
+    wire,
+    zone,
+)
 from mddns.directory import Directory
 from mddns.model import DEFAULT_PORT, DEFAULT_PRIORITY, DEFAULT_WEIGHT, Peer, Service, Snapshot
 from mddns.names import MAX_LABEL, MAX_NAME, Name
@@ -88,7 +102,7 @@ def registry_of(name: str) -> Registry:
 
 
 def alpha(state: str) -> Responder:
-    """The node that is asked. `state`: `alone` (nobody was asked yet), `met` or `starting`, as the document has them."""
+    """The node that is asked. `state`: `alone` (nobody was asked yet), `met`, `starting`, as the document has them."""
     nodes = peers()
     registry = registry_of("alpha")
     directory = Directory(APEX.wire, memory.Memory(), Policy())
@@ -104,6 +118,7 @@ def alpha(state: str) -> Responder:
         directory.asking((nodes["bravo"], nodes["charlie"]), 0.0)
         directory.answered(nodes["bravo"], told_by_bravo(), 0.0)
         directory.missed(nodes["charlie"], 0.0)
+        directory.asked((nodes["bravo"], nodes["charlie"]))
     return made
 
 
@@ -132,6 +147,7 @@ def respond(query: Block) -> bytes | None:
     client = responder.client(options["from"], own, tcp=options.get("over") == "tcp")
     answer = alpha(options.get("state", "alone")).respond(octets(query), client, float(options.get("at", "0")))
     assert not isinstance(answer, Ask), "the network would have to be asked first"
+    assert not isinstance(answer, tuple), "a transfer is no example"
     return answer
 
 
@@ -214,7 +230,8 @@ def test_the_example_zone_is_all_that_alpha_serves() -> None:
     served, expected = [], []
     for name in sorted(parsed.nodes):
         for rtype in types:
-            query = pack_query(name.to_wire(), int(dns.rdatatype.from_text(rtype)), ident=1, rd=False)
+            qname = Name.parse(str(name)).wire
+            query = pack_query(qname, int(dns.rdatatype.from_text(rtype)), ident=1, rd=False)
             answer = made.respond(query, client, 0.0)
             assert isinstance(answer, bytes)
             served += [str(rrset) for rrset in dns.message.from_wire(answer).answer]
@@ -223,6 +240,20 @@ def test_the_example_zone_is_all_that_alpha_serves() -> None:
     assert sorted_records(served) == sorted_records(expected)
     owners = {str(name).lower() for name in parsed.nodes}
     assert {str(name).lower() for name in targets(parsed)} <= owners
+
+
+def test_a_transfer_is_the_example_zone() -> None:
+    printed = next(block.text for block in BLOCKS if block.language == "zone")
+    parsed = dns.zone.from_text(printed, origin="minidisc.", relativize=False, check_origin=False)
+    client = responder.client("100.64.0.2", frozenset(), tcp=True)
+    messages = alpha("alone").respond(pack_query(APEX.wire, wire.AXFR, ident=1, rd=False), client, 0.0)
+    assert not isinstance(messages, bytes | Ask | None)
+    served = [str(rrset) for each in messages for rrset in dns.message.from_wire(each, one_rr_per_rrset=True).answer]
+    expected = [rdataset.to_text(name) for name, rdataset in parsed.iterate_rdatasets()]
+    soa = parsed.get_rdataset("minidisc.", "SOA")
+    assert soa is not None
+    assert served[0] == served[-1] == soa.to_text(dns.name.from_text("minidisc."))
+    assert sorted_records(served) == sorted_records([*expected, served[0]])
 
 
 def sorted_records(rrsets: list[str]) -> list[str]:
@@ -289,6 +320,8 @@ LIMITS: Final = {
     "octets of a UDP answer off loopback": responder.TAILNET_SIZE,
     "octets of a UDP answer to a client without EDNS": responder.PLAIN_SIZE,
     "octets of a query over TCP": listeners.LARGEST_QUERY,
+    "octets of a transfer that is read": transfer._MOST_OCTETS,
+    "messages of a transfer that is read": transfer._MOST_MESSAGES,
     "TCP connections": listeners.MOST_CONNECTIONS,
     "TCP connections of one source": listeners.MOST_PER_SOURCE,
     "questions under way on one TCP connection": listeners.MOST_QUESTIONS,
@@ -316,6 +349,7 @@ TIMES: Final = {
     "the first octet of a TCP connection": listeners.FIRST_OCTET,
     "a whole message over TCP": listeners.WHOLE_MESSAGE,
     "between messages of a TCP connection": listeners.IDLE,
+    "a whole transfer": listeners.TRANSFER,
     "between looks at the network's list of nodes": node.STATUS_EVERY,
 }
 

@@ -499,11 +499,11 @@ def test_where_an_instances_names_would_be_too_long_for_dns_the_service_is_not_i
     host = Host(ALPHA)
     keys = [f"k{n}{'x' * 40}" for n in range(3)]
     for service in ("w" * 62, "v"):
-        host.advertise(service, 80, {key: "v" * 20 for key in keys})
+        host.advertise(service, 80, dict.fromkeys(keys, "v" * 20))
     first, second, third = (f".{'v' * 20}._{key}" for key in keys)
-    assert len(host.ask(f"_list{first} PTR").answer) == 2
-    assert len(host.ask(f"_list{first}{second} PTR").answer) == 2
-    assert len(host.ask(f"_list{first}{second}{third} PTR").answer) == 1
+    assert len(host.whole(f"_list{first} PTR").answer) == 2
+    assert len(host.whole(f"_list{first}{second} PTR").answer) == 2
+    assert len(host.whole(f"_list{first}{second}{third} PTR").answer) == 1
 
 
 def test_the_merged_zone_of_three_hosts_is_what_they_offer_together() -> None:

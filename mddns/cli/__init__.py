@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from .. import __version__
 from .options import COMMON, remember
 
-_COMMANDS: Final = {
-    "list": "all services",
-    "find": "one service's ip:port",
-    "lookup": "all services of a name",
-    "query": "which peer says what",
-    "advertise": "offer services, while it runs",
-    "demo": "three nodes on this machine, without Tailscale",
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# As help shows them; a command's file is called as it is.
+SECTIONS: Final = {
+    "Find": {
+        "list": "all services",
+        "find": "one service's ip:port",
+        "lookup": "all services of a name",
+        "query": "which peer says what",
+    },
+    "Offer": {
+        "advertise": "offer services, while it runs",
+        "run": "offer one while a program runs",
+        "check": "is this file right?",
+    },
+    "Operate": {
+        "demo": "three nodes on this machine, without Tailscale",
+        "completion": "what makes a shell complete commands and names",
+        "help": "what a command does",
+    },
 }
+COMMANDS: Final = {name: told for section in SECTIONS.values() for name, told in section.items()}
 
 
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*COMMANDS]  # this package has a module of the name "list"
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
         command = import_module(f".{cmd_name}", __name__).command
         assert isinstance(command, click.Command)  # noqa: S101 - each of our files has one
@@ -36,24 +50,44 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
-            close = difflib.get_close_matches(name, _COMMANDS, 1)
-            meant = f" Did you mean '{close[0]}'?" if close else " 'md --help' lists the commands."
-            raise click.UsageError(f"There is no command '{name}'.{meant}", ctx)
+        if name not in COMMANDS and not name.startswith("-"):
+            raise click.UsageError(unknown(name), ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Without loading them all.
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Commands first, and without loading them all.
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl(list(commands.items()))
+        click.Command.format_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from .topics import ENVIRONMENT, EXIT_CODES
+
+        for heading, topic in (("Environment", ENVIRONMENT), ("Exit code", EXIT_CODES)):
+            with formatter.section(heading):
+                formatter.write_dl(list(topic.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=told) for name, told in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def unknown(name: str) -> str:
+    """What to say of a command that there is not."""
+    import difflib  # slow to load
+
+    close = difflib.get_close_matches(name, COMMANDS, 1)
+    meant = f"Did you mean '{close[0]}'?" if close else "'md --help' lists the commands."
+    return f"There is no command '{name}'. {meant}"
 
 
 @click.group(
     cls=_Group,
     params=list(COMMON),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit code: 0 found or done, 1 nothing found, 2 usage or a bad file, 3 the network could not be asked, "
-    "4 incomplete with --strict.",
 )
 @click.version_option(__version__, prog_name="md")
 @click.pass_context

@@ -3,95 +3,95 @@
 from __future__ import annotations
 
 import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
-from ..errors import ConfigError
-from ..model import Service
-from ..offer import Offer, make, parse_address
+from ..offer import Offer
 from ..sync import Registry
-from .options import Options, common, labels_of
-from .output import clean, talk
+from .files import can_be_read_again, read_offers, shown
+from .files import stamp as stamp_of
+from .offering import Spoken, at, offer_of, shell_word, spoken_options, tell
+from .options import Options, common
+from .output import print_services, talk
+from .reloading import Reloader
+from .signals import Wait, caught, has_terminal, until_stopped
 
 
 @click.command("advertise")
 @click.argument("words", metavar="NAME ADDRESS [KEY=VALUE]... | FILE | -", nargs=-1, required=True)
+@spoken_options
 @common
-def command(words: tuple[str, ...], options: Options) -> int:
-    """Offer one service, or those of a YAML file ('-': standard input), until Ctrl-C or SIGTERM.
+def command(
+    words: tuple[str, ...], protocol: str | None, priority: int | None, weight: int | None, options: Options
+) -> int:
+    """Offer one service, or those of a file ('-': standard input), until Ctrl-C or SIGTERM.
 
     ADDRESS is :8080 for a port of this machine, or ip:port for a service of another.
+
+    FILE is YAML or, if it is called *.zone or begins like one, a zone file: each SRV record is a
+    service. It is read again when it changes, and on SIGHUP; while it is wrong, all stays as it was.
 
     \b
     Examples:
       md advertise web :8080 env=prod
       md advertise my-services.yaml
     """
-    offers = _from_file(words[0]) if len(words) == 1 else [_from_words(words)]
-    with until_stopped() as wait, Registry(options.settings) as registry:
-        handles = [registry.advertise(offer) for offer in offers]
-        services = [handle.service for handle in handles]
-        for service in services:
-            click.echo(f"{clean(service.name)} {service.endpoint}")
-        _tell(services, registry, options)
-        wait()
+    spoken = Spoken(protocol, priority, weight)
+    if len(words) > 1:
+        _words(offer_of(words, spoken, "md advertise"), options)
+    elif given := next((field for field, value in spoken._asdict().items() if value is not None), None):
+        raise click.UsageError(f"--{given} goes with NAME ADDRESS; in a file each service says it for itself")
+    else:
+        _file(words[0], options)
     return 0
 
 
-def _from_words(words: tuple[str, ...]) -> Offer:
-    name, address, *labels = words
-    if "=" in address:
-        raise click.UsageError(f"an address is missing behind '{name}', as in: md advertise {name} :8080 {address}")
-    host, port = parse_address(address)
-    return make(port, name, labels_of(labels), address=host)
+def _words(offer: Offer, options: Options) -> None:
+    with until_stopped() as wait, Registry(options.settings) as registry:
+        registry.replace([offer])
+        _told(registry, options)
+        wait()
 
 
-def _from_file(path: str) -> list[Offer]:
-    from ..config import read_config
-
-    source = "standard input" if path == "-" else path
-    try:
-        octets = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        text = octets.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = octets[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{source}:{line}: octet {octets[error.start]:#04x} is not UTF-8: save the file as UTF-8"
-        ) from None
-    except FileNotFoundError:
-        raise ConfigError(
-            f"there is no file {path!r}; to offer a service of that name: md advertise {path} :PORT"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{source}: {error.strerror}") from None
-    return read_config(text, source)
-
-
-def _tell(services: list[Service], registry: Registry, options: Options) -> None:
-    name, apex = services[0].name, options.settings.apex
-    talk(f"advertised, until Ctrl-C. To find it: md lookup {name}")
-    where = registry.addresses[0]
-    qname = f"{name}.{apex}".rstrip(".")
-    talk(f"or on any machine of the network: dig SRV {qname} @{where} -p {options.settings.port}")
+def _file(path: str, options: Options) -> None:
+    apex, word = options.settings.apex, shell_word(path)
+    again, stamp = can_be_read_again(path), stamp_of(path)
+    offers, remarks = read_offers(path, apex, f"; to offer a service of that name: md advertise {word} :PORT")
+    for remark in remarks:
+        talk(remark)
+    with (
+        caught(signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if again else ())) as wait,
+        Registry(options.settings) as registry,
+    ):
+        registry.replace(offers)
+        _told(registry, options)
+        if not offers:
+            talk(f"{shown(path)}: no services are advertised; there are none in it")
+        if again:
+            _follow(Reloader(path, apex, registry, stamp), wait)
+        else:
+            wait(None)
 
 
-@contextmanager
-def until_stopped() -> Iterator[Callable[[], None]]:
-    """Gives a function that waits for SIGINT or SIGTERM. From here on these do nothing else."""
-    stopped = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+def _follow(reloader: Reloader, wait: Wait) -> None:
+    """Keeps up with the file until we are stopped, or the terminal that we were started from is closed."""
+    at_terminal = has_terminal()
+    while True:
+        number = wait(reloader.pause)
+        if number is None:
+            reloader.look()
+        elif number != signal.SIGHUP or (at_terminal and not has_terminal()):
+            return
+        else:
+            reloader.reload(asked=True)
 
-    def wait() -> None:
-        while not stopped.wait(3600):
-            pass
 
-    try:
-        yield wait
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _told(registry: Registry, options: Options) -> None:
+    services = registry.services()
+    if options.asked:
+        print_services(services, options)
+    else:
+        for service in services:
+            click.echo(at(service))
+    if services:
+        tell(services, registry, options.settings, "Ctrl-C")

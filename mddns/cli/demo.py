@@ -6,9 +6,9 @@ import click
 
 from ..demo import running
 from ..resolver import Resolver
-from .advertise import until_stopped
 from .options import Options, common
 from .output import print_services, talk
+from .signals import until_stopped
 
 
 @click.command("demo")
@@ -25,7 +25,7 @@ def command(once: bool, options: Options) -> int:
     domain = str(options.settings.apex).rstrip(".")
     with until_stopped() as wait, running(domain) as demo:
         with Resolver(demo.network, domain=domain) as resolver:
-            print_services(resolver.list_services(), options.output)
+            print_services(resolver.list_services(), options)
         port = demo.ports["bravo"]
         lines = [
             f"Three nodes run on 127.0.0.1: {', '.join(f'{name} (port {p})' for name, p in demo.ports.items())}.",

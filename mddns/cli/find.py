@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from ..inquiry import Query
-from .finding import described, look, verdict
+from .finding import complete_label, complete_name, described, look, verdict
 from .options import Options, common, labels_of
 from .output import print_services, talk
 
 
 @click.command("find")
-@click.argument("name")
-@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1)
+@click.argument("name", shell_complete=complete_name)
+@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
 @common
 def command(name: str, labels: tuple[str, ...], options: Options) -> int:
     """Find one service and print its ip:port: the first that answers.
@@ -25,7 +25,7 @@ def command(name: str, labels: tuple[str, ...], options: Options) -> int:
     query = Query.of(name, labels_of(labels), first=True)
     found, resolver = look(query, options)
     best = resolver.prefer(found)[:1]
-    print_services(best, "name" if options.output == "table" else options.output)
+    print_services(best, options, unasked="name")
     if not best:
         talk(f"no service {described(query)} was found")
     return verdict(found, options, nothing=1)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import time
 
+import click
+
 from ..errors import NetworkError
 from ..inquiry import Found, Query
 from ..remembered import load, save
 from ..resolver import Resolver
+from ..settings import Settings
 from ..silence import sentence
 from .options import Options
 from .output import talk
 
 
+def remembered_as(settings: Settings) -> str:
+    """What a network is called in the file of what is remembered."""
+    return f"{settings.network_name} {settings.apex}:{settings.port}"
+
+
 def look(query: Query, options: Options) -> tuple[Found, Resolver]:
     """Asks the network once. NetworkError where every registry that is known was silent."""
     settings = options.settings
-    remembered_as = f"{settings.network_name} {settings.apex}:{settings.port}"
-    memory = load(remembered_as, time.monotonic(), time.time())
+    memory = load(remembered_as(settings), time.monotonic(), time.time())
     resolver = Resolver.of(settings, memory)
     found = resolver.find(query)
     if memory.changed:
-        save(remembered_as, memory, time.monotonic(), time.time())
+        save(remembered_as(settings), memory, time.monotonic(), time.time())
     if found.silent:
         told = sentence(found.silent, found.asked)
         if found.nobody_answered:
@@ -42,3 +49,27 @@ def described(query: Query) -> str:
     labels = " ".join(f"{key}={value}" for key, value in query.labels.items())
     name = f"'{query.name}'" if query.name else "of any name"
     return f"{name} with {labels}" if labels else name
+
+
+def complete_name(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell: names of services."""
+    from .suggest import names
+
+    return names(ctx, incomplete)
+
+
+def complete_label(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell: labels of services, of those with the name that is typed already."""
+    from .suggest import labels
+
+    return labels(ctx, incomplete, ctx.params.get("name"))
+
+
+def complete_word(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell: ``[NAME] [KEY=VALUE]…`` in one list of words."""
+    from .suggest import labels, names
+
+    words = ctx.params.get("words") or ()
+    if words:
+        return labels(ctx, incomplete, None if "=" in words[0] else words[0])
+    return names(ctx, incomplete) + labels(ctx, incomplete)

@@ -6,13 +6,13 @@ import click
 
 from ..inquiry import Query
 from ..resolver import in_order
-from .finding import described, look, verdict
+from .finding import complete_word, described, look, verdict
 from .options import Options, common, split_name
 from .output import print_services, talk
 
 
 @click.command("list")
-@click.argument("words", metavar="[NAME] [KEY=VALUE]...", nargs=-1)
+@click.argument("words", metavar="[NAME] [KEY=VALUE]...", nargs=-1, shell_complete=complete_word)
 @common
 def command(words: tuple[str, ...], options: Options) -> int:
     """List all services, or those of a name, or with labels.
@@ -24,8 +24,10 @@ def command(words: tuple[str, ...], options: Options) -> int:
     """
     query = Query.of(*split_name(words))
     found, _ = look(query, options)
-    print_services(in_order(found.services), options.output)
+    print_services(in_order(found.services), options)
     if not found.services:
-        hint = "; 'md advertise NAME :PORT' offers one" if query == Query() else ""
-        talk(f"no service {described(query)} is advertised{hint}" if query != Query() else f"no services{hint}")
+        if query == Query():
+            talk("no services; 'md advertise NAME :PORT' offers one")
+        else:
+            talk(f"no service {described(query)} is advertised")
     return verdict(found, options)

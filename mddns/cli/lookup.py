@@ -6,14 +6,14 @@ import click
 
 from ..inquiry import Query
 from ..resolver import in_order
-from .finding import described, look, verdict
+from .finding import complete_label, complete_name, described, look, verdict
 from .options import Options, common, labels_of
 from .output import print_services, talk
 
 
 @click.command("lookup")
-@click.argument("name")
-@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1)
+@click.argument("name", shell_complete=complete_name)
+@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
 @common
 def command(name: str, labels: tuple[str, ...], options: Options) -> int:
     """Look up all services of a name that have these labels.
@@ -25,7 +25,7 @@ def command(name: str, labels: tuple[str, ...], options: Options) -> int:
     """
     query = Query.of(name, labels_of(labels))
     found, _ = look(query, options)
-    print_services(in_order(found.services), options.output)
+    print_services(in_order(found.services), options)
     if not found.services:
         talk(f"no service {described(query)} was found")
     return verdict(found, options, nothing=1)

@@ -15,7 +15,7 @@ from ..settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS: Final = ("table", "json", "name")
+FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name", "zone")
 
 
 class _Common(click.Option):
@@ -24,6 +24,11 @@ class _Common(click.Option):
     def __init__(self, declarations: Sequence[str], variable: str | None, help_text: str, **more: Any) -> None:
         told = f"{help_text}  [{variable}]" if variable else help_text
         super().__init__(list(declarations), help=told, expose_value=True, default=None, **more)
+        self.variable = variable
+
+
+def _formats(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    return [each for each in FORMATS if each.startswith(incomplete)]
 
 
 COMMON: Final = (
@@ -42,22 +47,44 @@ COMMON: Final = (
     _Common(
         ("-o", "--output"),
         "MDDNS_OUTPUT",
-        "table (default), json, or name: an ip:port a line.",
+        "How services are printed: table, wide, json, jsonl, yaml (md advertise reads it), name (an ip:port a line) "
+        "or zone (a zone file).",
         metavar="FORMAT",
+        shell_complete=_formats,
     ),
     _Common(("-v", "--verbose"), None, "Tell what happens, on stderr.", count=True),
 )
 
 _ON: Final = ("1", "true", "yes", "on")
+_OFF: Final = ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the common options say, environment included."""
+    """What the common options say, environment included.
+
+    ``asked`` is the format that somebody asked for, None where nobody did; ``insisted``: by a flag.
+    """
 
     settings: Settings
-    output: str
+    asked: str | None
+    insisted: bool
     strict: bool
+
+    @property
+    def output(self) -> str:
+        """The format asked for, ``table`` where none was."""
+        return self.asked or "table"
+
+    def choose(self, among: Sequence[str] = FORMATS, unasked: str = "table") -> str:
+        """The format to print in, of those that a command has. ConfigError where a flag wants another."""
+        if self.asked is None:
+            return unasked
+        if self.asked in among:
+            return self.asked
+        if self.insisted:
+            raise ConfigError(f"output {self.asked!r}: this command has {', '.join(among)}")
+        return unasked  # what the environment says is for all commands, so it is no mistake in this one
 
 
 def remember(ctx: click.Context, values: dict[str, Any]) -> None:
@@ -76,14 +103,15 @@ def common(command: F) -> F:
             value = values.pop(str(option.name))
             if value:
                 given[str(option.name)] = value
-        return command(*args, options=_options(given), **values)
+        return command(*args, options=options_of(given), **values)
 
     params = getattr(wrapped, "__click_params__", [])
     wrapped.__click_params__ = [*reversed(COMMON), *params]  # type: ignore[attr-defined]
     return wrapped  # type: ignore[return-value]
 
 
-def _options(given: dict[str, Any]) -> Options:
+def options_of(given: dict[str, Any]) -> Options:
+    """Options from what the command line gave; the rest comes from the environment. ConfigError says what is wrong."""
     settings = Settings.of(
         list(given["network"]) if given.get("network") else None,
         domain=given.get("domain"),
@@ -91,15 +119,23 @@ def _options(given: dict[str, Any]) -> Options:
         address=given.get("address"),
         timeout=given.get("timeout"),
     )
-    output = given.get("output") or os.environ.get("MDDNS_OUTPUT") or "table"
-    if output not in FORMATS:
-        raise ConfigError(f"output {output!r}: one of {', '.join(FORMATS)} is wanted")
+    where, asked = "output", given.get("output")
+    if not asked:
+        where, asked = "MDDNS_OUTPUT", os.environ.get("MDDNS_OUTPUT") or None
+    if asked is not None and asked not in FORMATS:
+        raise ConfigError(f"{where} {asked!r}: one of {', '.join(FORMATS)} is wanted")
     if verbose := given.get("verbose"):
         import logging
 
         logging.basicConfig(format="%(name)s: %(message)s", level=logging.DEBUG if verbose > 1 else logging.INFO)
-    strict = bool(given.get("strict")) or os.environ.get("MDDNS_STRICT", "").lower() in _ON
-    return Options(settings, output, strict)
+    return Options(settings, asked, bool(given.get("output")), bool(given.get("strict")) or _strict())
+
+
+def _strict() -> bool:
+    said = os.environ.get("MDDNS_STRICT", "").lower()
+    if said not in _ON and said not in _OFF:
+        raise ConfigError(f"MDDNS_STRICT {said!r}: 1 or 0 is wanted")
+    return said in _ON
 
 
 def split_name(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:

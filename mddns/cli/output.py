@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import sys
+import time
+from collections.abc import Sequence
 
 import click
 
 from ..model import Service
+from .options import Options
+from .streams import silence
 
 
 def clean(text: str) -> str:
@@ -25,34 +28,36 @@ def _escaped(char: str) -> str:
 
 
 def talk(text: str) -> None:
-    """A line for people, on stderr."""
-    click.echo(f"md: {clean(text)}", err=True)
+    """A line for people, on stderr. Where nobody can read it, what we do goes on."""
+    try:
+        click.echo(f"md: {clean(text)}", err=True)
+    except OSError:
+        silence(2)
 
 
-def print_services(services: Iterable[Service], output: str) -> None:
-    """Services in the format asked for."""
-    services = list(services)
-    if output == "json":
-        click.echo(json.dumps([service.to_json() for service in services], indent=2))
-    elif output == "name":
-        for service in services:
-            click.echo(service.endpoint)
-    elif services:
-        rows = [
-            (
-                service.name,
-                service.endpoint if service.protocol == "tcp" else f"{service.endpoint}/{service.protocol}",
-                " ".join(f"{key}={value}" for key, value in service.labels.items()),
-                service.host or "-",
-            )
-            for service in services
-        ]
-        print_table(("NAME", "ADDRESS", "LABELS", "HOST"), rows)
+def print_services(services: Sequence[Service], options: Options, unasked: str = "table") -> None:
+    """Services in the format asked for, `unasked` where none was."""
+    output = options.choose(unasked=unasked)
+    if output == "name":  # what scripts wait for, so nothing is loaded for it
+        text = "\n".join(service.endpoint for service in services)
+    else:
+        from .formats import in_format
+
+        text = "\n".join(in_format(output, services, options.settings.apex, time.time()))
+    if text:
+        click.echo(text)
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as what stands in them."""
-    lines = [list(head), *([clean(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+def fail_softly(error: click.ClickException) -> None:
+    """Shows a usage error as click does, without what somebody's words could do to the terminal."""
+    # Final for type checkers only; each line by itself, since help comes this way too.
+    error.message = "\n".join(map(clean, error.message.split("\n")))  # type: ignore[misc]
+    try:
+        error.show()
+    except OSError:
+        silence(2)
+
+
+def is_terminal() -> bool:
+    """Whether somebody looks at stdout."""
+    return sys.stdout is not None and sys.stdout.isatty()

@@ -34,6 +34,7 @@ def command(name: str, rtype: str, options: Options) -> int:
       md query web
       md query _list PTR -o json
     """
+    output = options.choose(("table", "json", "jsonl"))
     apex = options.settings.apex
     qname, number = _qname(name, apex), type_number(rtype)
     snapshot = options.settings.network.read(STATUS_TIMEOUT)
@@ -41,8 +42,11 @@ def command(name: str, rtype: str, options: Options) -> int:
     lookup = Lookup(apex, qname.wire, number, peers, time.monotonic(), timeout=options.settings.timeout)
     run(lookup, time.monotonic)
     asks = sorted(lookup.asks, key=lambda ask: (ask.message is None, ask.outcome.value, ask.peer.shown))
-    if options.output == "json":
+    if output == "json":
         click.echo(json.dumps([_as_json(ask) for ask in asks], indent=2))
+    elif output == "jsonl":
+        for ask in asks:
+            click.echo(json.dumps(_as_json(ask)))
     else:
         for ask in asks:
             _show(ask)
@@ -74,7 +78,7 @@ def _show(ask: Ask) -> None:
     click.echo(f"{where}  {rcode_text(message.rcode)}{took}")
     for section in (message.answer, message.additional):
         for record in section:
-            click.echo(f"  {record_text(message, record)}")
+            click.echo(f"  {clean(record_text(message, record))}")
 
 
 def _as_json(ask: Ask) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""``python -m bench``: measures, writes results and pictures, prints what was reached."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mddns
+
+from . import RESULTS, commandline, fanout, footprint, machine, plots, responder, targets
+
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    seconds: float  # of one burst of load
+    fanout_rounds: int
+    counts: tuple[int, ...]
+    runs: int  # of each command, and of each import
+    idle_seconds: float
+
+
+FULL: Final = Size(9, 0.6, 11, fanout.COUNTS, 31, 20.0)
+QUICK: Final = Size(3, 0.15, 3, (10, 100, 1000), 5, 5.0)
+
+PARTS: Final[Mapping[str, Callable[[Size], dict[str, Any]]]] = {
+    "responder": lambda size: responder.measure(size.rounds, size.seconds),
+    "fanout": lambda size: fanout.measure(size.fanout_rounds, size.counts),
+    "commandline": lambda size: commandline.measure(size.runs),
+    "footprint": lambda size: footprint.measure(size.idle_seconds, size.runs),
+}
+
+
+def measure(size: Size, parts: list[str], mode: str) -> dict[str, Any]:
+    """One run: everything in it may be compared with everything else in it, and with nothing outside."""
+    begun, load = time.monotonic(), machine.load()
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "mode": mode,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "mddns": mddns.__version__,
+        "machine": machine.facts(),
+        "load_before": load,
+    }
+    for part in parts:
+        results[part] = PARTS[part](size)
+    results["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    results["targets"] = targets.judged(results)
+    return results
+
+
+def save(results: Mapping[str, Any], folder: Path, name: str) -> None:
+    """The results and their pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    if "responder" in results:
+        (folder / f"{name}-rates.svg").write_text(plots.rates(results))
+    if "fanout" in results:
+        (folder / f"{name}-fanout.svg").write_text(plots.fanout(results))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0 when all was measured, whatever the targets; 1 when a responder gave wrong answers."""
+    parser = argparse.ArgumentParser("python -m bench", description="Measures mddns beside others, in one run.")
+    parser.add_argument("--quick", action="store_true", help="under a minute, and rougher")
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; repeatable")
+    parser.add_argument("--out", type=Path, help="folder for the results; default: bench/results, of a full run alone")
+    given = parser.parse_args(argv)
+    whole = not given.quick and not given.only
+    results = measure(QUICK if given.quick else FULL, given.only or list(PARTS), "quick" if given.quick else "full")
+    # What is committed comes from whole runs.
+    save(results, given.out or (RESULTS if whole else RESULTS.parent / "work"), "latest")
+    print(summary(results))
+    return 1 if wrong(results) else 0
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """What a person wants to see at the end."""
+    lines = []
+    for workload, rows in (targets.at(results, "responder.workloads") or {}).items():
+        lines += ["", f"{workload:<10} {'q/s':>8} {'µs/query':>9} {'× echo':>7} {'busy':>5} {'gen. µs':>8} {'gen.':>5}"]
+        for name, row in rows.items():
+            lines.append(
+                f"{name:<10} {row['qps']:>8} {row['cpu_us']:>9.1f} {row.get('of_echo', 1):>7.2f} "
+                f"{row['busy']:>5.2f} {row['generator_us']:>8.1f} {row['generator_busy']:>5.2f}"
+            )
+    for kind, scenes in (targets.at(results, "fanout.kinds") or {}).items():
+        for count, row in scenes.items():
+            if count != "about":
+                lines.append(
+                    f"fan-out {kind:<9} {count:>5}  {row['mddns_ms']:>8.2f} ms  {row['of_bare']:>7.2f} × bare  "
+                    f"{row['answered']}/{row['answering']} answered, {row['asked_again']} asked again"
+                )
+    return "\n".join([*lines, "", targets.table(results["targets"])])
+
+
+def wrong(results: Mapping[str, Any]) -> list[str]:
+    """Who answered something wrong: then its rate says nothing."""
+    workloads = targets.at(results, "responder.workloads") or {}
+    return [f"{name}, {workload}" for workload, rows in workloads.items() for name, row in rows.items() if row["wrong"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

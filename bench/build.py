@@ -1,0 +1,28 @@
+"""The programs in C that this measures with, built when they are first needed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from . import HERE, WORK
+
+
+@cache
+def built(name: str) -> Path | None:
+    """The program made of ``c/NAME.c``; None where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    source = HERE / "c" / f"{name}.c"
+    program = WORK / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    if program.exists():
+        return program
+    if compiler is None:
+        return None
+    WORK.mkdir(exist_ok=True)
+    unfinished = program.with_suffix(".new")
+    subprocess.run([compiler, "-O2", "-Wall", "-o", str(unfinished), str(source)], check=True)
+    unfinished.rename(program)
+    return program

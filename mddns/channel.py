@@ -1,0 +1,233 @@
+"""Between the processes of one host: frames and file descriptors over a Unix socket, and a shared page.
+
+The page tells, without a message, which generation of holder is the present one and when it last gave a
+sign of life: a tenant sees a stopped holder by it, and a holder that wakes up sees that it is one no more.
+Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import socket
+import struct
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from .errors import NetworkError
+
+_FRAME: Final = struct.Struct("!IB")  # octets of the payload, kind
+_MOST_PAYLOAD: Final = 70_000
+_MOST_UNSENT: Final = 8 << 20
+_MOST_DESCRIPTORS: Final = 32
+_BACKLOG: Final = 128
+
+
+def channel_path(address: str, port: int) -> str:
+    """Where the processes of the host that has `address` meet: on Linux an abstract name, elsewhere a path."""
+    name = f"mddns-{address}-{port}"
+    return f"\0{name}" if sys.platform.startswith("linux") else os.path.join(tempfile.gettempdir(), name)
+
+
+def listen(path: str) -> socket.socket:
+    """The holder's end. OSError (EADDRINUSE) where another process has it."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        if not path.startswith("\0"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        listener.bind(path)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def connect(path: str) -> socket.socket | None:
+    """A tenant's end; None where nobody listens."""
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        line.setblocking(False)
+        line.connect(path)
+    except OSError:
+        line.close()
+        return None
+    return line
+
+
+class Line:
+    """One connection: frames in order, and descriptors with them.
+
+    `on_frame(kind, payload, descriptors)` for each; `on_end()` once, when the other side has ended.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_frame: Callable[[int, bytes, list[int]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._loop = loop
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._received = bytearray()
+        self._descriptors: list[int] = []
+        self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
+        self._octets = 0
+        self._open = True
+        loop.add_reader(sock.fileno(), self._read)
+
+    def send(self, kind: int, payload: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Sends a frame; a line whose other end does not read is ended."""
+        if not self._open:
+            return
+        frame = _FRAME.pack(len(payload), kind) + payload
+        self._unsent.append((frame, descriptors))
+        self._octets += len(frame)
+        if self._octets > _MOST_UNSENT:
+            self._end()
+        else:
+            self._write()
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 when it is closed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Ends it from this side; `on_end` is not called."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
+            self._socket.close()
+            for descriptor in self._descriptors:
+                os.close(descriptor)
+
+    def _end(self) -> None:
+        if self._open:
+            self.close()
+            self._on_end()
+
+    def _write(self) -> None:
+        while self._unsent:
+            frame, descriptors = self._unsent[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+            try:
+                sent = self._socket.sendmsg([frame], rights)
+            except BlockingIOError:
+                self._loop.add_writer(self._socket.fileno(), self._write)
+                return
+            except OSError:
+                self._end()
+                return
+            self._octets -= sent
+            self._unsent.popleft()
+            if sent < len(frame):
+                self._unsent.appendleft((frame[sent:], ()))
+        self._loop.remove_writer(self._socket.fileno())
+
+    def _read(self) -> None:
+        space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
+        try:
+            octets, ancillary, _, _ = self._socket.recvmsg(1 << 16, space)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets, ancillary = b"", []
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors = array.array("i")
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+                self._descriptors.extend(descriptors)
+        if not octets:
+            self._end()
+            return
+        self._received += octets
+        while self._open and len(self._received) >= _FRAME.size:
+            size, frame_kind = _FRAME.unpack_from(self._received)
+            if size > _MOST_PAYLOAD:
+                self._end()
+                return
+            end = _FRAME.size + size
+            if len(self._received) < end:
+                return
+            payload = bytes(self._received[_FRAME.size : end])
+            del self._received[:end]
+            handed, self._descriptors = self._descriptors, []
+            self._on_frame(frame_kind, payload, handed)
+
+
+class Page:
+    """A page of memory that all processes of the host share: generation, heartbeat, pid of the holder."""
+
+    _LAYOUT: Final = struct.Struct("=QdQ")
+
+    def __init__(self, descriptor: int) -> None:
+        """Takes `descriptor` over."""
+        self.descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, mmap.PAGESIZE)
+
+    @classmethod
+    def create(cls) -> Page:
+        """A new page, of generation 0."""
+        try:
+            if hasattr(os, "memfd_create"):
+                descriptor = os.memfd_create("mddns", os.MFD_CLOEXEC)
+            else:
+                with tempfile.TemporaryFile() as file:
+                    descriptor = os.dup(file.fileno())
+            os.ftruncate(descriptor, mmap.PAGESIZE)
+        except OSError as error:
+            raise NetworkError(error.errno, f"no shared memory for the processes of this host: {error}") from error
+        return cls(descriptor)
+
+    @property
+    def generation(self) -> int:
+        """How often the holder has changed."""
+        return int(self._LAYOUT.unpack_from(self._memory)[0])
+
+    def age(self, now: float) -> float:
+        """Seconds since the holder's last sign of life (`now` is CLOCK_MONOTONIC, which all processes share)."""
+        return now - float(self._LAYOUT.unpack_from(self._memory)[1])
+
+    def beat(self, generation: int, now: float) -> bool:
+        """A sign of life of the holder of `generation`; False where there is another holder by now."""
+        if self.generation != generation:
+            return False
+        self._LAYOUT.pack_into(self._memory, 0, generation, now, os.getpid())
+        return True
+
+    def claim(self, known: int, now: float) -> int | None:
+        """The next generation, ours, if `known` is still the present one; else None. One process gets it."""
+        try:
+            # Of a process, not of a descriptor that several share; and gone when the process is.
+            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return None
+            raise
+        try:
+            if self.generation != known:
+                return None
+            self._LAYOUT.pack_into(self._memory, 0, known + 1, now, os.getpid())
+            return known + 1
+        finally:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Lets go of it."""
+        self._memory.close()
+        os.close(self.descriptor)

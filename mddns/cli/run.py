@@ -1,0 +1,141 @@
+"""``md run``: offers a service for as long as a program runs and its port accepts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+
+from ..offer import Offer
+from ..sync import Registry
+from .accepting import offered
+from .offering import Spoken, offer_of, spoken_options
+from .options import Options, common
+from .output import talk
+from .signals import terminal_sends
+
+_PASSED_ON: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_META: Final = "mddns.command"  # what stood behind --
+
+
+class _Run(click.Command):
+    """Keeps what stands behind ``--`` for CMD; click would mix it with the words in front."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.meta[_META] = args[cut + 1 :]
+        return super().parse_args(ctx, args[:cut])
+
+
+@click.command("run", cls=_Run)
+@click.argument("words", metavar="NAME ADDRESS [KEY=VALUE]... -- CMD...", nargs=-1, required=True)
+@spoken_options
+@common
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    words: tuple[str, ...],
+    protocol: str | None,
+    priority: int | None,
+    weight: int | None,
+    options: Options,
+) -> int:
+    """Run CMD, and offer a service while its port accepts connections (UDP: while it runs).
+
+    CMD has our stdin, stdout and stderr, gets the signals that we get, and its exit code is ours: 128
+    and the signal where one ended it, 127 where there is no CMD, 126 where it cannot be run.
+
+    \b
+    Examples:
+      md run web :8080 env=prod -- python3 -m http.server 8080
+      md run syslog :514 --protocol udp -- rsyslogd -n
+    """
+    options.choose(("table",))  # stdout is CMD's
+    argv: list[str] = ctx.meta[_META]
+    offer = offer_of(words, Spoken(protocol, priority, weight), "md run")
+    if not argv:
+        raise click.UsageError("what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD")
+    with Registry(options.settings) as registry:
+        _not_ours(offer, registry)
+        with offered(offer, registry, options.settings):
+            return _run(argv)
+
+
+def _not_ours(offer: Offer, registry: Registry) -> None:
+    if offer.port == registry.port and offer.address in (None, *registry.addresses):
+        raise click.UsageError(
+            f"port {offer.port} is where this node answers for its services: let CMD listen on another one, "
+            "or answer elsewhere with --port (MDDNS_PORT), as all nodes of the network must"
+        )
+
+
+def _run(argv: list[str]) -> int:
+    """Runs a program to its end, passes signals on; the exit code as a shell has it."""
+    with _passing_on() as started:
+        try:
+            # Nothing of ours is inherited but 0, 1 and 2 (PEP 446). What Python ignores is as it was.
+            pid = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+        except (OSError, ValueError) as error:
+            return _not_run(argv[0], error)
+        started(pid)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # ended, and its pid is nobody else's yet
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def _not_run(program: str, error: Exception) -> int:
+    number = getattr(error, "errno", None)
+    if number == errno.ENOENT and (path := shutil.which(program)):
+        talk(f"{path} cannot be run: the interpreter that its first line names does not exist")
+        return 126
+    if number == errno.ENOENT:
+        where = "does not exist" if os.sep in program else "is nowhere in PATH"
+        talk(f"{program} cannot be run: it {where}")
+        return 127
+    remedy = {errno.EACCES: "; is it executable (chmod +x)?", errno.ENOEXEC: "; does its first line begin with #!?"}
+    talk(f"{program} cannot be run: {getattr(error, 'strerror', None) or error}{remedy.get(number or 0, '')}")
+    return 126
+
+
+@contextmanager
+def _passing_on() -> Iterator[Any]:
+    """Signals go to the program, whose pid the function given is told. What is ignored (``nohup``) stays ignored."""
+    pid = 0
+    early: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        if not pid:
+            early.append(number)
+        elif not terminal_sends(number):  # else it has it already, and a second Ctrl-C means more than one
+            os.kill(pid, number)
+
+    def started(child: int) -> None:
+        nonlocal pid
+        pid = child
+        for number in early:
+            os.kill(pid, number)
+
+    previous = {
+        number: signal.signal(number, pass_on)
+        for number in _PASSED_ON
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield started
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,471 @@
+"""This process's place on its host: the holder, who answers for all, or one of its tenants.
+
+Who binds UDP at the host's first address is the holder. The others connect to its Unix socket, register
+there, and are given its sockets: the port belongs to the host. When the holder ends, or gives no sign
+of life, the next in the succession reads the same sockets with the same table, and nothing was ever closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from .channel import Line, Page, channel_path, connect, listen
+from .errors import BadMessage, Error, PortInUse
+from .listeners import Answering, TcpListener, UdpListener, bind_tcp, bind_udp
+from .model import Service, join_address
+from .names import Name
+from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
+from .update import add, read, withdraw
+
+_log = logging.getLogger("mddns")
+
+# Kinds of frames.
+HELLO, WELCOME, UPDATE, TABLE, ROSTER, TOLD_ALL, PING, PONG, REFUSED, DROPPED = range(1, 11)
+
+VERSION: Final = 1
+TICK: Final = 0.1  # seconds between signs of life, and between looks for one
+JOIN_WITHIN: Final = 1.0  # seconds in which a holder that has the port must have let us in
+WELCOME_WITHIN: Final = 0.5
+SETTLE_WITHIN: Final = 1.0
+
+_Key = tuple[str, str]  # kind of socket and address
+
+
+class Seat:
+    """The place of one process. `answering` answers; `changed()` is called when the host's table has changed."""
+
+    def __init__(self, table: HostTable, apex: Name, answering: Answering, changed: Callable[[], None]) -> None:
+        self._table = table
+        self._apex = apex
+        self._answering = answering
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._sockets: dict[_Key, socket.socket] = {}
+        self._meeting: socket.socket | None = None  # the Unix socket on which the holder listens
+        self._page: Page | None = None
+        self._generation = 0
+        self._holder = False
+        self._holder_number = 0
+        self._udp: list[UdpListener] = []
+        self._tcp: list[TcpListener] = []
+        self._tenants: dict[int, Line] = {}
+        self._lines: set[Line] = set()  # connections to us that have not said who they are, and tenants
+        self._line: Line | None = None  # ours to the holder
+        self._welcomed: asyncio.Future[None] | None = None
+        self._roster: list[int] = []
+        self._pongs: dict[bytes, asyncio.Future[None]] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._closed = False
+        self._address, self._port = "", 0
+
+    @property
+    def is_holder(self) -> bool:
+        """Whether this process answers for the host."""
+        return self._holder
+
+    async def take(self, address: str, port: int) -> None:
+        """Becomes holder or tenant of the host that has `address`. PortInUse where a foreign program has the port."""
+        self._address, self._port = address, port
+        deadline = time.monotonic() + JOIN_WITHIN
+        while True:
+            try:
+                udp = bind_udp(address, port)
+                await self._found(udp)
+                break
+            except PortInUse:
+                if await self._join():
+                    break
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(random.uniform(0.01, 0.05))
+        self._watching = asyncio.create_task(self._watch())
+
+    async def also_at(self, addresses: tuple[str, ...]) -> None:
+        """Binds what is not bound yet: TCP, and the other addresses. What cannot be is tried again next time."""
+        if not self._holder:
+            return
+        bound = False
+        for address in addresses:
+            for kind, bind in (("udp", bind_udp), ("tcp", bind_tcp)):
+                if (kind, address) in self._sockets:
+                    continue
+                try:
+                    self._sockets[kind, address] = bind(address, self._port)
+                except Error as error:
+                    if kind == "tcp" and address == self._address:
+                        _log.warning("%s", error)
+                    else:
+                        _log.debug("%s", error)
+                else:
+                    bound = True
+        if bound:
+            await self._answer()
+            for line in self._tenants.values():
+                self._hand_over(line)
+
+    def publish(self, service: Service) -> None:
+        """One of our services is new, or has changed."""
+        self._tell(add(service, self._apex))
+
+    def retract(self, service: Service) -> None:
+        """One of our services is withdrawn."""
+        self._tell(withdraw(service, self._apex))
+
+    async def settle(self) -> None:
+        """Returns when the holder has taken in what was published so far, or does not answer."""
+        line, token = self._line, os.urandom(8)
+        if self._holder or line is None:
+            return
+        pong = self._pongs[token] = self._loop.create_future()
+        line.send(PING, token)
+        try:
+            await asyncio.wait_for(pong, SETTLE_WITHIN)
+        except TimeoutError:
+            return  # the next holder is told everything anew
+        finally:
+            self._pongs.pop(token, None)
+
+    async def close(self) -> None:
+        """Leaves: tenants go on without us, a holder is told that we are gone."""
+        self._closed = True
+        tasks = [task for task in (self._watching, self._moving) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._stop_answering()
+        self._leave()
+
+    def let_go(self) -> None:
+        """In a forked child: replaces every descriptor by nothing, and touches neither loop nor parent.
+
+        Closing would leave Python objects behind that close the same numbers once more.
+        """
+        self._closed = True
+        nothing = os.open(os.devnull, os.O_RDWR)
+        lines = [*self._lines, *([self._line] if self._line else [])]
+        sockets = [*self._sockets.values(), *([self._meeting] if self._meeting else [])]
+        numbers = [line.fileno() for line in lines] + [sock.fileno() for sock in sockets]
+        for listener in self._tcp:
+            numbers += listener.descriptors()
+        for number in numbers:
+            if number >= 0:
+                os.dup2(nothing, number, inheritable=False)
+        os.close(nothing)
+
+    def _leave(self) -> None:
+        for line in [*self._lines, *([self._line] if self._line else [])]:
+            line.close()
+        self._lines.clear()
+        self._tenants.clear()
+        self._line = None
+        self._forget_sockets()
+
+    # -- the holder
+
+    async def _found(self, udp: socket.socket) -> None:
+        """We have the port: the first holder of this host."""
+        try:
+            self._meeting = listen(channel_path(self._address, self._port))
+        except OSError as error:
+            # A holder that is just ending still has it, or somebody wants us not to be one.
+            udp.close()
+            raise PortInUse(
+                error.errno, f"the Unix socket of {join_address(self._address, self._port)} is taken"
+            ) from error
+        self._sockets = {("udp", self._address): udp}
+        self._page = Page.create()
+        self._generation = self._page.claim(0, time.monotonic()) or 1
+        await self._hold()
+
+    async def _hold(self) -> None:
+        self._holder, self._holder_number = True, self._table.number
+        if self._meeting:
+            self._loop.add_reader(self._meeting.fileno(), self._accept)
+        await self._answer()
+
+    async def _answer(self) -> None:
+        """Reads every socket that is not read yet."""
+        reading = {each.socket for each in self._udp} | {each.socket for each in self._tcp}
+        for (kind, _), sock in list(self._sockets.items()):
+            if sock in reading:
+                continue
+            if kind == "udp":
+                self._udp.append(UdpListener(sock, self._answering, self._loop, self._still_holder))
+            else:
+                self._tcp.append(await TcpListener.open(sock, self._answering))
+
+    def _still_holder(self) -> bool:
+        """Asked before each burst of questions: somebody who was stopped may wake up replaced."""
+        if self._page is None or self._page.generation == self._generation:
+            return True
+        self._loop.call_soon(self._step_down)
+        return False
+
+    def _stop_answering(self) -> None:
+        if self._holder and self._meeting:
+            self._loop.remove_reader(self._meeting.fileno())
+        self._holder = False
+        for udp in self._udp:
+            udp.close()
+        for tcp in self._tcp:
+            tcp.close()
+        self._udp.clear()
+        self._tcp.clear()
+
+    def _accept(self) -> None:
+        if not self._still_holder() or self._meeting is None:
+            return
+        try:
+            sock, _ = self._meeting.accept()
+        except OSError:
+            return
+        number: list[int] = []
+
+        def on_frame(kind: int, payload: bytes, descriptors: list[int]) -> None:
+            for descriptor in descriptors:
+                os.close(descriptor)  # nobody has to hand us anything
+            try:
+                self._from_tenant(line, number, kind, payload)
+            except (BadMessage, ValueError, KeyError, TypeError) as error:
+                line.send(REFUSED, str(error).encode())
+
+        def on_end() -> None:
+            self._lines.discard(line)
+            if number and self._tenants.get(number[0]) is line:
+                del self._tenants[number[0]]
+                self._drop(number[0])
+                self._send_roster()
+
+        line = Line(sock, self._loop, on_frame, on_end)
+        self._lines.add(line)
+
+    def _from_tenant(self, line: Line, number: list[int], kind: int, payload: bytes) -> None:
+        if kind == HELLO and not number:
+            hello = json.loads(payload)
+            if hello["apex"].lower() != str(self._apex).lower():
+                line.send(REFUSED, f"this host's registry serves {self._apex}".encode())
+                return
+            number.append(int(hello["number"]))
+            old = self._tenants.pop(number[0], None)
+            if old:
+                old.close()
+                self._lines.discard(old)
+            self._tenants[number[0]] = line
+            self._hand_over(line)
+            for process in (self._table.number, *self._table.processes):
+                for service in self._table.of(process):
+                    line.send(TABLE, process.to_bytes(8, "big") + add(service, self._apex))
+            self._send_roster()
+        elif not number:
+            raise ValueError("HELLO comes first")
+        elif kind == UPDATE:
+            self._table.apply(number[0], read(payload, self._apex), _unix_ms())
+            self._broadcast(TABLE, number[0].to_bytes(8, "big") + payload)
+            self._changed()
+        elif kind == TOLD_ALL:
+            self._table.told_all(number[0], _unix_ms())
+            self._changed()
+        elif kind == PING:
+            line.send(PONG, payload)
+
+    def _hand_over(self, line: Line) -> None:
+        """Gives a tenant our sockets."""
+        if self._page is None or self._meeting is None:
+            return
+        keys = list(self._sockets)
+        descriptors = [self._sockets[key].fileno() for key in keys]
+        told = {"generation": self._generation, "sockets": keys, "holder": self._table.number}
+        line.send(WELCOME, json.dumps(told).encode(), [self._page.descriptor, self._meeting.fileno(), *descriptors])
+
+    def _send_roster(self) -> None:
+        self._broadcast(ROSTER, json.dumps({"serial": self._table.serial, "roster": list(self._tenants)}).encode())
+
+    def _broadcast(self, kind: int, payload: bytes) -> None:
+        for line in list(self._tenants.values()):
+            line.send(kind, payload)
+
+    def _drop(self, number: int) -> None:
+        if self._table.drop(number, _unix_ms()):
+            self._broadcast(DROPPED, number.to_bytes(8, "big"))
+            self._changed()
+
+    def _tell(self, update: bytes) -> None:
+        if self._holder:
+            self._broadcast(TABLE, self._table.number.to_bytes(8, "big") + update)
+        elif self._line:
+            self._line.send(UPDATE, update)
+
+    # -- a tenant
+
+    async def _join(self) -> bool:
+        """Becomes a tenant of whoever holds; False where nobody lets us in."""
+        sock = connect(channel_path(self._address, self._port))
+        if sock is None:
+            return False
+        self._welcomed = welcomed = self._loop.create_future()
+        line = Line(sock, self._loop, self._from_holder, lambda: self._line_ended(line))
+        self._line = line
+        line.send(
+            HELLO, json.dumps({"version": VERSION, "apex": str(self._apex), "number": self._table.number}).encode()
+        )
+        try:
+            await asyncio.wait_for(welcomed, WELCOME_WITHIN)
+        except TimeoutError:
+            if self._line is line:
+                self._line = None
+            line.close()
+            return False
+        for service in self._table.registry.services():
+            line.send(UPDATE, add(service, self._apex))
+        line.send(TOLD_ALL, b"")
+        return True
+
+    def _from_holder(self, kind: int, payload: bytes, descriptors: list[int]) -> None:
+        if kind == WELCOME:
+            self._move_in(json.loads(payload), descriptors)
+        elif kind == TABLE:
+            self._table.apply(int.from_bytes(payload[:8], "big"), read(payload[8:], self._apex), _unix_ms())
+        elif kind == ROSTER:
+            told = json.loads(payload)
+            self._roster = told["roster"]
+            self._table.follow(int(told["serial"]))
+        elif kind == DROPPED:
+            self._table.drop(int.from_bytes(payload, "big"), _unix_ms())
+        elif kind == PONG:
+            pong = self._pongs.get(payload)
+            if pong and not pong.done():
+                pong.set_result(None)
+        elif kind == REFUSED:
+            _log.warning("this host's registry refused: %s", payload.decode("utf-8", "replace"))
+            if self._welcomed and not self._welcomed.done():
+                self._welcomed.set_exception(PortInUse(payload.decode("utf-8", "replace")))
+
+    def _move_in(self, told: dict[str, Any], descriptors: list[int]) -> None:
+        self._forget_sockets()
+        for number in self._table.processes:
+            self._table.drop(number, _unix_ms())  # all of them are told anew
+        page, meeting, *rest = descriptors
+        self._page = Page(page)
+        self._meeting = socket.socket(fileno=meeting)
+        self._sockets = {
+            (str(kind), str(address)): socket.socket(fileno=descriptor)
+            for (kind, address), descriptor in zip(told["sockets"], rest, strict=True)
+        }
+        self._generation, self._holder_number = int(told["generation"]), int(told["holder"])
+        if self._welcomed and not self._welcomed.done():
+            self._welcomed.set_result(None)
+
+    def _forget_sockets(self) -> None:
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets = {}
+        if self._meeting:
+            self._meeting.close()
+            self._meeting = None
+        if self._page:
+            self._page.close()
+            self._page = None
+
+    def _line_ended(self, line: Line) -> None:
+        """The holder has ended: its services with it. The first of the succession goes on at once."""
+        if self._line is not line or self._closed:
+            return
+        self._line = None
+        if self._welcomed and not self._welcomed.done():
+            return
+        self._table.drop(self._holder_number, _unix_ms())
+        self._move(at_once=self._rank() == 0)
+
+    def _rank(self) -> int:
+        return self._roster.index(self._table.number) if self._table.number in self._roster else len(self._roster)
+
+    # -- succession
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            if self._moving is not None and not self._moving.done():
+                continue
+            if self._holder:
+                if self._page and not self._page.beat(self._generation, now):
+                    self._step_down()
+                for number in self._table.expire(now, _unix_ms()):
+                    self._broadcast(DROPPED, number.to_bytes(8, "big"))
+                    self._changed()
+            elif self._page and (self._page.generation != self._generation or self._page.age(now) > self._patience()):
+                self._move(at_once=False)
+
+    def _patience(self) -> float:
+        return SILENT_AFTER + SUCCESSOR_AFTER * self._rank()
+
+    def _move(self, *, at_once: bool) -> None:
+        if not self._closed and (self._moving is None or self._moving.done()):
+            self._moving = asyncio.create_task(self._find_place(at_once))
+
+    async def _find_place(self, at_once: bool) -> None:
+        """The holder is gone, silent or replaced: takes over, or becomes its successor's tenant."""
+        if self._line:
+            self._line.close()
+            self._line = None
+        while not self._closed:
+            page = self._page
+            if page is None:
+                await self.take_again()
+                return
+            now = time.monotonic()
+            silent = page.generation == self._generation and (at_once or page.age(now) > self._patience())
+            if silent and (generation := page.claim(self._generation, now)):
+                self._generation = generation
+                self._table.taken_over(now)
+                await self._hold()
+                _log.info("this process answers for the host from now on")
+                self._changed()
+                return
+            at_once = False
+            try:
+                if await self._join():
+                    return
+            except PortInUse:
+                return
+            await asyncio.sleep(0.02)
+
+    async def take_again(self) -> None:
+        """As at the start, where not even the sockets are left."""
+        while not self._closed:
+            try:
+                udp = bind_udp(self._address, self._port)
+            except Error:
+                if await self._join():
+                    return
+                await asyncio.sleep(random.uniform(0.1, 0.3))
+            else:
+                await self._found(udp)
+                return
+
+    def _step_down(self) -> None:
+        """Somebody took over while we were stopped: we are a tenant like the others."""
+        if not self._holder:
+            return
+        _log.info("another process answers for the host by now")
+        self._stop_answering()
+        for line in list(self._lines):
+            line.close()
+        self._lines.clear()
+        self._tenants.clear()
+        for number in self._table.processes:
+            self._table.drop(number, _unix_ms())
+        self._move(at_once=False)
+
+
+def _unix_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,148 @@
+"""What all processes of a host offer together: our own registry and, by process, everyone else's.
+
+One process of a host, the *holder*, answers for all; the others are its *tenants*. Each knows the whole
+table, so that any of them can go on with it. A process is a number that it drew itself. ``now_ms`` is Unix
+time in milliseconds, ``now`` seconds of the caller's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from .answers import Told
+from .apex import next_serial
+from .grammar import MAX_SERVICES
+from .instance import instance_label, spoken_protocol
+from .model import Endpoint, Peer, Service, fold
+from .registry import Registry
+from .update import Change
+
+CONFIRM_WITHIN: Final = 1.0  # seconds in which tenants register with a new holder
+SILENT_AFTER: Final = 0.3  # seconds without a heartbeat after which a holder is given up
+SUCCESSOR_AFTER: Final = 0.15  # the same more for each who comes before us in the succession
+
+_Instance = tuple[str, str]  # name and instance label, in lower case
+
+
+class HostTable:
+    """The services of one host. ``serial`` moves with every change, and goes on where another process left off."""
+
+    def __init__(self, registry: Registry, number: int) -> None:
+        self.registry = registry
+        self.number = number
+        self._serial = registry.serial
+        self._others: dict[int, dict[_Instance, Service]] = {}
+        self._unconfirmed: dict[int, set[_Instance]] = {}
+        self._confirm_by = 0.0
+
+    @property
+    def serial(self) -> int:
+        """The serial of the host's zone."""
+        return self._serial
+
+    @property
+    def me(self) -> Peer:
+        """Our own node."""
+        return self.registry.me
+
+    def changed(self, now_ms: int) -> None:
+        """Our own registry has changed."""
+        self._serial = next_serial(self._serial, now_ms)
+
+    def follow(self, serial: int) -> None:
+        """The holder's serial, which ours goes on from."""
+        self._serial = serial
+
+    def services(self) -> list[Service]:
+        """What the host offers. One endpoint of several processes is one service, up since the first of them."""
+        found: dict[tuple[str, str, str], Service] = {}
+        for service in self._everything():
+            other = found.setdefault(service.key, service)
+            if other is not service and (service.since or 0) < (other.since or 0):
+                found[service.key] = service
+        return list(found.values())
+
+    def of(self, number: int) -> list[Service]:
+        """What one process offers."""
+        return self.registry.services() if number == self.number else list(self._others.get(number, {}).values())
+
+    def apply(self, number: int, changes: Iterable[Change], now_ms: int) -> None:
+        """A process has told of its services. KeyError where that is more than a host may offer."""
+        if number == self.number:
+            return
+        table = self._others.setdefault(number, {})
+        for change in changes:
+            key = fold(change.name), fold(change.instance)
+            self._unconfirmed.get(number, set()).discard(key)
+            if change.told is None:
+                table.pop(key, None)
+            elif key not in table and sum(1 for _ in self._everything()) >= MAX_SERVICES:
+                raise KeyError(f"a host offers at most {MAX_SERVICES} services")
+            else:
+                table[key] = self._service(change.told)
+        self.changed(now_ms)
+
+    def drop(self, number: int, now_ms: int) -> bool:
+        """A process is gone, and its services with it. Whether it had any."""
+        self._unconfirmed.pop(number, None)
+        if not self._others.pop(number, None):
+            return False
+        self.changed(now_ms)
+        return True
+
+    def taken_over(self, now: float) -> None:
+        """We are the holder from now on: what the others offer has to be registered anew."""
+        self._unconfirmed = {number: set(table) for number, table in self._others.items()}
+        self._confirm_by = now + CONFIRM_WITHIN
+
+    def told_all(self, number: int, now_ms: int) -> None:
+        """A process has registered all that it has; what it had besides is withdrawn."""
+        left = self._unconfirmed.pop(number, set())
+        table = self._others.get(number, {})
+        for key in left:
+            table.pop(key, None)
+        if left:
+            self.changed(now_ms)
+
+    def expire(self, now: float, now_ms: int) -> list[int]:
+        """Drops, and gives, the processes that did not register anew in time."""
+        if not self._unconfirmed or now < self._confirm_by:
+            return []
+        late = list(self._unconfirmed)
+        for number in late:
+            self.drop(number, now_ms)
+        return late
+
+    @property
+    def processes(self) -> list[int]:
+        """The other processes that have services here."""
+        return list(self._others)
+
+    def _everything(self) -> Iterator[Service]:
+        yield from self.registry.services()
+        for table in self._others.values():
+            yield from table.values()
+
+    def _service(self, told: Told) -> Service:
+        me = self.me
+        own = [address for address in told.addresses if address in me.addresses]
+        address = own[0] if own else told.addresses[0]
+        protocol = spoken_protocol(told.instance, told.port)
+        return Service(
+            name=told.name,
+            labels=told.attributes.labels,
+            endpoint=Endpoint.of(address, told.port),
+            addresses=told.addresses,
+            protocol=protocol,
+            priority=told.priority,
+            weight=told.weight,
+            host=me.name or None,
+            owner=me.owner,
+            tags=me.tags,
+            via=me.id,
+            remote=not own,
+            since=told.attributes.since,
+            instance=instance_label(self.registry.machine if own else "", address, told.port, protocol),
+            meta=told.attributes.meta,
+        )

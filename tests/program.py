@@ -1,0 +1,152 @@
+"""The real `md`, on a network of its own: nodes on 127.0.0.1, each at a free port, and no Tailscale.
+
+    world = World(tmp_path)                 # names its nodes, starts none
+    world.start("advertise", "web", ":80", node="alpha").wait_for("advertised")
+    world.md("list", "-o", "json")
+
+A static network's first address of this machine is the node itself, so each node's own stands first in what it
+is told; who only asks is none of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bed.netns import kill
+from bed.process import Process
+
+MD = [sys.executable, "-m", "mddns"]
+ADDRESS = "127.0.0.1"
+
+
+class World:
+    """A network's nodes by name, and what was started on them. Everything ends with the `with` block."""
+
+    def __init__(self, directory: Path, nodes: Sequence[str] = ("alpha", "bravo")) -> None:
+        self.directory = directory
+        self.ports = dict(zip(nodes, free_ports(len(nodes)), strict=True))
+        self.processes: list[Process] = []
+        self._numbers = itertools.count()
+
+    def spec(self, first: str | None = None) -> str:
+        """The network as `--network` takes it, with `first` in front."""
+        names = sorted(self.ports, key=lambda name: name != first)
+        return "static:" + ",".join(f"{name}={ADDRESS}:{self.ports[name]}" for name in names)
+
+    def env(self, node: str | None = None, more: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        """The environment of a program there; None in `more` takes a variable away."""
+        ours = ("MDDNS_", "XDG_", "LC_", "LANG", "PYTHONIO", "PYTHONUTF8", "_MD", "NO_COLOR", "COLUMNS")
+        env: dict[str, str | None] = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(ours)},
+            "HOME": str(self.directory),
+            "TERM": "xterm",
+            "TS_SOCKET": "/nowhere/tailscaled.sock",
+            "MDDNS_NETWORK": self.spec(node),
+            "MDDNS_TIMEOUT": "5",
+            **(more or {}),
+        }
+        return {key: value for key, value in env.items() if value is not None}
+
+    def md(
+        self,
+        *args: str,
+        env: Mapping[str, str | None] | None = None,
+        stdin: str = "",
+        timeout: float = 20.0,
+        **more: Any,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `md` to its end. subprocess.TimeoutExpired where it takes longer; it is ended then."""
+        return subprocess.run(
+            [*MD, *args],
+            env=self.env(None, env),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            cwd=self.directory,
+            **more,
+        )
+
+    def shell(self, script: str, env: Mapping[str, str | None] | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a script of bash in which `md` is the program."""
+        define = f'md() {{ "{sys.executable}" -m mddns "$@"; }}\n'
+        return subprocess.run(
+            ["bash", "--norc", "-c", define + script],
+            env=self.env(None, env),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            cwd=self.directory,
+            errors="surrogateescape",
+        )
+
+    def start(self, *args: str, node: str | None = None, env: Mapping[str, str | None] | None = None) -> Process:
+        """Starts `md` as that node, in the background."""
+        log = self.directory / f"process-{next(self._numbers)}"
+        process = Process([*MD, *args], self.env(node, env), log, self.directory)
+        self.processes.append(process)
+        return process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            kill(process.pid, signal.SIGCONT)
+            process.close()
+
+
+class Deaf:
+    """A socket that hears every question and answers none: a node that is there and silent."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.bind((ADDRESS, 0))
+        self.socket.settimeout(20)
+        self.network = f"static:deaf={ADDRESS}:{self.socket.getsockname()[1]}"
+
+    def wait_for_question(self) -> None:
+        """Until somebody has asked: then they are waiting for the answer."""
+        self.socket.recvfrom(512)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody has, neither UDP nor TCP."""
+    found: dict[int, list[socket.socket]] = {}
+    try:
+        while len(found) < count:
+            tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+            tcp.bind((ADDRESS, 0))
+            port = tcp.getsockname()[1]
+            found[port] = [tcp, udp]
+            try:
+                udp.bind((ADDRESS, port))
+            except OSError:
+                for each in found.pop(port):
+                    each.close()
+        return list(found)
+    finally:
+        for pair in found.values():
+            for each in pair:
+                each.close()

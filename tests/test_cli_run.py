@@ -1,0 +1,294 @@
+"""`md run`: a service for as long as a program runs and its port accepts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed.host import PORT, Host
+from bed.hosts import Bed
+from bed.process import Process, wait_until
+from conftest import MakeBed
+
+from mddns import sync
+from mddns.cli import accepting
+from mddns.cli.accepting import AWHILE, FIRST_PAUSE, LONGEST_PAUSE, UP_PAUSE, Standing
+from mddns.offer import make
+from mddns.settings import Settings
+
+# Listens at its machine's address when there is a file `go`; ends by SIGTERM with 7.
+SERVER = """
+import os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+while not os.path.exists("go"):
+    time.sleep(0.01)
+listener = socket.create_server((sys.argv[1], 8080))
+print("listening", flush=True)
+while True:
+    listener.accept()[0].close()
+"""
+
+# Says the signals that it gets; ends at the fifth line of input, or by SIGTERM with 15.
+SIGNALLED = """
+import os, signal, sys
+def got(number, _):
+    print("got", signal.Signals(number).name, flush=True)
+    if number == signal.SIGTERM:
+        os._exit(15)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT):
+    signal.signal(number, got)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def bed(make_module_bed: MakeBed) -> Bed:
+    return make_module_bed(["alpha", "bravo"])
+
+
+@pytest.fixture
+def alpha(bed: Bed) -> Iterator[Host]:
+    host = bed.host("alpha")
+    yield host
+    (host.directory / "go").unlink(missing_ok=True)
+
+
+def python(program: str, *words: str) -> list[str]:
+    return [sys.executable, "-c", program, *words]
+
+
+def run(host: Host, *command: str, udp: bool = True) -> Process:
+    """`md run web :8080 -- …`; by UDP, so that nothing waits for a port."""
+    return host.start(["md", "run", "web", ":8080", *(("--protocol", "udp") if udp else ()), "--", *command])
+
+
+def is_found(bed: Bed) -> bool:
+    return bed.host("bravo").run(["md", "find", "web"]).returncode == 0
+
+
+# --- up and down ------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_advertised_once_the_port_accepts_and_withdrawn_at_the_end(bed: Bed, alpha: Host) -> None:
+    process = run(alpha, *python(SERVER, alpha.ipv4), udp=False)
+    assert not is_found(bed)  # it takes longer than the program to start
+    (alpha.directory / "go").touch()
+    process.wait_for("advertised, until CMD ends. To find it: md lookup web")
+    assert "listening" in process.stdout
+    done = bed.host("bravo").run(["md", "lookup", "web", "-o", "json"])
+    assert json.loads(done.stdout)[0]["addrPort"] == f"{alpha.ipv4}:8080"
+    assert process.terminate() == 7
+    assert not is_found(bed)
+
+
+def test_labels_and_flags_are_those_of_advertise(bed: Bed, alpha: Host) -> None:
+    command = ["md", "run", "web", ":8080", "env=prod", "--weight", "5", "--protocol", "udp", "--priority", "1"]
+    with alpha.start([*command, "--", "sleep", "60"]) as process:
+        process.wait_for("advertised")
+        (found,) = json.loads(bed.host("bravo").run(["md", "lookup", "web", "-o", "json"]).stdout)
+        assert [found[key] for key in ("labels", "weight", "protocol", "priority")] == [{"env": "prod"}, 5, "udp", 1]
+
+
+def test_a_port_of_loopback_alone_is_not_advertised_but_told(bed: Bed, alpha: Host) -> None:
+    (alpha.directory / "go").touch()
+    with run(alpha, *python(SERVER, "127.0.0.1"), udp=False) as process:
+        line = process.wait_for("accepts at 127.0.0.1 alone")
+        assert line.endswith(f"let CMD listen on 0.0.0.0 or on {alpha.ipv4}")
+        assert not is_found(bed)
+
+
+def test_a_port_that_accepts_already_is_told(alpha: Host) -> None:
+    with alpha.socket_tcp(8080):
+        process = run(alpha, "sleep", "0.3", udp=False)
+        process.wait_for("port 8080 accepts connections already, before CMD runs: another program has it")
+        assert process.wait() == 0
+
+
+def test_a_port_is_up_from_its_first_accept_until_it_has_refused_for_a_while() -> None:
+    standing = Standing()
+    standing.probed(False, 99.0)
+    assert not standing.up
+    standing.probed(True, 100.0)
+    standing.probed(False, 100.0 + AWHILE - 0.1)
+    assert standing.up
+    standing.probed(False, 100.0 + AWHILE)
+    assert not standing.up
+    standing.probed(True, 200.0)
+    assert standing.up
+
+
+def test_a_port_that_refuses_is_probed_ever_more_rarely_one_that_accepts_rarely() -> None:
+    standing = Standing()
+    pauses = []
+    for _ in range(20):
+        standing.probed(False, 1.0)
+        pauses.append(standing.pause)
+    assert (pauses[0], pauses[-1]) == (FIRST_PAUSE, LONGEST_PAUSE)
+    assert pauses == sorted(pauses)
+    standing.probed(True, 2.0)
+    assert standing.pause == UP_PAUSE
+    standing.probed(False, 3.0)
+    assert standing.pause == FIRST_PAUSE
+
+
+def test_a_port_that_stops_accepting_is_withdrawn_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accepts = threading.Event()
+    monkeypatch.setattr(accepting, "accepts", lambda *_: accepts.is_set())
+    for name, value in (("AWHILE", 0.05), ("UP_PAUSE", 0.01), ("LONGEST_PAUSE", 0.01), ("FIRST_PAUSE", 0.01)):
+        monkeypatch.setattr(accepting, name, value)
+    settings = Settings.of("static:127.0.0.93", port=28093, environ={})
+    with sync.Registry(settings) as registry, accepting.offered(make(80, "web"), registry, settings):
+        for _ in range(2):
+            accepts.set()
+            assert wait_until(lambda: len(registry.services()) == 1)
+            accepts.clear()
+            assert wait_until(lambda: not registry.services())
+    said = capsys.readouterr().err
+    assert said.count("To find it: md lookup") == 1
+    assert said.count("web 127.0.0.93:80 has not accepted for 0.05 s: withdrawn until it does") == 2
+    assert said.count("web 127.0.0.93:80 accepts again: advertised") == 1
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 42"], 42),
+        (["sh", "-c", "exit 3"], 3),
+        (["sh", "-c", "kill -9 $$"], 128 + 9),
+        (["sh", "-c", "kill -SEGV $$"], 128 + 11),
+    ],
+    ids=" ".join,
+)
+def test_the_exit_code_is_the_programs(alpha: Host, command: list[str], code: int) -> None:
+    assert run(alpha, *command).wait() == code
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("nope", 127, "nope cannot be run: it is nowhere in PATH"),
+        ("./nope", 127, "./nope cannot be run: it does not exist"),
+        ("./plain", 126, "./plain cannot be run: Permission denied; is it executable (chmod +x)?"),
+        ("./text", 126, "./text cannot be run: Exec format error; does its first line begin with #!?"),
+        ("./lost", 126, "./lost cannot be run: the interpreter that its first line names does not exist"),
+        ("/", 126, "/ cannot be run: Permission denied"),
+    ],
+)
+def test_what_cannot_be_run_is_told(alpha: Host, command: str, code: int, said: str) -> None:
+    for name, text, mode in (("plain", "", 0o644), ("text", "words", 0o755), ("lost", "#!/nowhere/sh\n", 0o755)):
+        path = alpha.directory / name
+        path.write_text(text)
+        path.chmod(mode)
+    done = alpha.run(["md", "run", "web", ":8080", "--", command])
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"md: {said}")
+
+
+def test_stdin_and_stdout_are_the_programs(alpha: Host) -> None:
+    done = alpha.run(["md", "run", "web", ":8080", "--", "cat"], stdin="in\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "in\n", "")
+
+
+def test_what_stands_behind_the_dashes_is_the_programs(alpha: Host) -> None:
+    words = ["a=b", "--help", "--", "-o", "", "--weight"]
+    done = alpha.run(["md", "run", "web", ":8080", "--", "printf", "%s|", *words])
+    assert done.stdout == "".join(f"{word}|" for word in words)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_the_program_inherits_nothing_of_ours(alpha: Host) -> None:
+    look = "import os; print([fd for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd)])"
+    assert alpha.run(["md", "run", "web", ":8080", "--", *python(look)]).stdout == "['0', '1', '2']\n"
+    done = alpha.run(["md", "run", "web", ":8080", "--", "grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"])
+    assert {line.split()[1] for line in done.stdout.splitlines()} == {"0" * 16}
+
+
+def test_what_was_ignored_stays_so_under_nohup(alpha: Host) -> None:
+    done = alpha.run(["sh", "-c", "trap '' HUP; exec md run web :8080 -- sh -c 'kill -HUP $$; echo lives'"])
+    assert done.stdout == "lives\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_are_passed_on(alpha: Host, number: signal.Signals) -> None:
+    process = run(alpha, *python(SIGNALLED))
+    process.wait_for("ready")
+    process.signal(number)
+    process.wait_for(f"got {number.name}")
+    assert process.terminate() == 15
+    assert process.stdout.splitlines() == ["ready", f"got {number.name}", "got SIGTERM"]
+    assert "Traceback" not in process.stderr
+
+
+def test_a_signal_that_ends_the_program_is_in_our_exit_code(alpha: Host) -> None:
+    process = run(alpha, "sleep", "60")
+    process.wait_for("advertised")
+    assert wait_until(lambda: "sleep" in alpha.run(["ps", "-o", "comm=", "--ppid", str(process.pid)]).stdout)
+    assert process.terminate() == 128 + signal.SIGTERM
+
+
+def test_ctrl_c_reaches_the_program_once(alpha: Host) -> None:
+    """The terminal sends it to both; passed on as well, it would mean "at once"."""
+    master, slave = os.openpty()
+    taking = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp('md', sys.argv[1:])"
+    command = ["md", "run", "web", ":8080", "--protocol", "udp", "--", *python(SIGNALLED)]
+    line = shlex.join([*python(taking), *command])
+    with alpha.start(["sh", "-c", f"exec {line} < {os.ttyname(slave)}"]) as process:
+        process.wait_for("ready")
+        os.write(master, b"\x03")
+        process.wait_for("got SIGINT")
+        process.signal(signal.SIGUSR1)  # what came before it is there when it is
+        process.wait_for("got SIGUSR1")
+        assert process.stdout.splitlines() == ["ready", "got SIGINT", "got SIGUSR1"]
+        assert process.terminate() == 15
+    os.close(slave)
+    os.close(master)
+
+
+# --- what is wrong before ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["web", ":8080"], 2, "what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD"),
+        (["web", ":8080", "--"], 2, "what to run is missing"),
+        (["web", "--", "touch", "ran"], 2, "an address is missing behind 'web', as in: md run web :8080"),
+        (["web", ":8080", "touch", "ran"], 2, "'touch' is no label"),
+        (["--", "touch", "ran"], 2, "Missing argument"),
+        (["ns", ":8080", "--", "touch", "ran"], 2, "service name 'ns': reserved"),
+        (["web", f":{PORT}", "--", "touch", "ran"], 2, f"port {PORT} is where this node answers"),
+        (["web", ":8080", "-o", "json", "--", "touch", "ran"], 2, "output 'json'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_words_are_answered_and_nothing_runs(alpha: Host, words: list[str], code: int, said: str) -> None:
+    done = alpha.run(["md", "run", *words])
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert not (alpha.directory / "ran").exists()
+
+
+@pytest.mark.parametrize("fault", ["no network", "port taken"])
+def test_where_we_cannot_answer_nothing_runs(alpha: Host, fault: str) -> None:
+    env: dict[str, Any] = {"TS_SOCKET": "/nowhere"} if fault == "no network" else {}
+    with alpha.socket_udp(PORT if fault == "port taken" else 0):
+        done = alpha.run(["md", "run", "web", ":8080", "--", "touch", "ran"], env=env)
+    assert done.returncode == 3
+    assert ("/nowhere" if fault == "no network" else f"{alpha.ipv4}:{PORT}") in done.stderr
+    assert not (alpha.directory / "ran").exists()

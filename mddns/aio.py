@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 from . import aio_transport
@@ -21,6 +22,17 @@ from .resolver import STATUS_EVERY, STATUS_TIMEOUT, listed, preferred
 from .settings import Settings
 
 
+class _Flight:
+    """A lookup under way, for those who ask the same meanwhile."""
+
+    __slots__ = ("error", "found", "landed")
+
+    def __init__(self) -> None:
+        self.landed = asyncio.Event()
+        self.found: Found | None = None
+        self.error: Error | None = None
+
+
 class Resolver:
     """As :class:`mddns.Resolver`, inside a running event loop."""
 
@@ -33,12 +45,13 @@ class Resolver:
         address: str | None = None,
         timeout: float | None = None,
         strict: bool = False,
+        policy: Policy | None = None,
     ) -> None:
         settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
         self._network = settings.network
-        self._inquirer = Inquirer(settings.apex, settings.timeout)
+        self._inquirer = Inquirer(settings.apex, settings.timeout, policy)
         self._strict = strict
-        self._asking: dict[str | None, asyncio.Lock] = {}
+        self._flights: dict[tuple[str | None, bool], _Flight] = {}
         self._snapshot: Snapshot | None = None
         self._seen = 0.0
         self._closed = False
@@ -62,14 +75,34 @@ class Resolver:
         """What is known of a query after at most one lookup."""
         if self._closed:
             raise Error("this Resolver is closed")
-        asking = self._asking.setdefault(query.key, asyncio.Lock())
-        async with asking:
+        key = query.key, query.first
+        flight = self._flights.get(key)
+        if flight is not None:
+            return await self._join(flight, query)
+        flight = self._flights[key] = _Flight()
+        try:
             snapshot = await self._read_network()
             lookup = self._inquirer.begin(query, snapshot, time.monotonic())
             if lookup is not None:
                 await aio_transport.run(lookup, time.monotonic)
-            self._asking.pop(query.key, None)
-            return self._inquirer.finish(query, lookup, time.monotonic())
+            flight.found = self._inquirer.finish(query, lookup, time.monotonic())
+            return flight.found
+        except Error as error:
+            flight.error = error
+            raise
+        finally:
+            del self._flights[key]
+            flight.landed.set()
+
+    async def _join(self, flight: _Flight, query: Query) -> Found:
+        """Waits for a lookup that is under way. What it found out is known then, and nobody is asked again."""
+        await flight.landed.wait()
+        if flight.error is not None:
+            raise flight.error
+        if flight.found is None:
+            return await self.find(query)  # whoever carried it was cancelled
+        found = self._inquirer.finish(query, None, time.monotonic())
+        return replace(found, answered=flight.found.answered, refused=flight.found.refused)
 
     async def close(self) -> None:
         """Ends it; nothing stays open between lookups."""

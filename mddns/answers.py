@@ -6,15 +6,37 @@ A and AAAA of exactly its target. All else in the message is passed over (RFC 21
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .errors import BadMessage
 from .instance import Attributes, address_text, read_attributes, readable_name, spoken_protocol
 from .model import Endpoint, Peer, Service
 from .names import Name
 from .policy import MAX_FROM_PEER
-from .wire import AAAA, NOERROR, NXDOMAIN, PTR, SERVFAIL, SRV, TC, TXT, A, Message, Record
+from .wire import (
+    AAAA,
+    EDE_OTHER,
+    FORMERR,
+    IN,
+    NOERROR,
+    NOTAUTH,
+    NOTIMP,
+    NXDOMAIN,
+    PTR,
+    REFUSED,
+    SRV,
+    TC,
+    TXT,
+    A,
+    Message,
+    Record,
+)
+
+# What a server says that does not know our zone. Any other error is of one that does, and failed.
+_NOT_OURS: Final = frozenset((FORMERR, NOTIMP, REFUSED, NOTAUTH))
+_PART: Final = re.compile(r"\d+ of \d+")  # the text of an RRset that was cut
 
 
 class Told(NamedTuple):
@@ -35,8 +57,9 @@ Records = dict[tuple[bytes, int], list[tuple[Message, Record]]]  # by owner in l
 class Answer(NamedTuple):
     """A response, read.
 
-    ``refused``: the responder does not speak for our zone. ``partial``: ask again over TCP. ``failed``: SERVFAIL.
-    ``errors`` are the Extended DNS Errors: (info-code, text) each.
+    ``refused``: the responder does not speak for our zone. ``failed``: it does, and could not answer.
+    ``partial``: there is more, to be had over TCP or by a transfer. ``errors`` are the Extended DNS Errors:
+    (info-code, text) each.
     """
 
     told: tuple[Told, ...]
@@ -50,14 +73,16 @@ def read_answer(message: Message, apex: Name) -> Answer:
     """The services in an answer to SRV of a name, or PTR of ``_list``; raises BadMessage for nonsense."""
     errors = tuple(message.errors())
     if message.rcode not in (NOERROR, NXDOMAIN):
-        return Answer((), message.rcode != SERVFAIL, False, message.rcode == SERVFAIL, errors)
-    truncated = bool(message.flags & TC)
+        refused = message.rcode in _NOT_OURS
+        return Answer((), refused, False, not refused, errors)
+    truncated = bool(message.flags & TC) or any(code == EDE_OTHER and _PART.fullmatch(text) for code, text in errors)
     if not message.answer:
         return Answer((), False, truncated, False, errors)
     by_owner: Records = {}
     for section in (message.answer, message.additional):
         for record in section:
-            by_owner.setdefault((record.key, record.rtype), []).append((message, record))
+            if record.rclass == IN:
+                by_owner.setdefault((record.key, record.rtype), []).append((message, record))
     asked = message.question.key
     targets: dict[bytes, bytes] = {}
     for _, record in by_owner.get((asked, PTR), ()):
@@ -108,6 +133,13 @@ def told_of(target: bytes, srv: tuple[int, int, int], apex: Name, records: Recor
     instance = labels[0].decode("utf-8", "surrogateescape")
     attributes = read_attributes(message.strings(record))
     return Told(name, instance, *srv, tuple(dict.fromkeys(addresses)), attributes)
+
+
+def lifetime(message: Message, most: int) -> int:
+    """Seconds for which all records of a message hold, at most `most`."""
+    records = (*message.answer, *message.authority, *message.additional)
+    # With the highest bit set it is 0 (RFC 2181 8).
+    return min((most, *(0 if record.ttl >> 31 else record.ttl for record in records)))
 
 
 def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None) -> Service:

@@ -15,19 +15,26 @@ from typing import Final
 from .answers import Answer, Told
 from .instance import read_attributes, readable_name
 from .policy import MAX_FROM_PEER
-from .wire import AAAA, SRV, TXT, A
+from .wire import AAAA, IN, SRV, TXT, A
 
 _HEADER: Final = struct.Struct("!6H")
-_RR: Final = struct.Struct("!3HIH")  # a pointer for owner, type, class, TTL, length of RDATA
+_RR: Final = struct.Struct("!H2IH")  # a pointer for owner, type and class, TTL, length of RDATA
 _SRV: Final = struct.Struct("!3H")
 _QUESTION: Final = 0xC00C
 _MOST_STRINGS: Final = 256
+_LONGEST: Final = 191  # octets of a name that stays legal behind an instance's label
+# Type and class as one number.
+_IN_SRV: Final = SRV << 16 | IN
+_IN_TXT: Final = TXT << 16 | IN
+_IN_A: Final = A << 16 | IN
+_IN_AAAA: Final = AAAA << 16 | IN
 
 
 def read_directly(wire: bytes, question: bytes) -> Answer | None:
     """The services in an answer to `question` (name, type and class as asked); None: read it properly.
 
-    The caller has compared the question. Only whole, error-free answers are read here.
+    The caller has compared the question, whose name is one label and the apex. Only whole, error-free answers
+    are read here.
     """
     _, flags, questions, answers, authority, additional = _HEADER.unpack_from(wire)
     # No TC, and NOERROR; NXDOMAIN has nothing to be read.
@@ -38,6 +45,7 @@ def read_directly(wire: bytes, question: bytes) -> Answer | None:
         or not answers
         or question[-4:-2] != b"\0\x21"
         or answers > MAX_FROM_PEER
+        or len(question) > _LONGEST + 4
     ):
         return None
     size, at = len(wire), 12 + len(question)
@@ -46,20 +54,21 @@ def read_directly(wire: bytes, question: bytes) -> Answer | None:
     targets: dict[int, tuple[int, int, int, int]] = {}  # by pointer: priority, weight, port, end of the target
     texts: dict[int, list[bytes]] = {}
     addresses: dict[int, list[str]] = {}
+    six: set[int] = set()
     try:
         for number in range(answers + additional):
-            owner, rtype, _, _, length = _RR.unpack_from(wire, at)
+            owner, kind, _, length = _RR.unpack_from(wire, at)
             start = at + 12
             end = start + length
             if end > size:
                 return None
             if number < answers:
-                if owner != _QUESTION or rtype != SRV or length < 8:
+                if owner != _QUESTION or kind != _IN_SRV or length < 8:
                     return None
                 if start >= 0x3FF0:
                     return None  # beyond what a pointer holds
                 targets[0xC000 | start + 6] = (*_SRV.unpack_from(wire, start), end)
-            elif rtype == TXT and owner in targets and owner not in texts:
+            elif kind == _IN_TXT and owner in targets and owner not in texts:
                 texts[owner] = strings = []
                 while start < end:
                     following = start + 1 + wire[start]
@@ -67,9 +76,11 @@ def read_directly(wire: bytes, question: bytes) -> Answer | None:
                     start = following
                 if start != end or len(strings) > _MOST_STRINGS:
                     return None
-            elif rtype == A and owner in targets and length == 4:
+            # An IPv4 address counts before an IPv6 one, wherever it stands.
+            elif kind == _IN_A and owner in targets and length == 4 and owner not in six:
                 addresses.setdefault(owner, []).append(inet_ntop(AF_INET, wire[start:end]))
-            elif rtype == AAAA and owner in targets and length == 16:
+            elif kind == _IN_AAAA and owner in targets and length == 16:
+                six.add(owner)
                 addresses.setdefault(owner, []).append(inet_ntop(AF_INET6, wire[start:end]))
             else:
                 return None
@@ -104,4 +115,7 @@ def _told(
         instance = wire[start + 1 : behind].decode("utf-8", "surrogateescape")
         found = tuple(dict.fromkeys(addresses[pointer]))
         told.append(Told(name, instance, priority, weight, port, found, read_attributes(texts[pointer])))
+    # One target named twice is one instance.
+    if len(told) > 1 and len({one.instance.lower() for one in told}) < len(told):
+        return None
     return Answer(tuple(told), False, False, False, ())

@@ -64,6 +64,7 @@ class Directory:
         self._own: tuple[Service, ...] = ()
         self._sources: dict[str, _Source] = {}
         self._peers: tuple[Peer, ...] | None = None
+        self._me: str | None = None  # our own host's, where it is among them
         self._known: frozenset[str] | None = None  # the ids of those
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
@@ -83,6 +84,7 @@ class Directory:
 
     def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
         """Who is on the network now. What peers that left had said is dropped."""
+        self._me = snapshot.me.id if snapshot.me and with_own_host else None
         peers = snapshot.everyone() if with_own_host else snapshot.peers
         self._peers = tuple(peer for peer in peers if peer.asked)
         self._known = known = frozenset(peer.id for peer in self._peers)
@@ -247,7 +249,7 @@ class Directory:
         oldest = min((when for when in told if now - when < TTL), default=now)
         left = TTL - (now - oldest)
         ttl = max(0, math.ceil(left))
-        merged = Merged(self._zone[1], self.silent(now), len(self.peers), ttl)
+        merged = Merged(self._zone[1], self.silent(now), self.count(now), ttl)
         self._merged = now + (left - ttl + 1), merged
         return merged
 
@@ -259,6 +261,11 @@ class Directory:
     def silent(self, now: float) -> tuple[str, ...]:
         """The names of the registries that owe an answer and still count."""
         return tuple(peer.shown for peer in self.peers if self.memory.silent(peer.id, now))
+
+    def count(self, now: float) -> int:
+        """How many peers are asked at all. Our own host is none, unless it is to be named as silent."""
+        me = self._me
+        return sum(peer.id != me or self.memory.silent(peer.id, now) for peer in self.peers)
 
     def _source(self, peer: Peer) -> _Source:
         source = self._sources.get(peer.id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from math import log
 from typing import Final
 
-from .answers import Answer, Told, introduce
+from .answers import Answer, Told, introduce, lifetime
 from .directory import NEGATIVE_TTL, Directory
 from .grammar import normal_name
 from .instance import TTL, instance_label, machine_label, spoken_protocol
@@ -21,7 +21,7 @@ from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .policy import Policy
 from .silence import Silence, read_sentence
-from .wire import PTR, SRV
+from .wire import PTR, SRV, Message
 
 _MOST_KEPT: Final = 1000  # answers of the holder, by name
 
@@ -63,9 +63,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What our own host's holder said of a name, and when."""
+    """What our own host's holder said of a name, and for how long that holds."""
 
-    at: float
+    until: float
     found: Found
 
 
@@ -121,14 +121,14 @@ class Inquirer:
         if found is None:
             directory = self.directory
             services = directory.services(now, query.name)
-            found = Found(tuple(services), directory.silent(now), len(directory.peers), answered, refused)
+            found = Found(tuple(services), directory.silent(now), directory.count(now), answered, refused)
         if not query.labels:
             return found
         return replace(found, services=tuple(each for each in found.services if each.matches(None, query.labels)))
 
     def _is_held(self, query: Query, now: float) -> bool:
         told = self._held.get(query.key)
-        return told is not None and now - told.at < (TTL if told.found.services else NEGATIVE_TTL)
+        return told is not None and now < told.until
 
     def _matching(self, query: Query, now: float) -> list[Service]:
         return [each for each in self.directory.services(now, query.name) if each.matches(None, query.labels)]
@@ -155,6 +155,8 @@ class Inquirer:
             if outcome is Outcome.ANSWERED and ask.answer:
                 services = self._services(ask.peer, ask.answer, ask.rtt) if ask.answer.told else ()
                 directory.answered(ask.peer, services, now, name=name, rtt=ask.rtt)
+                if ask.answer.partial:
+                    directory.missed(ask.peer, now)  # the rest is owed: nothing is lost without a word
             elif outcome is Outcome.REFUSED:
                 directory.refused(ask.peer, now)
             elif outcome is Outcome.SILENT:
@@ -172,10 +174,13 @@ class Inquirer:
             service = service if via else replace(service, via=None, host=None, owner=None, tags=())
             if self._policy.admit(service, via or me):
                 services.append(service)
-        found = Found(tuple(services), silence.names, silence.asked or len(self.directory.peers), 1)
+        found = Found(tuple(services), silence.names, silence.asked or self.directory.count(now), 1)
         if len(self._held) >= _MOST_KEPT:
             self._held.clear()
-        self._held[query.key] = _Told(now, found)
+        # What the holder knows has an age already: its records say how long they still hold.
+        most = TTL if services else NEGATIVE_TTL
+        left = lifetime(Message(holder.message), most) if holder.message else 0
+        self._held[query.key] = _Told(now + left, found)
         return found
 
 

@@ -28,6 +28,12 @@ def machine_label(host: str) -> str:
     return "".join(char if char.isascii() and char.isalnum() else "-" for char in first).strip("-").lower()
 
 
+def shares_machine(name: str, others: Iterable[str]) -> bool:
+    """Whether another node's name makes the same machine as `name` does, so that it cannot stand for instances."""
+    machine = machine_label(name)
+    return any(machine_label(other) == machine for other in others)
+
+
 def instance_label(machine: str, address: str, port: int, protocol: str) -> str:
     """``alpha-8080``, ``alpha-53-udp``; with no machine the address: ``100-1-2-3-42``. At most 63 octets."""
     head = machine or address_label(address)
@@ -98,7 +104,7 @@ class Attributes(NamedTuple):
 
 
 def read_attributes(strings: Iterable[bytes]) -> Attributes:
-    """TXT strings as attributes (RFC 6763 6.4): the first of equal keys stands, an empty key is ignored."""
+    """TXT strings as attributes (RFC 6763 6.4): the first of equal keys stands, what is no key is ignored."""
     labels: dict[str, str] = {}
     meta: dict[str, str] = {}
     since = None
@@ -107,7 +113,8 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
         key_octets, _, value_octets = string.partition(b"=")
         key = key_octets.decode("ascii", "surrogateescape")
         folded = fold(key)
-        if not key or folded in seen:
+        # Keys are printable ASCII (RFC 6763 6.4), and lone surrogates are not printable.
+        if not key or folded in seen or not key.isprintable():
             continue
         seen.add(folded)
         value = value_octets.decode("utf-8", "surrogateescape")

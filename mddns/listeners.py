@@ -169,9 +169,9 @@ class Connections:
 
     def admit(self, connection: _Connection, source: str) -> bool:
         """Takes one in; False where all places, or this source's, are taken."""
-        if len(self._open) >= MOST_CONNECTIONS and not self._end_idle_one():
-            return False
         if self._by_source.get(source, 0) >= MOST_PER_SOURCE:
+            return False
+        if len(self._open) >= MOST_CONNECTIONS and not self._end_idle_one():
             return False
         self._open[connection] = source
         self._by_source[source] = self._by_source.get(source, 0) + 1

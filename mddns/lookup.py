@@ -21,7 +21,7 @@ from .model import Peer
 from .names import Name
 from .packer import pack_query, random_ids
 from .transfer import TransferIn
-from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, TC, Message
+from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, SRV, Message
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
 FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
@@ -90,10 +90,13 @@ class Lookup:
         rd: bool = False,
     ) -> None:
         self.apex = apex
-        self._qtype = qtype
         self._rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]
         self._rest_rd = pack_query(qname, qtype, ident=0, rd=True)[2:]
         self._question = self._rest[10 : 10 + len(qname) + 4]
+        labels = Name(qname.lower()).relative_to(apex) or ()
+        # The two questions for services, whose answers a transfer gives too: all of one name, or everything.
+        self._name = labels[0] if qtype == SRV and len(labels) == 1 else None
+        self._everything = qtype == PTR and labels == (b"_list",)
         self._begun = now
         self.deadline = now + timeout
         self._other_family = timeout / 3
@@ -195,31 +198,35 @@ class Lookup:
         answer = self._judge(wire)
         if answer is None:
             return False
-        if answer.partial and wire[2] & TC >> 8 and self._qtype == PTR:
-            # A list that no message holds. Of a holder, whose transfer is its own zone alone, we get none.
-            if ask.merged:
-                return False
+        ask.answer, ask.message = answer, wire
+        if answer.partial and ask.merged:
+            # More than a message holds. A transfer from it would be its own zone alone, so we ask everybody.
+            self._settle(ask, Outcome.SILENT, now)
+        elif answer.partial and (self._name or self._everything):
             ask.transfer = TransferIn(self.apex)
             self._tcp.append(ask)
-            return False
-        ask.answer, ask.message = answer, wire
-        self._settle(ask, _outcome(ask, answer), now)
+        else:
+            self._settle(ask, _outcome(ask, answer), now)
         return False
 
     def _transferred(self, ask: Ask, transfer: TransferIn, wire: bytes, now: float) -> bool:
         try:
             if not transfer.feed(wire):
                 return True
-            ask.answer = Answer(transfer.told(), False, False, False, ())
+            told = transfer.told()
         except BadMessage:
             return False
+        if self._name is not None:
+            told = tuple(each for each in told if each.name.encode().lower() == self._name)
+        ask.answer = Answer(told, False, False, False, ())
         self._settle(ask, Outcome.ANSWERED, now)
         return False
 
     def tcp_failed(self, ask: Ask, now: float) -> None:
         """The connection has ended. Without an answer, what came over UDP, if it told anything, has to do."""
         if ask.outcome is Outcome.PENDING and ask not in self._tcp:
-            told = ask.answer is not None and ask.answer.told
+            # A part of what the whole network has is nothing to end with: who asks everybody gets it all.
+            told = not ask.merged and ask.answer is not None and ask.answer.told
             self._settle(ask, Outcome.ANSWERED if told else Outcome.SILENT, now)
 
     def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
@@ -252,7 +259,8 @@ class Lookup:
         if wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
             return None
         try:
-            answer = read_directly(wire, question) or read_answer(Message(wire), self.apex)
+            direct = read_directly(wire, question) if self._name else None
+            answer = direct or read_answer(Message(wire), self.apex)
         except BadMessage:
             return None
         # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
@@ -283,8 +291,9 @@ class Lookup:
 
     def _release(self) -> None:
         """Our own host's holder does not answer for us: ask everybody."""
-        self._hold = -math.inf
-        self._queue.extend(self.asks)
+        if self._hold > -math.inf:
+            self._hold = -math.inf
+            self._queue.extend(self.asks)
 
     def _open(self, ask: Ask, now: float) -> None:
         """Asks a peer at its next address."""

@@ -278,6 +278,8 @@ class Node:
         self._callers = callers
         try:
             await aio_transport.run(lookup, time.monotonic)
+        except OSError as error:  # no descriptor is left; who was not asked has not answered
+            _log.warning("%s", error)
         finally:
             self._callers = None
             directory.asked(due)

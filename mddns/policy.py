@@ -25,7 +25,9 @@ class Policy:
         if service.remote and not self._remote:
             return False
         labels = service.labels
-        octets = 2 * len(labels) + sum(map(len, labels)) + sum(map(len, labels.values()))
+        text = "".join(labels) + "".join(labels.values())
+        # An octet that is no UTF-8 comes as one character, which is replaced by one octet.
+        octets = 2 * len(labels) + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
         return len(labels) <= MAX_SERVICE_LABELS and octets <= MAX_LABEL_OCTETS
 
 

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
@@ -17,6 +18,7 @@ from .inquiry import Found, Inquirer, Query, by_preference
 from .memory import Memory
 from .model import Endpoint, Service, Services, Snapshot, fold
 from .networks import Network
+from .policy import Policy
 from .settings import Settings
 from .silence import sentence
 
@@ -24,11 +26,23 @@ STATUS_EVERY: Final = 5.0  # seconds for which the network's list of nodes is ta
 STATUS_TIMEOUT: Final = 2.0
 
 
+class _Flight:
+    """A lookup under way, for those who ask the same meanwhile."""
+
+    __slots__ = ("error", "found", "landed")
+
+    def __init__(self) -> None:
+        self.landed = threading.Event()
+        self.found: Found | None = None
+        self.error: Error | None = None
+
+
 class Resolver:
     """Finds services on a network. Close it, or use it in a ``with`` statement.
 
     `network` is a spec such as ``"tailscale"`` or ``"static:100.64.0.1,100.64.0.2"``, or several, or a
-    Network; `timeout` seconds that a lookup may take; `strict` makes a silent registry an Incomplete error.
+    Network; `timeout` seconds that a lookup may take; `strict` makes a silent registry an Incomplete error;
+    `policy` says which services are believed.
     """
 
     def __init__(
@@ -40,22 +54,24 @@ class Resolver:
         address: str | None = None,
         timeout: float | None = None,
         strict: bool = False,
+        policy: Policy | None = None,
     ) -> None:
-        self._set_up(Settings.of(network, domain=domain, port=port, address=address, timeout=timeout), strict, None)
+        settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
+        self._set_up(settings, strict, policy, None)
 
     @classmethod
     def of(cls, settings: Settings, memory: Memory) -> Resolver:
         """A Resolver that begins with what is remembered of its peers, and goes on remembering in `memory`."""
         self = cls.__new__(cls)
-        self._set_up(settings, False, memory)
+        self._set_up(settings, False, None, memory)
         return self
 
-    def _set_up(self, settings: Settings, strict: bool, memory: Memory | None) -> None:
+    def _set_up(self, settings: Settings, strict: bool, policy: Policy | None, memory: Memory | None) -> None:
         self._network = settings.network
-        self._inquirer = Inquirer(settings.apex, settings.timeout, memory=memory)
+        self._inquirer = Inquirer(settings.apex, settings.timeout, policy, memory)
         self._strict = strict
         self._lock = threading.Lock()  # guards the inquirer and what stands below
-        self._asking: dict[str | None, threading.Lock] = {}
+        self._flights: dict[tuple[str | None, bool], _Flight] = {}
         self._snapshot: Snapshot | None = None
         self._seen = 0.0
         self._closed = False
@@ -79,18 +95,40 @@ class Resolver:
 
         if self._closed:
             raise Error("this Resolver is closed")
+        key = query.key, query.first
         with self._lock:
-            asking = self._asking.setdefault(query.key, threading.Lock())
-        # Whoever asks the same waits here, and then finds it known.
-        with asking:
+            flight = self._flights.get(key)
+            if flight is None:
+                ours = self._flights[key] = _Flight()
+        if flight is not None:
+            return self._join(flight, query)
+        try:
             snapshot = self._read_network()
             with self._lock:
                 lookup = self._inquirer.begin(query, snapshot, time.monotonic())
             if lookup is not None:
                 run(lookup, time.monotonic)
             with self._lock:
-                self._asking.pop(query.key, None)
-                return self._inquirer.finish(query, lookup, time.monotonic())
+                ours.found = self._inquirer.finish(query, lookup, time.monotonic())
+            return ours.found
+        except Error as error:
+            ours.error = error
+            raise
+        finally:
+            with self._lock:
+                del self._flights[key]
+            ours.landed.set()
+
+    def _join(self, flight: _Flight, query: Query) -> Found:
+        """Waits for a lookup that is under way. What it found out is known then, and nobody is asked again."""
+        flight.landed.wait()
+        if flight.error is not None:
+            raise flight.error
+        if flight.found is None:
+            return self.find(query)  # whoever carried it was interrupted
+        with self._lock:
+            found = self._inquirer.finish(query, None, time.monotonic())
+        return replace(found, answered=flight.found.answered, refused=flight.found.refused)
 
     def prefer(self, found: Found, *, nearest: bool = False) -> Services:
         """What was found, best first."""

@@ -18,6 +18,7 @@ from .errors import BadMessage
 from .instance import TTL
 from .model import Peer, Service
 from .names import Name
+from .packer import opt_record
 from .silence import sentence
 from .transfer import transfer_out
 from .wire import (
@@ -158,6 +159,8 @@ class Responder:
         except BadMessage as error:
             return compose_header(wire, flags, error.rcode)
         question, edns = query.question, query.edns
+        if shape is not None and len(shape[0]) != len(question.qname):
+            shape = None  # a name with a zero octet in a label, which was cut there: see _shape
         limit = client.limit
         if not client.tcp:
             limit = min(limit, max(PLAIN_SIZE, edns.size)) if edns else PLAIN_SIZE
@@ -193,11 +196,11 @@ class Responder:
         client: Client,
         now: float,
     ) -> bytes | Ask | None:
-        if client.address not in self._may_ask:
-            return self._refuse(query, variant, now)
         directory = self._directory
         if not directory.ready:
             return compose_plain(query, variant, SERVFAIL, ((EDE_NOT_READY, "no list of peers yet"),))
+        if client.address not in self._may_ask:
+            return self._refuse(query, variant, now)
 
         def finish(now: float) -> bytes:
             return wire[:2] + self._compose_merged(query.question, labels, variant, now)[0][2:]
@@ -235,7 +238,8 @@ class Responder:
         if client.address not in self._may_ask:
             return self._refuse(query, variant, now)
         apex, zone = self._render()
-        return tuple(transfer_out(query.question, query.id, apex, zone))
+        opt = opt_record(do=variant.do) if variant.edns else b""
+        return tuple(transfer_out(query.question, query.id, apex, zone, opt))
 
     def _is_ours(self, labels: Labels) -> bool:
         """Whether a name is of whoever answers, even for RD=1."""
@@ -271,8 +275,9 @@ _ROOT_OPT: Final = b"\0\0\x29"
 def _shape(wire: bytes, limit: int) -> tuple[_Shape | None, int]:
     """All that the answer to a query depends on, and where its question's name ends; None for an odd one.
 
-    A query is not checked here. Its answer is only ever kept after it was read properly, and what is cut
-    wrongly here (a label may hold a zero octet) equals nothing that was.
+    A query is not checked here. Its answer is only ever kept after it was read properly. A label may hold a
+    zero octet, at which its name is cut wrongly: such an answer is not kept, and as every kept name ends where
+    it is cut, whatever is cut to the same octets ends there too.
     """
     end = wire.find(0, 12) + 1
     opt = end + 4

@@ -60,6 +60,7 @@ class Seat:
         self._lines: set[Line] = set()  # connections to us that have not said who they are, and tenants
         self._line: Line | None = None  # ours to the holder
         self._welcomed: asyncio.Future[None] | None = None
+        self._told = False  # whether the holder knows all that we offer
         self._roster: list[int] = []
         self._pongs: dict[bytes, asyncio.Future[None]] = {}
         self._watching: asyncio.Task[None] | None = None
@@ -121,18 +122,23 @@ class Seat:
         self._tell(withdraw(service, self._apex))
 
     async def settle(self) -> None:
-        """Returns when the holder has taken in what was published so far, or does not answer."""
-        line, token = self._line, os.urandom(8)
-        if self._holder or line is None:
-            return
-        pong = self._pongs[token] = self._loop.create_future()
-        line.send(PING, token)
-        try:
-            await asyncio.wait_for(pong, SETTLE_WITHIN)
-        except TimeoutError:
-            return  # the next holder is told everything anew
-        finally:
-            self._pongs.pop(token, None)
+        """Returns when whoever holds has taken in what was published so far, or nobody does for too long."""
+        deadline = time.monotonic() + SETTLE_WITHIN
+        while not self._holder and not self._closed and time.monotonic() < deadline:
+            if self._line is None or not self._told:
+                await asyncio.sleep(TICK / 10)
+                continue
+            token = os.urandom(8)
+            pong = self._pongs[token] = self._loop.create_future()
+            self._line.send(PING, token)
+            try:
+                await asyncio.wait_for(pong, SILENT_AFTER)
+            except TimeoutError:
+                continue  # the next holder is told everything anew
+            else:
+                return
+            finally:
+                self._pongs.pop(token, None)
 
     async def close(self) -> None:
         """Leaves: tenants go on without us, a holder is told that we are gone."""
@@ -327,6 +333,7 @@ class Seat:
         for service in self._table.registry.services():
             line.send(UPDATE, add(service, self._apex))
         line.send(TOLD_ALL, b"")
+        self._told = True
         return True
 
     def _from_holder(self, kind: int, payload: bytes, descriptors: list[int]) -> None:
@@ -427,9 +434,9 @@ class Seat:
             if silent and (generation := page.claim(self._generation, now)):
                 self._generation = generation
                 self._table.taken_over(now)
+                self._changed()  # the first answer already tells of everyone
                 await self._hold()
                 _log.info("this process answers for the host from now on")
-                self._changed()
                 return
             at_once = False
             try:

@@ -70,7 +70,7 @@ def _apex(domain: str | None, environ: Mapping[str, str]) -> Name:
 def _port(port: int | str | None, environ: Mapping[str, str]) -> int:
     where, value = ("port", port) if port is not None else ("MDDNS_PORT", environ.get("MDDNS_PORT") or DEFAULT_PORT)
     text = str(value)
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 65535):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) <= 65535):
         raise ConfigError(f"{where} {text!r}: a number from 1 to 65535 is wanted")
     return int(text)
 

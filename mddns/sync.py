@@ -115,6 +115,12 @@ class Registry:
         return self._run(lambda node: node.registry.services())
 
     @property
+    def is_holder(self) -> bool:
+        """Whether this process answers for its host, or another one does for it."""
+        node = self._node
+        return node is not None and node.seat.is_holder
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """The node's own addresses."""
         return self._run(lambda node: node.me.addresses)

@@ -16,20 +16,24 @@ from .instance import TTL
 from .names import Name
 from .packer import Packer
 from .policy import MAX_FROM_PEER
-from .wire import AA, AXFR, NOERROR, QR, SOA, SRV, Message, Question, Record
+from .wire import AA, AAAA, AXFR, IN, NOERROR, OPCODE, QR, SOA, SRV, TC, TXT, A, Message, Question, Record
 from .zone import Zone
 
 # Larger messages save nothing, and names beyond 16 KiB cannot be pointed at.
 _MESSAGE_SIZE: Final = 16_000
 _MOST_MESSAGES: Final = 1_000
-_MOST_OCTETS: Final = 4 << 20
+# A service stands at its name, as an instance and as one of a type: three times its labels, 1,300 octets, and four
+# SRV records. With the longest names, and an apex of 122 octets, 1,000 services are close to 6 million octets.
+_MOST_OCTETS: Final = 8 << 20
+_MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # that tell of instances: SRV, TXT, and their addresses
+_TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 
 
-def transfer_out(question: Question, ident: int, apex: Apex, zone: Zone) -> Iterator[bytes]:
-    """The messages of a transfer: SOA, everything else, SOA."""
+def transfer_out(question: Question, ident: int, apex: Apex, zone: Zone, opt: bytes = b"") -> Iterator[bytes]:
+    """The messages of a transfer: SOA, everything else, SOA. The first has `opt` (RFC 5936 2.2.5)."""
 
     def pack(packer: Packer, count: int) -> bytes:
-        return packer.finish(ident, QR | AA, (count, 0, 0))
+        return packer.finish(ident, QR | AA, (count, 0, 0), opt)
 
     packer, count = Packer(question.qname, question.qtype), 0
     soa = apex.name.wire, SOA, apex.soa
@@ -39,7 +43,7 @@ def transfer_out(question: Question, ident: int, apex: Apex, zone: Zone) -> Iter
     for owner, rtype, rdata in chain((soa,), records, (soa,)):
         if len(packer) > _MESSAGE_SIZE:
             yield pack(packer, count)
-            packer, count = Packer(question.qname, question.qtype), 0
+            packer, count, opt = Packer(question.qname, question.qtype), 0, b""
         packer.record(owner, rtype, TTL, rdata)
         count += 1
     yield pack(packer, count)
@@ -50,28 +54,39 @@ class TransferIn:
 
     def __init__(self, apex: Name) -> None:
         self._apex = apex
-        self._messages: list[Message] = []
-        self._octets = 0
+        self._messages = self._octets = self._kept = 0
         self._records: dict[tuple[bytes, int], list[tuple[Message, Record]]] = {}
         self._begun = False
 
     def feed(self, wire: bytes) -> bool:
         """Takes one message in; True when it was the last. BadMessage where this is no transfer of our zone."""
         message = Message(wire)
+        self._messages += 1
         self._octets += len(wire)
-        if len(self._messages) == _MOST_MESSAGES or self._octets > _MOST_OCTETS:
+        if self._messages > _MOST_MESSAGES or self._octets > _MOST_OCTETS:
             raise BadMessage("a transfer that is too large")
-        if message.rcode != NOERROR or message.question.qtype != AXFR or message.question.key != self._apex.key:
+        if (
+            message.flags & (QR | OPCODE | TC) != QR
+            or message.rcode != NOERROR
+            or message.question[1:] != (self._apex.key, AXFR, IN)
+        ):
             raise BadMessage("no transfer of our zone")
-        self._messages.append(message)
-        for record in message.answer:
-            if record.rtype == SOA:
+        # What tells nothing of instances is not kept.
+        records, message.answer = message.answer, []
+        for record in records:
+            if record.rclass != IN:
+                continue
+            if record.rtype == SOA and record.key == self._apex.key:
                 if self._begun:
                     return True
                 self._begun = True
             elif not self._begun:
                 raise BadMessage("a transfer that does not begin with SOA")
-            self._records.setdefault((record.key, record.rtype), []).append((message, record))
+            elif record.rtype in _TELLING:
+                self._kept += 1
+                if self._kept > _MOST_RECORDS:
+                    raise BadMessage("a transfer of too many records")
+                self._records.setdefault((record.key, record.rtype), []).append((message, record))
         return False
 
     def told(self) -> tuple[Told, ...]:

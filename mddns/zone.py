@@ -19,7 +19,7 @@ from typing import Final
 from .instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
 from .model import Service, fold
 from .names import MAX_NAME
-from .packer import RRset
+from .packer import Rdata, RRset
 from .wire import AAAA, PTR, SRV, TXT, A
 
 MAX_VIEW_DEPTH: Final = 4
@@ -54,12 +54,13 @@ ENT: Final = Node()
 class Placed:
     """A service with the instance label that it has in this zone, and the label pairs whose views show it."""
 
-    __slots__ = ("instance", "name", "pairs", "service")
+    __slots__ = ("instance", "key", "name", "pairs", "service")
 
     def __init__(self, service: Service, instance: str) -> None:
         self.service = service
         self.name = service.name.encode()
         self.instance = instance.encode("utf-8", "surrogateescape")
+        self.key = self.instance.lower()
         self.pairs = frozenset(filter(None, (view_pair(key, value) for key, value in service.labels.items())))
 
     def rrsets(self, target: bytes) -> tuple[RRset, ...]:
@@ -126,18 +127,18 @@ class Zone:
         return found
 
     @cached_property
-    def _by_a_label(self) -> dict[bytes, bytes]:
-        """IDNA A-labels of the names that have one (RFC 5890 2.3.2.1)."""
+    def _by_a_label(self) -> dict[bytes, dict[bytes, None]]:
+        """The names of each IDNA A-label (RFC 5890 2.3.2.1): ``CAFÉ`` and ``café`` share one."""
         from encodings.idna import ToASCII  # with its tables, and rarely wanted
 
-        found = {}
+        found: dict[bytes, dict[bytes, None]] = {}
         for name in self._by_name:
             text = name.decode().lower()
             if not text.isascii():
                 # IDNA 2008 and 2003 part where 2003 writes a letter otherwise, as in "straße" (RFC 5894 7.2).
-                found[b"xn--" + text.encode("punycode").lower()] = name
+                found.setdefault(b"xn--" + text.encode("punycode").lower(), {})[name] = None
                 with contextlib.suppress(UnicodeError):
-                    found.setdefault(ToASCII(text).lower(), name)
+                    found.setdefault(ToASCII(text).lower(), {})[name] = None
         return found
 
     def services(self) -> Iterator[Service]:
@@ -153,8 +154,8 @@ class Zone:
             for protocol in dict.fromkeys(b"_" + placed.service.protocol.encode() for placed in group):
                 paths.append((b"_" + name, protocol))
             for placed in group:
-                instance, protocol = placed.instance.lower(), b"_" + placed.service.protocol.encode()
-                paths += [(instance, name), (instance, b"_" + name, protocol)]
+                protocol = b"_" + placed.service.protocol.encode()
+                paths += [(placed.key, name), (placed.key, b"_" + name, protocol)]
         for path in paths:
             node = self.node(path)
             for rrset in node.rrsets.values() if node else ():
@@ -175,7 +176,7 @@ class Zone:
 
     def _group(self, label: bytes) -> list[Placed]:
         if label.startswith(b"xn--"):
-            label = self._by_a_label.get(label, label)
+            return [placed for name in self._by_a_label.get(label, ()) for placed in self._by_name[name]]
         return self._by_name.get(label, [])
 
     def _service_node(self, labels: Labels) -> Node | None:
@@ -191,11 +192,7 @@ class Zone:
                 ),
                 {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
             )
-        if len(labels) == 2:
-            for placed in group:
-                if placed.instance.lower() == labels[0]:
-                    return self._instance_node(placed, placed.rrsets(self._target(placed)))
-        return None
+        return self._instance_node(group, labels[0], (SRV, TXT, A, AAAA)) if len(labels) == 2 else None
 
     def _typed_node(self, labels: Labels, protocol_label: bytes) -> Node | None:
         protocol = protocol_label[1:].decode()
@@ -209,14 +206,22 @@ class Zone:
             return ENT if labels == (b"_dns-sd", b"_udp") else None
         if len(labels) == 2:
             return self._type_node(group, protocol_label)
-        if len(labels) == 3:
-            for placed in group:
-                if placed.instance.lower() == labels[0]:
-                    return self._instance_node(placed, placed.rrsets(self._target(placed))[:2])
-        return None
+        return self._instance_node(group, labels[0], (SRV, TXT)) if len(labels) == 3 else None
 
-    def _instance_node(self, placed: Placed, rrsets: Iterable[RRset]) -> Node:
-        return Node(rrsets, {SRV: lambda: (self._attached(placed, self._target(placed)),)})
+    def _instance_node(self, group: list[Placed], label: bytes, types: Sequence[int]) -> Node | None:
+        # One, or under an A-label one for each name that shares it.
+        chosen = [placed for placed in group if placed.key == label]
+        if not chosen:
+            return None
+        rdatas: dict[int, dict[Rdata, None]] = {rtype: {} for rtype in types}
+        for placed in chosen:
+            for rtype, several in placed.rrsets(self._target(placed)):
+                if rtype in rdatas:
+                    rdatas[rtype].update(dict.fromkeys(several))
+        return Node(
+            (RRset(rtype, tuple(several)) for rtype, several in rdatas.items()),
+            {SRV: lambda: (self._attached(placed, self._target(placed)) for placed in chosen)},
+        )
 
     def _type_node(self, group: list[Placed], protocol_label: bytes) -> Node:
         targets = [self._target(placed) for placed in group]

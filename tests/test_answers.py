@@ -129,6 +129,16 @@ def test_names_are_told_as_their_owner_spells_them() -> None:
     assert [(one.name, one.instance, one.attributes.labels) for one in answer.told] == [("Web", "A-80", {"k": "V"})]
 
 
+def test_two_spellings_of_one_name_stay_as_their_owners_have_them() -> None:
+    """A PTR's target may be compressed onto the other spelling; an SRV's never is."""
+    host = Host(ALPHA)
+    host.advertise("web", 1)
+    host.advertise("WEB", 2)
+    wire = host.octets(question("_list PTR"))
+    assert isinstance(wire, bytes)
+    assert {(one.name, one.port) for one in read_answer(Message(wire), APEX).told} == {("web", 1), ("WEB", 2)}
+
+
 # Introduction
 
 

@@ -173,7 +173,7 @@ def test_a_port_that_stops_accepting_is_withdrawn_and_comes_back(
         (["sh", "-c", "kill -9 $$"], 128 + 9),
         (["sh", "-c", "kill -SEGV $$"], 128 + 11),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_exit_code_is_the_programs(alpha: Host, command: list[str], code: int) -> None:
     assert run(alpha, *command).wait() == code

@@ -27,24 +27,30 @@ from .options import options_of
 VARIABLE: Final = "_MD_COMPLETE"  # by which click's scripts ask
 PATIENCE: Final = 0.5  # seconds that a Tab may take beyond the start of the program
 _NETWORK: Final = ("network", "address", "domain", "port")  # the options that say where to ask
+_BREAKS: Final = frozenset("=:")  # in COMP_WORDBREAKS, and in our words
 _SAFE: Final = re.compile(r"\w[\w.:/@+=-]*")
 
 
 class _Bash(BashComplete):
-    """Bash takes ``env=prod`` for three words; here it is one again, and what is told is the last of the three."""
+    """Bash cuts ``env=prod`` and ``static:100.64.0.1`` into three words. Here they are one again, and bash is told
+    what belongs behind the last cut."""
+
+    cut = 0
 
     def get_completion_args(self) -> tuple[list[str], str]:
         args, incomplete = super().get_completion_args()
         joined: list[str] = []
         for word in (*args, incomplete):
-            if joined and (word == "=" or joined[-1].endswith("=")):
+            if joined and word and (_BREAKS.issuperset(word) or joined[-1][-1:] in _BREAKS):
                 joined[-1] += word
             else:
                 joined.append(word)
-        return joined[:-1], joined[-1]
+        *words, last = joined
+        self.cut = max(map(last.rfind, _BREAKS)) + 1
+        return words, last
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        return f"{item.type},{item.value.rpartition('=')[2]}"
+        return f"{item.type},{item.value[self.cut :]}"
 
 
 def complete() -> int:

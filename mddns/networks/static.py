@@ -57,7 +57,7 @@ class Static:
         blocks = [item for item in self._items if "/" in item and not item.startswith("file:")]
         for block in blocks:
             network = ipaddress.ip_network(block, strict=False)
-            towards = address_towards(str(network.network_address + 1))
+            towards = address_towards(str(next(iter(network.hosts()))))
             if towards and ipaddress.ip_address(towards) in network:
                 return next((peer for peer in peers.values() if towards in peer.addresses), None)
         in_blocks = [ipaddress.ip_network(block, strict=False) for block in blocks]
@@ -132,6 +132,6 @@ def _address_and_port(text: str, port: int, where: str) -> tuple[str, int]:
         address = str(ipaddress.ip_address(host))
     except ValueError:
         raise ConfigError(f"{where} is no address, as in 100.64.0.1, 100.64.0.1:28004 or [fd7a::1]:28004") from None
-    if not (number.isascii() and number.isdecimal() and 0 < int(number) <= 65535):
+    if not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):
         raise ConfigError(f"{where}: port {number!r} is no number from 1 to 65535")
     return address, int(number)

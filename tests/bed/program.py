@@ -1,0 +1,54 @@
+"""A program that embeds a registry, for tests of several on one host: ``python -m bed.program PORT``.
+
+It prints ``up`` when its service is advertised, ``holder`` and ``tenant`` as its place changes. SIGUSR1 makes
+it hold the interpreter for 1.5 s as a careless extension does, SIGUSR2 makes it fork a child that lives on,
+SIGTERM makes it close its registry and end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+import mddns
+
+
+def main() -> None:
+    """Runs until SIGTERM."""
+    port, name = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "web"
+    signals = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    registry = mddns.start_registry()
+    registry.advertise_service(port, name, {"n": str(port)})
+    print("up", flush=True)
+    threading.Thread(target=_tell_place, args=(registry,), daemon=True).start()
+    while (number := signal.sigwait(signals)) != signal.SIGTERM:
+        if number == signal.SIGUSR1:
+            ctypes.PyDLL(None).usleep(1_500_000)  # unlike CDLL, PyDLL does not let go of the interpreter
+        elif os.fork() == 0:
+            _live_on()
+    registry.close()
+
+
+def _tell_place(registry: mddns.Registry) -> None:
+    place = None
+    while True:
+        now = registry.is_holder
+        if now is not place:
+            print("holder" if now else "tenant", flush=True)
+            place = now
+        time.sleep(0.005)
+
+
+def _live_on() -> None:
+    """The child: it neither answers nor keeps anything from being answered. The test ends it with its group."""
+    while True:
+        time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()

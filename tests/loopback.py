@@ -1,0 +1,136 @@
+"""Real sockets on 127.x.y.z: registries, plain DNS clients, and peers that behave badly."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import dns.message
+import dns.query
+
+from mddns.model import Peer, Snapshot
+
+_numbers = itertools.count(os.getpid() * 97 % 50_000)
+
+
+def address() -> str:
+    """An address of 127.0.0.0/8 that no other test of this run has."""
+    number = next(_numbers)
+    return f"127.{64 + number // 62_500 % 128}.{number // 250 % 250 + 1}.{number % 250 + 1}"
+
+
+def free_port() -> int:
+    """A port that nothing has at any of these addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Fixed:
+    """A network that is what a test says."""
+
+    me: Peer | None
+    peers: tuple[Peer, ...]
+    reads: int = 0
+
+    def read(self, timeout: float) -> Snapshot:
+        self.reads += 1
+        return Snapshot(self.me, self.peers, "fixed")
+
+    async def aread(self, timeout: float) -> Snapshot:
+        return self.read(timeout)
+
+
+def fleet(count: int, port: int | None = None) -> tuple[Peer, ...]:
+    """That many peers at addresses and a port of their own."""
+    port = port or free_port()
+    return tuple(Peer(f"host{n}", (address(),), port) for n in range(1, count + 1))
+
+
+def network_of(me: Peer | None, everybody: tuple[Peer, ...]) -> Fixed:
+    return Fixed(me, tuple(each for each in everybody if each != me))
+
+
+def ask(peer: Peer, text: str, *, tcp: bool = False, rd: bool = False, timeout: float = 5.0) -> dns.message.Message:
+    """A plain DNS question, asked by dnspython over a socket."""
+    from played import question
+
+    query = dns.message.from_wire(question(text, rd=rd, use_edns=0))
+    query.id = dns.message.make_query("x.", "A").id
+    send = dns.query.tcp if tcp else dns.query.udp
+    return send(query, peer.addresses[0], timeout=timeout, port=peer.port)
+
+
+def answers(peer: Peer, text: str, **how: bool) -> set[str]:
+    """The answer section, a line a record."""
+    return {line for rrset in ask(peer, text, **how).answer for line in rrset.to_text().splitlines()}
+
+
+def open_sockets() -> int:
+    """How many sockets this process has."""
+    count = 0
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+    return count
+
+
+@contextlib.contextmanager
+def in_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """`work(stop)` in a thread until the block ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+UdpTrick = Callable[[bytes, Callable[[bytes], None]], None]
+TcpTrick = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def hostile(peer: Peer, udp: UdpTrick, tcp: TcpTrick | None = None) -> Iterator[None]:
+    """A peer whose every datagram is handled by `udp(wire, reply)`, and every connection by `tcp(connection)`."""
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with receiver, listener:
+        receiver.bind((peer.addresses[0], peer.port))
+        receiver.settimeout(0.02)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((peer.addresses[0], peer.port))
+        listener.listen(16)
+        listener.settimeout(0.02)
+
+        def datagrams(stop: threading.Event) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    wire, source = receiver.recvfrom(65535)
+                    udp(wire, lambda reply, source=source: receiver.sendto(reply, source) and None)  # type: ignore[misc]
+
+        def connections(stop: threading.Event) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.settimeout(2)
+                        if tcp:
+                            tcp(connection)
+
+        with in_thread(datagrams), in_thread(connections):
+            yield
+
+
+def read_query(connection: socket.socket) -> bytes:
+    """The first query of a TCP connection."""
+    head = connection.recv(2, socket.MSG_WAITALL)
+    return connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)

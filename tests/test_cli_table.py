@@ -1,0 +1,272 @@
+"""Every command and every outcome that it can have: exit code, what is on stdout, what is said on stderr.
+
+A command without rows fails here, and so does one that lacks an outcome that its kind must have.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import click
+import pytest
+from program import ADDRESS, Deaf, World
+
+from mddns.cli import COMMANDS, group
+from mddns.cli.options import COMMON
+
+HEAD: Final = r"NAME  ADDRESS         LABELS    HOST\n"
+WEB: Final = r"web   127.0.0.1:8080  env=prod  alpha\n"
+NONE: Final = ""
+USAGE: Final = r"Usage: md .*\nTry 'md .*--help' for help\.\n\nError: .*{}.*\n"
+SILENT: Final = "md: 1 of 3 peers was silent: deaf\n"
+NO_DAEMON: Final = (
+    r"md: tailscaled is not running: there is no socket /nowhere/tailscaled\.sock\. .*--network static:.*\n"
+)
+UP: Final = r"md: advertised, until Ctrl-C.*\nmd: or on any machine.*\n"
+
+
+class Row(NamedTuple):
+    """One command line. ``out`` and ``err`` match all of what is printed; words in braces are the world's."""
+
+    args: str
+    outcome: str
+    code: int
+    out: str = NONE
+    err: str = NONE
+    env: dict[str, str | None] = {}
+    after: str = ""  # said before the signal is sent; "asked": the deaf node was asked
+    signal: int = 0
+
+    @property
+    def command(self) -> str:
+        return self.args.split()[0]
+
+
+def asking(command: str, printed: str, *, nothing: int, quiet: str) -> list[Row]:
+    """The rows of list, find and lookup."""
+    return [
+        Row(f"{command} web", "found", 0, printed),
+        Row(f"{command} web env=prod", "found by label", 0, printed),
+        Row(f"{command} web env=dev", "nothing", nothing, NONE, rf"md: no service 'web' with env=dev was {quiet}\n"),
+        Row(f"{command} nothing -o json", "nothing in JSON", nothing, r"\[\]\n", rf"md: no service .* was {quiet}\n"),
+        Row(f"{command} web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label: key=value is wanted")),
+        Row(f"{command} web a=1 a=2", "a label twice", 2, NONE, USAGE.format("label 'a' is given twice")),
+        Row(f"{command} _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
+        Row(f"{command} web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+        Row(f"{command} web --port x", "bad value", 2, NONE, "md: port 'x': a number from 1 to 65535 is wanted\n"),
+        Row(f"{command} web --network x", "bad network", 2, NONE, "md: network 'x': 'tailscale' or .*\n"),
+        Row(f"{command} web", "bad env", 2, NONE, "md: MDDNS_TIMEOUT 'x': seconds .*\n", {"MDDNS_TIMEOUT": "x"}),
+        Row(f"{command} web", "bad strict", 2, NONE, "md: MDDNS_STRICT 'x': 1 or 0 .*\n", {"MDDNS_STRICT": "x"}),
+        Row(f"{command} web", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
+        Row(f"{command} none --network {{incomplete}}", "incomplete", nothing, NONE, SILENT + "md: no service .*\n"),
+        Row(f"{command} none --network {{incomplete}} --strict", "strict", 4, NONE, SILENT + "md: no service .*\n"),
+        Row(
+            f"{command} none --network {{incomplete}}", "strict by env", 4, NONE, SILENT + ".*\n", {"MDDNS_STRICT": "1"}
+        ),
+        Row(f"{command} web --strict", "strict and complete", 0, printed),
+        Row(
+            f"{command} web --network {{silent}}",
+            "silent",
+            3,
+            NONE,
+            "md: 1 of 1 peer was silent: deaf; no registry could be asked. Is the network up, and port 28004 open\\?\n",
+        ),
+        Row(f"{command} web {{patient}}", "Ctrl-C", 130, after="asked", signal=signal.SIGINT),
+        Row(f"{command} web {{patient}}", "SIGTERM", -signal.SIGTERM, after="asked", signal=signal.SIGTERM),
+    ]
+
+
+TABLE: Final = [
+    *asking("list", HEAD + WEB, nothing=0, quiet="advertised"),
+    Row("list", "all", 0, HEAD + WEB),
+    Row("list --network {nobody}", "empty", 0, NONE, "md: no services; 'md advertise NAME :PORT' offers one\n"),
+    *asking("lookup", HEAD + WEB, nothing=1, quiet="found"),
+    Row("lookup", "no name", 2, NONE, USAGE.format("Missing argument 'NAME'")),
+    *asking("find", "127.0.0.1:8080\n", nothing=1, quiet="found"),
+    Row("find", "no name", 2, NONE, USAGE.format("Missing argument 'NAME'")),
+    Row("query web", "found", 0, r"alpha 127.0.0.1  NOERROR  .*web\.minidisc\. 5 IN SRV 10 10 8080 alpha-8080.*"),
+    Row("query nothing", "nothing", 1, r"alpha 127.0.0.1  NXDOMAIN  .*asker 127.0.0.1  refused\n"),
+    Row("query web --network {nobody}", "nobody", 1, ".* refused\n", "md: none of 1 peers answered: no registry .*\n"),
+    Row("query", "usage error", 2, NONE, USAGE.format("Missing argument 'NAME'")),
+    Row("query web NOTYPE", "bad type", 2, NONE, "md: type 'NOTYPE': a record type is wanted, .*\n"),
+    Row("query a..b", "bad name", 2, NONE, "md: name 'a..b': an empty label\n"),
+    Row("query web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("query web -o name", "bad format", 2, NONE, "md: output 'name': this command has table, json, jsonl\n"),
+    Row("query web", "bad env", 2, NONE, "md: MDDNS_PORT '0': a number from 1 .*\n", {"MDDNS_PORT": "0"}),
+    Row("query web", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
+    Row("query web --network {incomplete}", "incomplete", 0, ".*deaf 127.0.0.1  silent\n"),
+    Row("query web --network {incomplete} --strict", "strict", 4, ".*deaf 127.0.0.1  silent\n"),
+    Row("query web --network {silent}", "silent", 1, "deaf .*  silent\n", "md: none of 1 peers answered: .*\n"),
+    Row("query web {patient}", "Ctrl-C", 130, after="asked", signal=signal.SIGINT),
+    Row("query web {patient}", "SIGTERM", -signal.SIGTERM, after="asked", signal=signal.SIGTERM),
+    # What offers ends by a signal, and that is no failure.
+    Row("advertise x :80", "Ctrl-C", 0, "x 127.0.0.1:80\n", UP, after="or on any", signal=signal.SIGINT),
+    Row("advertise x :80", "SIGTERM", 0, "x 127.0.0.1:80\n", UP, after="or on any", signal=signal.SIGTERM),
+    Row("advertise {good}", "a file", 0, "x 127.0.0.1:80\n", UP, after="or on any", signal=signal.SIGTERM),
+    Row("advertise", "usage error", 2, NONE, USAGE.format("Missing argument 'NAME ADDRESS")),
+    Row("advertise x k=v", "no address", 2, NONE, USAGE.format("an address")),
+    Row("advertise x :80 --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("advertise x :80", "bad env", 2, NONE, "md: MDDNS_OUTPUT 'x': one of .*\n", {"MDDNS_OUTPUT": "x"}),
+    Row("advertise x :0", "bad port", 2, NONE, "md: port 0: .*\n"),
+    Row("advertise {bad}", "bad file", 2, NONE, r"md: \S+/bad\.yaml:2: services\[0\]: no 'address'; .*\n"),
+    Row("advertise {missing}", "no file", 2, NONE, r"md: there is no file '\S+/missing\.yaml'; .*\n"),
+    Row("advertise x :80", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
+    Row("advertise x :80 --network {taken}", "port in use", 3, NONE, "md: .*port.*\n"),
+    Row("run x :80 -- true", "done", 0),
+    Row("run x :80 -- sh -c exit\\ 7", "its exit code", 7),
+    Row("run x :80 --", "usage error", 2, NONE, USAGE.format("what to run is missing")),
+    Row("run x :80 --no -- true", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("run x :80 -- true", "bad env", 2, NONE, "md: MDDNS_PORT 'x': .*\n", {"MDDNS_PORT": "x"}),
+    Row("run x :80 -- /no/such", "no program", 127, NONE, "md: /no/such cannot be run: it does not exist\n"),
+    Row("run x :80 -- true", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
+    Row("run x :80 --network {taken} -- true", "port in use", 3, NONE, "md: .*port.*\n"),
+    Row("run x :80 -- sh -c echo\\ on;exec\\ sleep\\ 60", "Ctrl-C", 130, "on\n", after="on", signal=signal.SIGINT),
+    Row("run x :80 -- sh -c echo\\ on;exec\\ sleep\\ 60", "SIGTERM", 143, "on\n", after="on", signal=signal.SIGTERM),
+    Row("check {good}", "done", 0, "x :80\n", r"md: \S+/good\.yaml: right; 1 service\n"),
+    Row("check {bad}", "bad file", 2, NONE, r"md: \S+/bad\.yaml:2: services\[0\]: no 'address'; .*\n"),
+    Row("check {missing}", "no file", 2, NONE, r"md: there is no file '\S+/missing\.yaml'.*\n"),
+    Row("check", "usage error", 2, NONE, USAGE.format("Missing argument 'FILE")),
+    Row("check {good} --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("check {good}", "bad env", 2, NONE, "md: domain '.*': .*\n", {"MDDNS_DOMAIN": "a..b"}),
+    Row("demo --once", "done", 0, "NAME .*web .*", "\nThree nodes run on 127.0.0.1: .*md find db\n"),
+    Row("demo x", "usage error", 2, NONE, USAGE.format("unexpected extra argument")),
+    Row("demo --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("demo", "bad env", 2, NONE, "md: MDDNS_TIMEOUT '0': .*\n", {"MDDNS_TIMEOUT": "0"}),
+    Row("demo", "Ctrl-C", 0, "NAME .*", "\nThree .*", after="up, until", signal=signal.SIGINT),
+    Row("demo", "SIGTERM", 0, "NAME .*", "\nThree .*", after="up, until", signal=signal.SIGTERM),
+    Row("completion bash", "done", 0, r"_md_completion\(\).*"),
+    Row("completion", "usage error", 2, NONE, USAGE.format("Missing argument")),
+    Row("completion tcsh", "no such shell", 2, NONE, USAGE.format("'tcsh' is not one of")),
+    Row("completion --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("help", "done", 0, r"Usage: md .*Find:.*"),
+    Row("help find", "of a command", 0, r"Usage: md find .*"),
+    Row("help fnid", "usage error", 2, NONE, USAGE.format("Did you mean 'find'")),
+    Row("help --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+]
+
+ALWAYS: Final = {"usage error", "bad option"}
+ASKS: Final = {"found", "nothing", "no LocalAPI", "incomplete", "strict", "silent", "Ctrl-C", "SIGTERM"}
+OFFERS: Final = {"no LocalAPI", "port in use", "Ctrl-C", "SIGTERM"}
+FILES: Final = {"bad file", "no file"}
+REQUIRED: Final = {
+    **dict.fromkeys(("list", "find", "lookup", "query"), ASKS),
+    "advertise": OFFERS | FILES,
+    "run": OFFERS | {"no program", "its exit code"},
+    "check": FILES | {"done"},
+    "demo": {"done", "Ctrl-C", "SIGTERM"},
+    "completion": {"done"},
+    "help": {"done"},
+}
+
+
+class Stage(NamedTuple):
+    """What the rows need: a network with alpha, files, and a node that hears and says nothing."""
+
+    world: World
+    deaf: Deaf
+    words: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    directory = tmp_path_factory.mktemp("table")
+    (directory / "good.yaml").write_text("services:\n  - {name: x, address: ':80'}\n")
+    (directory / "bad.yaml").write_text("services:\n  - {name: x}\n")
+    with ExitStack() as stack:
+        world = stack.enter_context(World(directory, ("asker", "alpha", "nobody")))
+        deaf = stack.enter_context(Deaf())
+        taken = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        taken.bind((ADDRESS, 0))
+        nobody = world.ports.pop("nobody")
+        world.start("advertise", "web", ":8080", "env=prod", node="alpha").wait_for("advertised")
+        deaf_node = deaf.network.removeprefix("static:")
+        yield Stage(
+            world,
+            deaf,
+            {
+                "nobody": f"static:nobody={ADDRESS}:{nobody}",
+                "silent": deaf.network,
+                "incomplete": f"{world.spec()},{deaf_node}",
+                "patient": f"--timeout 60 --network {deaf.network}",
+                "taken": f"static:taken={ADDRESS}:{taken.getsockname()[1]}",
+                **{name: str(directory / f"{name}.yaml") for name in ("good", "bad", "missing")},
+            },
+        )
+
+
+def remember_the_deaf(stage: Stage, cache: Path) -> None:
+    """Makes the deaf node one that answered a moment ago: what is owed an answer counts as silent."""
+    now = time.time()
+    manners = {"answered": now - 1, "missed": None, "idle": None, "rttMs": 1.0}
+    node = stage.deaf.network.partition("=")[2]
+    networks = {
+        f"{stage.words[name]} minidisc.:28004": {"version": 1, "peers": {node: manners}}
+        for name in ("silent", "incomplete")
+    }
+    (cache / "mddns").mkdir()
+    (cache / "mddns" / "peers.json").write_text(json.dumps(networks))
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.command}: {row.outcome}") for row in TABLE])
+def test_a_command_ends_as_the_table_says(stage: Stage, row: Row, tmp_path: Path) -> None:
+    remember_the_deaf(stage, tmp_path)
+    args = [word.replace("\0", " ") for word in row.args.replace("\\ ", "\0").format(**stage.words).split(" ")]
+    env = {"XDG_CACHE_HOME": str(tmp_path), "MDDNS_TIMEOUT": "0.4", **row.env}
+    if row.signal:
+        program = stage.world.start(*args, env={**env, "MDDNS_TIMEOUT": None}, node="asker")
+        if row.after == "asked":
+            stage.deaf.wait_for_question()
+        else:
+            program.wait_for(row.after, 20)
+        program.signal(row.signal)
+        code, out, err = program.wait(20), program.stdout, program.stderr
+    else:
+        done = stage.world.md(*args, env=env)
+        code, out, err = done.returncode, done.stdout, done.stderr
+    assert "Traceback" not in err
+    assert (code, bool(re.fullmatch(row.out, out, re.DOTALL))) == (row.code, True), f"{out}\n{err}"
+    assert re.fullmatch(row.err, err, re.DOTALL), err
+    assert not re.search("(?m)^md: ", out), "talk is for stderr"
+
+
+def test_every_command_has_its_outcomes() -> None:
+    found = {name: {row.outcome for row in TABLE if row.command == name} for name in COMMANDS}
+    for name in COMMANDS:
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        takes_options = set(COMMON) <= set(command.params)
+        assert REQUIRED[name] | ALWAYS | ({"bad env"} if takes_options else set()) <= found[name], name
+
+
+def test_an_outcome_of_a_command_stands_once() -> None:
+    names = [(row.command, row.outcome) for row in TABLE]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "out"),
+    [([], 2, NONE), (["--version"], 0, r"md, version .*\n"), (["--help"], 0, "Usage: .*"), (["fnid"], 2, NONE)],
+    ids=str,
+)
+def test_the_program_without_a_command_ends_so(stage: Stage, args: list[str], code: int, out: str) -> None:
+    done = stage.world.md(*args)
+    assert (done.returncode, bool(re.fullmatch(out, done.stdout, re.DOTALL))) == (code, True)
+    assert bool(done.stderr) == (code != 0)
+
+
+def test_options_before_a_command_count_as_those_behind_it(stage: Stage) -> None:
+    done = stage.world.md("--network", stage.words["nobody"], "-o", "json", "list", env={"MDDNS_NETWORK": "nonsense"})
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+
+
+def test_a_flag_counts_before_its_variable_and_behind_the_command_before_the_other(stage: Stage) -> None:
+    done = stage.world.md("-o", "json", "list", "-o", "name", env={"MDDNS_OUTPUT": "wide"})
+    assert done.stdout == "127.0.0.1:8080\n"

@@ -35,7 +35,7 @@ def measure(rounds: int, counts: Sequence[int] = COUNTS) -> dict[str, Any]:
         print(f"fan-out, {kind}", flush=True)
         # A lookup that waits for silent peers takes its time; so do few rounds of it.
         turns = min(rounds, 5) if kind == "silent" else rounds
-        kinds[kind] = {"about": about} | {str(count): _scene(kind, count, turns) for count in counts}
+        kinds[kind] = {"about": about} | {str(count): scene(kind, count, turns) for count in counts}
     print("fan-out, others", flush=True)
     versions, absent = _others_here()
     others = {
@@ -43,10 +43,10 @@ def measure(rounds: int, counts: Sequence[int] = COUNTS) -> dict[str, Any]:
         for count in counts
         if count <= _OTHERS_UP_TO and versions
     }
-    scenes = [scene for kind in kinds.values() for scene in kind.values() if isinstance(scene, dict)]
+    scenes = [each for kind in kinds.values() for each in kind.values() if isinstance(each, dict)]
     return {
         "rounds": rounds,
-        "lost": sum(scene["answering"] - scene["answered"] for scene in scenes),
+        "lost": sum(each["answering"] - each["answered"] for each in scenes),
         "timeout_s": TIMEOUT,
         "versions": versions,
         "absent": absent,
@@ -65,13 +65,14 @@ def _others_here() -> tuple[dict[str, str], dict[str, str]]:
     return versions, absent
 
 
-def _scene(kind: str, count: int, rounds: int) -> dict[str, Any]:
+def scene(kind: str, count: int, rounds: int, port: int = PORT) -> dict[str, Any]:
+    """One crowd: `resolve` and the bare exchange in turn, and what came of it."""
     people = crowd(kind, count)
-    with tempfile.TemporaryDirectory() as name, Peers(people.packed, Path(name)) as peers:
+    with tempfile.TemporaryDirectory() as name, Peers(people.packed, Path(name), port) as peers:
         folder = Path(name)
-        counted = _run(folder, people, ["counted"], 1, unmeasured=0)["counted"]["found"]
+        counted = _run(folder, people, ["counted"], 1, unmeasured=0, port=port)["counted"]["found"]
         asked = peers.counts()[0]
-        told = _run(folder, people, ["bare", "mddns", "known"], rounds)
+        told = _run(folder, people, ["bare", "mddns", "known"], rounds, port=port)
     ours, bare, known = told["mddns"], told["bare"], told["known"]
     return {
         "bare_ms": _ms(bare["seconds"]),
@@ -135,6 +136,7 @@ def _run(
     rounds: int,
     *,
     unmeasured: int = 1,
+    port: int = PORT,
     env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     job = folder / "job.json"
@@ -143,7 +145,7 @@ def _run(
             {
                 "addresses": people.asked,
                 "live": people.live,
-                "port": PORT,
+                "port": port,
                 "rounds": rounds,
                 "unmeasured": unmeasured,
                 "ways": ways,

@@ -73,7 +73,12 @@ def _rates(servers: Sequence[Server], files: dict[str, Path], rounds: int, secon
             costs[server.name].append(used / max(1, told.received) * 1e6)
             busy[server.name].append(used / told.seconds)
     return {
-        server.name: _row(server.name, loads, costs) | {"busy": round(statistics.median(busy[server.name]), 2)}
+        server.name: _row(server.name, loads, costs)
+        | {
+            "busy": round(statistics.median(busy[server.name]), 2),
+            "busy_rounds": [round(each, 2) for each in busy[server.name]],
+            "generator_rounds": [round(each.cpu_seconds / each.seconds, 2) for each in loads[server.name]],
+        }
         for server in servers
     }
 
@@ -95,9 +100,9 @@ def _row(name: str, loads: dict[str, list[Load]], costs: dict[str, list[float]])
             # Within a round the machine is the same for both; the median round counts.
             ratios = [one.rate / other.rate for one, other in zip(mine, loads[base], strict=True)]
             row[f"of_{base}"] = round(statistics.median(ratios), 3)
-            row[f"cpu_of_{base}"] = round(
-                statistics.median(one / other for one, other in zip(costs[name], costs[base], strict=True)), 3
-            )
+            # What the rate would be of two servers that both have their core to themselves.
+            spared = [other / one for one, other in zip(costs[name], costs[base], strict=True)]
+            row[f"by_cpu_of_{base}"] = round(statistics.median(spared), 3)
     return row
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 
 from . import aio_transport
@@ -102,7 +101,7 @@ class Resolver:
         if flight.found is None:
             return await self.find(query)  # whoever carried it was cancelled
         found = self._inquirer.finish(query, None, time.monotonic())
-        return replace(found, answered=flight.found.answered, refused=flight.found.refused)
+        return found._replace(answered=flight.found.answered, refused=flight.found.refused)
 
     async def close(self) -> None:
         """Ends it; nothing stays open between lookups."""

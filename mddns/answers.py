@@ -6,7 +6,6 @@ A and AAAA of exactly its target. All else in the message is passed over (RFC 21
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -36,7 +35,6 @@ from .wire import (
 
 # What a server says that does not know our zone. Any other error is of one that does, and failed.
 _NOT_OURS: Final = frozenset((FORMERR, NOTIMP, REFUSED, NOTAUTH))
-_PART: Final = re.compile(r"\d+ of \d+")  # the text of an RRset that was cut
 
 
 class Told(NamedTuple):
@@ -75,7 +73,7 @@ def read_answer(message: Message, apex: Name) -> Answer:
     if message.rcode not in (NOERROR, NXDOMAIN):
         refused = message.rcode in _NOT_OURS
         return Answer((), refused, False, not refused, errors)
-    truncated = bool(message.flags & TC) or any(code == EDE_OTHER and _PART.fullmatch(text) for code, text in errors)
+    truncated = bool(message.flags & TC) or any(code == EDE_OTHER and _is_part(text) for code, text in errors)
     if not message.answer:
         return Answer((), False, truncated, False, errors)
     by_owner: Records = {}
@@ -113,6 +111,12 @@ def read_answer(message: Message, apex: Name) -> Answer:
         if one.port:
             told.append(one)
     return Answer(tuple(told), False, partial, False, errors)
+
+
+def _is_part(text: str) -> bool:
+    """Whether an Extended DNS Error tells, as ``n of m``, that an RRset was cut."""
+    count, _, total = text.partition(" of ")
+    return count.isdecimal() and total.isdecimal()
 
 
 def told_of(target: bytes, srv: tuple[int, int, int], apex: Name, records: Records) -> Told | None:

@@ -142,7 +142,8 @@ class Line:
     def _read(self) -> None:
         space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
         try:
-            octets, ancillary, _, _ = self._socket.recvmsg(1 << 16, space)
+            # What is handed over must not go on to a program that this process starts just now (PEP 446 leaves it out).
+            octets, ancillary, _, _ = self._socket.recvmsg(1 << 16, space, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
         except BlockingIOError:
             return
         except OSError:
@@ -151,6 +152,8 @@ class Line:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors = array.array("i")
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+                for descriptor in descriptors:
+                    os.set_inheritable(descriptor, False)
                 self._descriptors.extend(descriptors)
         if not octets:
             self._end()

@@ -7,9 +7,10 @@ then calls :meth:`Inquirer.finish`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import log
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from .answers import Answer, Told, introduce, lifetime
 from .directory import NEGATIVE_TTL, Directory
@@ -26,12 +27,11 @@ from .wire import PTR, SRV, Message
 _MOST_KEPT: Final = 1000  # answers of the holder, by name
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What somebody looks for. Without a name everything; `first`: one match is enough."""
 
     name: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     first: bool = False
 
     @classmethod
@@ -41,12 +41,16 @@ class Query:
 
     @property
     def key(self) -> str | None:
-        """Equal for questions that one lookup answers."""
+        """Equal for questions that one whole lookup answers."""
         return None if self.name is None else fold(self.name)
 
+    @property
+    def flight(self) -> tuple[str | None, frozenset[tuple[str, str]] | None]:
+        """Equal for questions that one lookup under way answers: one that ends at a match answers no other labels."""
+        return self.key, frozenset(self.labels.items()) if self.first else None
 
-@dataclass(frozen=True, slots=True)
-class Found:
+
+class Found(NamedTuple):
     """What is known at the end. `answered` and `refused` count the peers of this lookup; `asked` all there are."""
 
     services: tuple[Service, ...]
@@ -60,9 +64,14 @@ class Found:
         """Whether registries are known and not one of them could be asked."""
         return bool(self.silent) and not self.answered
 
+    def matching(self, labels: Mapping[str, str]) -> Found:
+        """The same with those services alone that have at least these labels."""
+        if not labels:
+            return self
+        return self._replace(services=tuple(each for each in self.services if each.matches(None, labels)))
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+
+class _Told(NamedTuple):
     """What our own host's holder said of a name, and for how long that holds."""
 
     until: float
@@ -122,9 +131,7 @@ class Inquirer:
             directory = self.directory
             services = directory.services(now, query.name)
             found = Found(tuple(services), directory.silent(now), directory.count(now), answered, refused)
-        if not query.labels:
-            return found
-        return replace(found, services=tuple(each for each in found.services if each.matches(None, query.labels)))
+        return found.matching(query.labels)
 
     def _is_held(self, query: Query, now: float) -> bool:
         told = self._held.get(query.key)

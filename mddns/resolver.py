@@ -5,11 +5,9 @@ Callers in several threads may share one Resolver. Equal questions at one time b
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
@@ -128,7 +126,7 @@ class Resolver:
             return self.find(query)  # whoever carried it was interrupted
         with self._lock:
             found = self._inquirer.finish(query, None, time.monotonic())
-        return replace(found, answered=flight.found.answered, refused=flight.found.refused)
+        return found._replace(answered=flight.found.answered, refused=flight.found.refused)
 
     def prefer(self, found: Found, *, nearest: bool = False) -> Services:
         """What was found, best first."""
@@ -159,6 +157,8 @@ class Resolver:
 
 def preferred(found: Found, snapshot: Snapshot | None, *, strict: bool, nearest: bool) -> Services:
     """What was found as callers get it, best first; Incomplete where that is an error."""
+    import random  # drags hashes in; and a list that is only printed is not shuffled
+
     _check(found, strict)
     own = snapshot.me.addresses if snapshot and snapshot.me else ()
     services = by_preference(found.services, own, random.random, nearest=nearest)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import BadMessage, ConfigError
 from .model import DEFAULT_DOMAIN, DEFAULT_PORT
@@ -17,8 +16,7 @@ DEFAULT_TIMEOUT: Final = 1.0
 MAX_APEX: Final = 122
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """A network to be on, the apex to speak for, and how long a lookup may take (seconds)."""
 
     network: Network

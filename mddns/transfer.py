@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .answers import Told, told_of
-from .apex import Apex
 from .errors import BadMessage
 from .instance import TTL
 from .names import Name
 from .packer import Packer
 from .policy import MAX_FROM_PEER
 from .wire import AA, AAAA, AXFR, IN, NOERROR, OPCODE, QR, SOA, SRV, TC, TXT, A, Message, Question, Record
-from .zone import Zone
+
+if TYPE_CHECKING:
+    from .apex import Apex
+    from .zone import Zone
 
 # Larger messages save nothing, and names beyond 16 KiB cannot be pointed at.
 _MESSAGE_SIZE: Final = 16_000

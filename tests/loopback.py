@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import socket
@@ -115,7 +116,7 @@ def hostile(peer: Peer, udp: UdpTrick, tcp: TcpTrick | None = None) -> Iterator[
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     wire, source = receiver.recvfrom(65535)
-                    udp(wire, lambda reply, source=source: receiver.sendto(reply, source) and None)  # type: ignore[misc]
+                    udp(wire, functools.partial(_send, receiver, source))
 
         def connections(stop: threading.Event) -> None:
             while not stop.is_set():
@@ -128,6 +129,10 @@ def hostile(peer: Peer, udp: UdpTrick, tcp: TcpTrick | None = None) -> Iterator[
 
         with in_thread(datagrams), in_thread(connections):
             yield
+
+
+def _send(sock: socket.socket, destination: tuple[str, int], wire: bytes) -> None:
+    sock.sendto(wire, destination)
 
 
 def read_query(connection: socket.socket) -> bytes:

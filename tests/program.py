@@ -10,6 +10,7 @@ is told; who only asks is none of them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -117,6 +118,14 @@ class Deaf:
         self.socket.bind((ADDRESS, 0))
         self.socket.settimeout(20)
         self.network = f"static:deaf={ADDRESS}:{self.socket.getsockname()[1]}"
+
+    def forget(self) -> None:
+        """Drops what was asked so far."""
+        self.socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.socket.recvfrom(512)
+        self.socket.settimeout(20)
 
     def wait_for_question(self) -> None:
         """Until somebody has asked: then they are waiting for the answer."""

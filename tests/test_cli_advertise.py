@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def lines(process: Process) -> tuple[str, str]:
 
 
 def pasted(host: Host, line: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """A line as a shell runs it that knows nothing of ours."""
-    return host.run(["sh", "-c", line], env=env)
+    """A line as a shell runs it that knows nothing of ours, on a host that remembers nothing."""
+    return host.run(["sh", "-c", line], env={"XDG_CACHE_HOME": "/dev/null", **(env or {})})
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +73,14 @@ def bed(make_module_bed: MakeBed) -> Bed:
 @pytest.fixture
 def advertise(bed: Bed) -> Iterator[Any]:
     """`advertise("web", ":80", …)` on alpha, until the test ends."""
-    started: list[Process] = []
+    with ExitStack() as stack:
 
-    def start(*words: str, **more: Any) -> Process:
-        started.append(bed.host("alpha").start(["md", "advertise", *words], **more))
-        started[-1].wait_for("or on any machine")
-        return started[-1]
+        def start(*words: str) -> Process:
+            process = stack.enter_context(bed.host("alpha").start(["md", "advertise", *words]))
+            process.wait_for("or on any machine")
+            return process
 
-    yield start
-    for process in started:
-        process.terminate()
+        yield start
 
 
 # --- files and flags --------------------------------------------------------------------------------------------------
@@ -89,7 +88,7 @@ def advertise(bed: Bed) -> Iterator[Any]:
 
 def test_a_zone_file_is_advertised(bed: Bed, advertise: Any) -> None:
     process = advertise(str(ROOT / "zones/minidisc.zone"))
-    found = json.loads(bed.host("bravo").run(["md", "lookup", "db", "-o", "json"]).stdout)
+    found = json.loads(pasted(bed.host("bravo"), "md lookup db -o json").stdout)
     assert [(each["addrPort"], each["priority"], each["labels"]["role"]) for each in found] == [
         ("100.64.0.3:5432", 10, "primary"),
         ("100.64.0.4:5432", 20, "standby"),
@@ -101,7 +100,7 @@ def test_a_zone_file_is_advertised(bed: Bed, advertise: Any) -> None:
 @pytest.mark.parametrize("path", [*sorted((ROOT / "zones").glob("*.zone")), ROOT / "example-cfg.yaml"], ids=str)
 def test_every_example_file_is_advertised(bed: Bed, advertise: Any, path: Path) -> None:
     process = advertise(str(path))
-    done = bed.host("bravo").run(["md", "list", "-o", "name"])
+    done = pasted(bed.host("bravo"), "md list -o name")
     assert len(done.stdout.splitlines()) == len(process.stdout.splitlines()) > 0
 
 
@@ -116,7 +115,7 @@ def test_a_zone_on_standard_input_is_known_by_its_text(bed: Bed) -> None:
 
 def test_flags_say_protocol_priority_and_weight(bed: Bed, advertise: Any) -> None:
     advertise("web", ":80", "a=b", "--protocol", "udp", "--priority", "0", "--weight", "65535")
-    (found,) = json.loads(bed.host("bravo").run(["md", "lookup", "web", "-o", "json"]).stdout)
+    (found,) = json.loads(pasted(bed.host("bravo"), "md lookup web -o json").stdout)
     assert {key: found[key] for key in ("labels", "protocol", "priority", "weight")} == {
         "labels": {"a": "b"}, "protocol": "udp", "priority": 0, "weight": 65535,
     }  # fmt: skip

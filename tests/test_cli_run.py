@@ -8,7 +8,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from mddns.cli import accepting
 from mddns.cli.accepting import AWHILE, FIRST_PAUSE, LONGEST_PAUSE, UP_PAUSE, Standing
 from mddns.offer import make
 from mddns.settings import Settings
+
+Run = Callable[..., Process]
 
 # Listens at its machine's address when there is a file `go`; ends by SIGTERM with 7.
 SERVER = """
@@ -67,26 +70,37 @@ def python(program: str, *words: str) -> list[str]:
     return [sys.executable, "-c", program, *words]
 
 
-def run(host: Host, *command: str, udp: bool = True) -> Process:
-    """`md run web :8080 -- …`; by UDP, so that nothing waits for a port."""
-    return host.start(["md", "run", "web", ":8080", *(("--protocol", "udp") if udp else ()), "--", *command])
+@pytest.fixture
+def run(alpha: Host) -> Iterator[Run]:
+    """`run("cmd", …)`: `md run web :8080 -- cmd …` until the test ends; by UDP, so that nothing waits for a port."""
+    with ExitStack() as stack:
+
+        def start(*command: str, udp: bool = True) -> Process:
+            words = ["md", "run", "web", ":8080", *(("--protocol", "udp") if udp else ()), "--", *command]
+            return stack.enter_context(alpha.start(words))
+
+        yield start
+
+
+def asked(bed: Bed, *words: str) -> str:
+    """What `md` prints on the other host, which remembers nothing: who refused before is asked again."""
+    return bed.host("bravo").run(["md", *words], env={"XDG_CACHE_HOME": "/dev/null"}).stdout
 
 
 def is_found(bed: Bed) -> bool:
-    return bed.host("bravo").run(["md", "find", "web"]).returncode == 0
+    return asked(bed, "find", "web") != ""
 
 
 # --- up and down ------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_advertised_once_the_port_accepts_and_withdrawn_at_the_end(bed: Bed, alpha: Host) -> None:
-    process = run(alpha, *python(SERVER, alpha.ipv4), udp=False)
+def test_it_is_advertised_once_the_port_accepts_and_withdrawn_at_the_end(bed: Bed, alpha: Host, run: Run) -> None:
+    process = run(*python(SERVER, alpha.ipv4), udp=False)
     assert not is_found(bed)  # it takes longer than the program to start
     (alpha.directory / "go").touch()
     process.wait_for("advertised, until CMD ends. To find it: md lookup web")
     assert "listening" in process.stdout
-    done = bed.host("bravo").run(["md", "lookup", "web", "-o", "json"])
-    assert json.loads(done.stdout)[0]["addrPort"] == f"{alpha.ipv4}:8080"
+    assert json.loads(asked(bed, "lookup", "web", "-o", "json"))[0]["addrPort"] == f"{alpha.ipv4}:8080"
     assert process.terminate() == 7
     assert not is_found(bed)
 
@@ -95,21 +109,21 @@ def test_labels_and_flags_are_those_of_advertise(bed: Bed, alpha: Host) -> None:
     command = ["md", "run", "web", ":8080", "env=prod", "--weight", "5", "--protocol", "udp", "--priority", "1"]
     with alpha.start([*command, "--", "sleep", "60"]) as process:
         process.wait_for("advertised")
-        (found,) = json.loads(bed.host("bravo").run(["md", "lookup", "web", "-o", "json"]).stdout)
+        (found,) = json.loads(asked(bed, "lookup", "web", "-o", "json"))
         assert [found[key] for key in ("labels", "weight", "protocol", "priority")] == [{"env": "prod"}, 5, "udp", 1]
 
 
-def test_a_port_of_loopback_alone_is_not_advertised_but_told(bed: Bed, alpha: Host) -> None:
+def test_a_port_of_loopback_alone_is_not_advertised_but_told(bed: Bed, alpha: Host, run: Run) -> None:
     (alpha.directory / "go").touch()
-    with run(alpha, *python(SERVER, "127.0.0.1"), udp=False) as process:
+    with run(*python(SERVER, "127.0.0.1"), udp=False) as process:
         line = process.wait_for("accepts at 127.0.0.1 alone")
         assert line.endswith(f"let CMD listen on 0.0.0.0 or on {alpha.ipv4}")
         assert not is_found(bed)
 
 
-def test_a_port_that_accepts_already_is_told(alpha: Host) -> None:
+def test_a_port_that_accepts_already_is_told(alpha: Host, run: Run) -> None:
     with alpha.socket_tcp(8080):
-        process = run(alpha, "sleep", "0.3", udp=False)
+        process = run("sleep", "0.3", udp=False)
         process.wait_for("port 8080 accepts connections already, before CMD runs: another program has it")
         assert process.wait() == 0
 
@@ -175,8 +189,8 @@ def test_a_port_that_stops_accepting_is_withdrawn_and_comes_back(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_the_exit_code_is_the_programs(alpha: Host, command: list[str], code: int) -> None:
-    assert run(alpha, *command).wait() == code
+def test_the_exit_code_is_the_programs(run: Run, command: list[str], code: int) -> None:
+    assert run(*command).wait() == code
 
 
 @pytest.mark.parametrize(
@@ -212,9 +226,19 @@ def test_what_stands_behind_the_dashes_is_the_programs(alpha: Host) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
-def test_the_program_inherits_nothing_of_ours(alpha: Host) -> None:
-    look = "import os; print([fd for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd)])"
-    assert alpha.run(["md", "run", "web", ":8080", "--", *python(look)]).stdout == "['0', '1', '2']\n"
+@pytest.mark.parametrize("role", ["holder", "tenant"])
+def test_the_program_inherits_nothing_of_ours(alpha: Host, role: str) -> None:
+    """Not the sockets that the holder of the port hands to us, either."""
+    look = python("import os; print(os.listdir('/proc/self/fd'))")  # which opens one itself, the lowest that is free
+    with ExitStack() as stack:
+        if role == "tenant":
+            holder = stack.enter_context(alpha.start(["md", "advertise", "db", ":5432"]))
+            holder.wait_for("advertised")
+        assert alpha.run(["md", "run", "web", ":8080", "--", *look]).stdout == "['0', '1', '2', '3']\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_the_program_has_the_usual_signals(alpha: Host) -> None:
     done = alpha.run(["md", "run", "web", ":8080", "--", "grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"])
     assert {line.split()[1] for line in done.stdout.splitlines()} == {"0" * 16}
 
@@ -225,8 +249,8 @@ def test_what_was_ignored_stays_so_under_nohup(alpha: Host) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2])
-def test_signals_are_passed_on(alpha: Host, number: signal.Signals) -> None:
-    process = run(alpha, *python(SIGNALLED))
+def test_signals_are_passed_on(run: Run, number: signal.Signals) -> None:
+    process = run(*python(SIGNALLED))
     process.wait_for("ready")
     process.signal(number)
     process.wait_for(f"got {number.name}")
@@ -235,8 +259,8 @@ def test_signals_are_passed_on(alpha: Host, number: signal.Signals) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_a_signal_that_ends_the_program_is_in_our_exit_code(alpha: Host) -> None:
-    process = run(alpha, "sleep", "60")
+def test_a_signal_that_ends_the_program_is_in_our_exit_code(alpha: Host, run: Run) -> None:
+    process = run("sleep", "60")
     process.wait_for("advertised")
     assert wait_until(lambda: "sleep" in alpha.run(["ps", "-o", "comm=", "--ppid", str(process.pid)]).stdout)
     assert process.terminate() == 128 + signal.SIGTERM

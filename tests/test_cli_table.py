@@ -10,9 +10,10 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import click
@@ -41,7 +42,7 @@ class Row(NamedTuple):
     code: int
     out: str = NONE
     err: str = NONE
-    env: dict[str, str | None] = {}
+    env: Mapping[str, str | None] = MappingProxyType({})
     after: str = ""  # said before the signal is sent; "asked": the deaf node was asked
     signal: int = 0
 
@@ -50,13 +51,15 @@ class Row(NamedTuple):
         return self.args.split()[0]
 
 
-def asking(command: str, printed: str, *, nothing: int, quiet: str) -> list[Row]:
+def asking(command: str, printed: str, *, nothing: int, quiet: str, verb: str = "was") -> list[Row]:
     """The rows of list, find and lookup."""
     return [
         Row(f"{command} web", "found", 0, printed),
         Row(f"{command} web env=prod", "found by label", 0, printed),
-        Row(f"{command} web env=dev", "nothing", nothing, NONE, rf"md: no service 'web' with env=dev was {quiet}\n"),
-        Row(f"{command} nothing -o json", "nothing in JSON", nothing, r"\[\]\n", rf"md: no service .* was {quiet}\n"),
+        Row(f"{command} web env=dev", "nothing", nothing, NONE, rf"md: no service 'web' with env=dev {verb} {quiet}\n"),
+        Row(
+            f"{command} nothing -o json", "nothing in JSON", nothing, r"\[\]\n", rf"md: no service .* {verb} {quiet}\n"
+        ),
         Row(f"{command} web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label: key=value is wanted")),
         Row(f"{command} web a=1 a=2", "a label twice", 2, NONE, USAGE.format("label 'a' is given twice")),
         Row(f"{command} _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
@@ -85,7 +88,7 @@ def asking(command: str, printed: str, *, nothing: int, quiet: str) -> list[Row]
 
 
 TABLE: Final = [
-    *asking("list", HEAD + WEB, nothing=0, quiet="advertised"),
+    *asking("list", HEAD + WEB, nothing=0, quiet="advertised", verb="is"),
     Row("list", "all", 0, HEAD + WEB),
     Row("list --network {nobody}", "empty", 0, NONE, "md: no services; 'md advertise NAME :PORT' offers one\n"),
     *asking("lookup", HEAD + WEB, nothing=1, quiet="found"),
@@ -221,13 +224,14 @@ def test_a_command_ends_as_the_table_says(stage: Stage, row: Row, tmp_path: Path
     args = [word.replace("\0", " ") for word in row.args.replace("\\ ", "\0").format(**stage.words).split(" ")]
     env = {"XDG_CACHE_HOME": str(tmp_path), "MDDNS_TIMEOUT": "0.4", **row.env}
     if row.signal:
-        program = stage.world.start(*args, env={**env, "MDDNS_TIMEOUT": None}, node="asker")
-        if row.after == "asked":
-            stage.deaf.wait_for_question()
-        else:
-            program.wait_for(row.after, 20)
-        program.signal(row.signal)
-        code, out, err = program.wait(20), program.stdout, program.stderr
+        stage.deaf.forget()
+        with stage.world.start(*args, env={**env, "MDDNS_TIMEOUT": None}, node="asker") as program:
+            if row.after == "asked":
+                stage.deaf.wait_for_question()
+            else:
+                program.wait_for(row.after, 20)
+            program.signal(row.signal)
+            code, out, err = program.wait(20), program.stdout, program.stderr
     else:
         done = stage.world.md(*args, env=env)
         code, out, err = done.returncode, done.stdout, done.stderr

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -238,13 +239,17 @@ def test_who_closes_its_side_still_gets_its_answers_and_then_the_end() -> None:
     run(work, gate)
 
 
-def test_questions_of_a_client_that_left_are_given_up() -> None:
+def test_questions_of_a_client_that_broke_off_are_given_up() -> None:
     gate = Gate()
 
     async def work(place: tuple[str, int]) -> None:
         async with Client.to(place) as client:
             client.say(QUERY)
             await until(lambda: gate.waiting == 1)
+            # A reset, where an orderly end could be a half-closed connection that still reads.
+            client.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
         await until(lambda: gate.waiting == 0)
 
     run(work, gate)
@@ -383,16 +388,17 @@ def test_dribbling_buys_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_asks_and_never_reads_is_ended() -> None:
     async def work(place: tuple[str, int]) -> None:
         async with Client.to(place) as client:
-            client.writer.transport.pause_reading()
             with contextlib.suppress(OSError):
                 for _ in range(2000):
                     client.say(QUERY)
                     await client.writer.drain()
                     await asyncio.sleep(0)
-            client.writer.transport.resume_reading()
-            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                for _ in range(2000):
+            heard = 0
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
                     await client.hear()
+                    heard += 1
+            assert heard < 2000
 
     run(work, lambda wire, source, tcp: bytes(60_000))
 

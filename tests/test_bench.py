@@ -1,0 +1,335 @@
+"""The benchmark measures what it says, and the documents say what it measured. Nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sys
+import threading
+import xml.etree.ElementTree
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import dns.edns
+import dns.message
+import dns.rdatatype
+import dns.zone
+import pytest
+from docblocks import ROOT
+
+import bench
+from bench import corpus, fanout, generator, peers, plots, targets
+from bench.build import built
+from bench.load import generator as generator_command
+from bench.load import load
+
+LATEST: Final = bench.RESULTS / "latest.json"
+RESULTS: Final[dict[str, Any]] = json.loads(LATEST.read_text("utf-8"))
+# The one in Python works everywhere; the one that is used is it, too, where there is no C compiler.
+GENERATORS: Final = {"python": [sys.executable, "-m", "bench.generator"], "used": generator_command()}
+
+
+# What responders are asked
+
+
+@pytest.mark.parametrize("workload", corpus.WORKLOADS)
+def test_questions_are_good_dns(workload: str) -> None:
+    questions = corpus.WORKLOADS[workload][1](corpus.APEX)
+    zone = dns.zone.from_text(corpus.zone_file("127.0.0.1"), corpus.APEX)
+    assert questions
+    for question in questions[:2000]:
+        message = dns.message.from_wire(question.octets)
+        asked = message.question[0]
+        found = zone.get_rrset(asked.name.relativize(zone.origin), asked.rdtype)
+        assert (question.rcode == corpus.NXDOMAIN) == (found is None)
+        assert question.ancount == (len(found) if found else 0)
+        assert (message.edns == 0) == question.opt
+        cookies = [option for option in message.options if option.otype == dns.edns.OptionType.COOKIE]
+        assert len(cookies) == (1 if question.cookie else 0)
+        if question.cookie:
+            assert len(question.octets) == question.cookie + 8
+
+
+def test_mixed_questions_are_half_with_cookies_and_a_tenth_misses() -> None:
+    questions = corpus.WORKLOADS["mixed"][1](corpus.APEX)
+    assert sum(bool(each.cookie) for each in questions) == len(questions) // 2
+    assert 0.09 < sum(each.rcode == corpus.NXDOMAIN for each in questions) / len(questions) < 0.11
+    names = {each.octets[12 : each.end - 4] for each in questions if each.rcode == corpus.NOERROR}
+    assert len(names) == corpus.SERVICES
+
+
+def test_packed_questions_are_read_back() -> None:
+    questions = corpus.WORKLOADS["mixed"][1](corpus.APEX)
+    assert corpus.unpack(corpus.pack(questions)) == questions
+
+
+# What counts as right
+
+QUESTION: Final = corpus.question("service-007.minidisc", corpus.SRV, cookie=True)
+
+
+def answered(query: bytes) -> bytes:
+    """The least that is a right answer: the question, as many answers as are due, an OPT."""
+    return query[:2] + b"\x84\x80\x00\x01\x00\x01\x00\x00\x00\x01" + query[12:]
+
+
+def changed(at: int, octet: int) -> Callable[[bytes], bytes]:
+    """A right answer with one octet wrong."""
+    return lambda query: answered(query)[:at] + bytes((octet,)) + answered(query)[at + 1 :]
+
+
+WRONG: Final[Mapping[str, Callable[[bytes], bytes]]] = {
+    "echo": lambda query: query,
+    "truncated": changed(2, 0x86),
+    "other opcode": changed(2, 0xA4),
+    "other rcode": changed(3, 0x83),
+    "no question": changed(5, 0),
+    "no answer": changed(7, 0),
+    "no OPT": changed(11, 0),
+    "other question": changed(15, 0x58),
+    "short": lambda query: answered(query)[:12],
+}
+
+
+@contextmanager
+def responder(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A responder on 127.0.0.1; gives its port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            while True:
+                query, source = sock.recvfrom(4096)
+                if not query:
+                    return
+                sock.sendto(answer(query), source)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield sock.getsockname()[1]
+        finally:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ending:
+                ending.sendto(b"", sock.getsockname())
+            thread.join()
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions"
+    path.write_bytes(corpus.pack([QUESTION]))
+    return path
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("how", [{"window": 4}, {"rate": 200.0}], ids=["window", "rate"])
+def test_right_answers_are_counted(name: str, how: dict[str, Any], questions: Path) -> None:
+    with responder(answered) as port:
+        told = load("127.0.0.1", port, questions, 0.1, command=GENERATORS[name], **how)
+    assert told.sent
+    assert (told.received, told.bad, told.lost) == (told.sent, 0, 0)
+    assert told.mean_octets == len(QUESTION.octets)
+    assert 0 < told.p50_us <= told.p99_us <= told.p999_us
+    assert told.cpu_seconds > 0
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_answers_are_not_counted(name: str, kind: str, questions: Path) -> None:
+    with responder(WRONG[kind]) as port:
+        told = load("127.0.0.1", port, questions, 0.02, window=2, command=GENERATORS[name])
+    assert told.bad
+    assert not told.received
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_the_answer_to_another_id_is_wrong(name: str, questions: Path) -> None:
+    with responder(lambda query: bytes((query[0] ^ 0x80, query[1])) + answered(query)[2:]) as port:
+        told = load("127.0.0.1", port, questions, 0.02, window=1, command=GENERATORS[name])
+    assert told.bad
+    assert told.lost
+    assert not told.received
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_an_echo_is_compared_to_the_octet(name: str, questions: Path) -> None:
+    with responder(lambda query: query) as port:
+        told = load("127.0.0.1", port, questions, 0.02, window=2, echo=True, command=GENERATORS[name])
+    assert told.received == told.sent
+    with responder(lambda query: query[:-1] + bytes((query[-1] ^ 1,))) as port:
+        told = load("127.0.0.1", port, questions, 0.02, window=2, echo=True, command=GENERATORS[name])
+    assert told.bad
+    assert not told.received
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_each_cookie_is_another(name: str, questions: Path) -> None:
+    seen: list[bytes] = []
+    with responder(lambda query: (seen.append(query), answered(query))[1]) as port:
+        load("127.0.0.1", port, questions, 0.05, window=2, command=GENERATORS[name])
+    # The generator may have ended before its last questions were read.
+    assert len(seen) > 10
+    assert len({query[QUESTION.cookie :] for query in seen}) == len(seen)
+    assert len({query[:2] for query in seen}) > len(seen) // 2
+
+
+def test_python_judges_as_c_does() -> None:
+    asked = b"\x12\x34" + QUESTION.octets[2:]
+    assert generator.right(QUESTION, asked, answered(asked), echo=False)
+    for kind, wrong in WRONG.items():
+        assert not generator.right(QUESTION, asked, wrong(asked), echo=False), kind
+
+
+# Crowds
+
+
+@pytest.mark.parametrize("kind", peers.KINDS)
+def test_crowds_are_as_described(kind: str) -> None:
+    crowd = peers.crowd(kind, 200)
+    assert len(set(crowd.asked)) == len(set(crowd.live)) == 200
+    answers = dict(unpacked(crowd.packed))
+    assert all(answers[address] for address in crowd.live)
+    talking = [address for address in crowd.asked if answers.get(address)]
+    assert len(talking) == crowd.answering == (180 if kind in ("refusing", "silent") else 200)
+    assert sum(address not in answers for address in crowd.asked) == (20 if kind == "refusing" else 0)
+    messages = [dns.message.from_wire(answers[address]) for address in talking]
+    assert sum(bool(message.answer) for message in messages) == crowd.holders
+    different = {answers[address] for address in talking}
+    assert len(different) == (1 + crowd.holders if kind == "alike" else len(talking))
+
+
+def unpacked(packed: bytes) -> Iterator[tuple[str, bytes]]:
+    at = 4
+    while at < len(packed):
+        length = int.from_bytes(packed[at + 4 : at + 6], "little")
+        yield socket.inet_ntoa(packed[at : at + 4]), packed[at + 6 : at + 6 + length]
+        at += 6 + length
+
+
+@pytest.mark.parametrize("kind", ["differ", "refusing"])
+def test_every_answer_of_a_crowd_is_found(kind: str) -> None:
+    if built("peers") is None:
+        assert fanout.measure(1) == {"absent": "no C compiler: run bench/setup"}
+        return
+    scene = fanout.scene(kind, 20, 1, free_port())
+    assert scene["answered"] == scene["answering"]
+    assert scene["found"] == [scene["holders"]]
+    assert set(scene) == set(RESULTS["fanout"]["kinds"][kind]["1000"])
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+# Results
+
+
+def test_results_are_of_a_whole_run() -> None:
+    assert RESULTS["mode"] == "full"
+    assert {"responder", "fanout", "commandline", "footprint"} <= RESULTS.keys()
+    assert {"cpu", "cores", "system", "python"} <= RESULTS["machine"].keys()
+    assert RESULTS["responder"]["versions"].keys() >= {"echo", "mddns"}
+    assert RESULTS["responder"]["workloads"].keys() == corpus.WORKLOADS.keys()
+    assert RESULTS["fanout"]["kinds"].keys() == peers.KINDS.keys()
+
+
+def test_results_are_of_right_answers() -> None:
+    for rows in RESULTS["responder"]["workloads"].values():
+        for name, row in rows.items():
+            assert row["wrong"] == 0, name
+    for scenes in RESULTS["fanout"]["kinds"].values():
+        for scene in scenes.values():
+            if isinstance(scene, dict):
+                assert scene["found"] == [scene["holders"]]
+
+
+def test_results_tell_of_no_place() -> None:
+    text = LATEST.read_text("utf-8")
+    assert not re.search(r"/(home|root|work|tmp|usr|Users|var)\b", text)
+    assert socket.gethostname() not in re.findall(r'"([^"]*)"', text)
+
+
+def test_the_table_is_of_these_results() -> None:
+    assert RESULTS["targets"] == targets.judged(RESULTS)
+
+
+def test_a_target_is_met_at_its_bound() -> None:
+    least = targets.Target("work", "a.b", "≥", 0.5, "×")
+    most = targets.Target("work", "a.b", "≤", 0.5, "×")
+    assert [least.verdict({"a": {"b": value}}) for value in (0.4, 0.5, 0.6)] == ["missed", "met", "met"]
+    assert [most.verdict({"a": {"b": value}}) for value in (0.4, 0.5, 0.6)] == ["met", "met", "missed"]
+    assert least.verdict({}) == "not measured"
+    assert targets.Target("work", "", "≥", 0.5, "×").verdict({}) == "not built yet"
+
+
+@pytest.mark.parametrize("picture", ["rates", "fanout"])
+def test_pictures_are_of_these_results(picture: str) -> None:
+    drawn = {"rates": plots.rates, "fanout": plots.fanout}[picture](RESULTS)
+    xml.etree.ElementTree.fromstring(drawn)
+    assert (bench.RESULTS / f"latest-{picture}.svg").read_text("utf-8") == drawn
+
+
+# Documents
+
+MARK: Final = re.compile(r"<!-- bench: ([\w. -]+?) -->\s*\|?\s*$")
+FIGURE: Final = re.compile(
+    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(×|x\b|times\b|%|ms\b|µs\b|s\b|qps\b|MiB\b|queries\b)", re.ASCII
+)
+CLAIM: Final = re.compile(r"\d\s*(µs\b|qps\b|queries (per|a) second)|\d\s*(×|x\b|times|%|ms\b).*\b(faster|slower)\b")
+DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def wrong_figures(text: str, results: Mapping[str, Any]) -> list[str]:
+    """What is said of speed that the results do not say; a figure's own decimals are how exact it has to be."""
+    wrong = []
+    for number, line in enumerate(text.splitlines(), 1):
+        mark = MARK.search(line)
+        if mark is None:
+            if CLAIM.search(line):
+                wrong.append(f"{number}: no <!-- bench: KEY --> behind: {line.strip()}")
+            continue
+        figures, keys = FIGURE.findall(line[: mark.start()]), mark[1].split()
+        if len(figures) != len(keys):
+            wrong.append(f"{number}: {len(figures)} figures, {len(keys)} keys")
+            continue
+        for (figure, unit), key in zip(figures, keys, strict=True):
+            value = targets.at(results, key)
+            if not isinstance(value, int | float):
+                wrong.append(f"{number}: there is no {key}")
+                continue
+            if unit == "%" and not key.endswith("percent"):
+                value *= 100
+            plain = figure.replace(",", "")
+            if float(plain) != round(value, len(plain.partition(".")[2])):
+                wrong.append(f"{number}: {figure} {unit}, but {key} is {value:g}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_figures_in_documents_are_measured(path: Path) -> None:
+    assert wrong_figures(path.read_text("utf-8"), RESULTS) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("It answers at 0.93 × the echo. <!-- bench: a.ratio -->", True),
+        ("It answers at 0.9 × the echo. <!-- bench: a.ratio -->", True),
+        ("It answers at 93 % of the echo. <!-- bench: a.ratio -->", True),
+        ("| 0.931 x | 12,345 queries | <!-- bench: a.ratio a.rate --> |", True),
+        ("It answers at 0.94 × the echo. <!-- bench: a.ratio -->", False),
+        ("It answers at 0.93 × the echo. <!-- bench: a.other -->", False),
+        ("It answers at 0.93 × the echo, in 3 µs. <!-- bench: a.ratio -->", False),
+        ("It is 45 times faster.", False),
+        ("It answers 12,345 queries per second.", False),
+        ("Port 28004, TTL 5 s, at most 300 ms.", True),
+    ],
+)
+def test_a_figure_is_right_to_its_last_digit(line: str, right: bool) -> None:
+    results = {"a": {"ratio": 0.931, "rate": 12345}}
+    assert (wrong_figures(line, results) == []) is right

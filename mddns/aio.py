@@ -50,7 +50,7 @@ class Resolver:
         self._network = settings.network
         self._inquirer = Inquirer(settings.apex, settings.timeout, policy)
         self._strict = strict
-        self._flights: dict[tuple[str | None, bool], _Flight] = {}
+        self._flights: dict[object, _Flight] = {}
         self._snapshot: Snapshot | None = None
         self._seen = 0.0
         self._closed = False
@@ -74,7 +74,7 @@ class Resolver:
         """What is known of a query after at most one lookup."""
         if self._closed:
             raise Error("this Resolver is closed")
-        key = query.key, query.first
+        key = query.flight
         flight = self._flights.get(key)
         if flight is not None:
             return await self._join(flight, query)
@@ -84,8 +84,8 @@ class Resolver:
             lookup = self._inquirer.begin(query, snapshot, time.monotonic())
             if lookup is not None:
                 await aio_transport.run(lookup, time.monotonic)
-            flight.found = self._inquirer.finish(query, lookup, time.monotonic())
-            return flight.found
+            flight.found = self._inquirer.finish(query._replace(labels={}), lookup, time.monotonic())
+            return flight.found.matching(query.labels)
         except Error as error:
             flight.error = error
             raise
@@ -94,14 +94,13 @@ class Resolver:
             flight.landed.set()
 
     async def _join(self, flight: _Flight, query: Query) -> Found:
-        """Waits for a lookup that is under way. What it found out is known then, and nobody is asked again."""
+        """Waits for a lookup that is under way: what it found out is the answer, and nobody is asked again."""
         await flight.landed.wait()
         if flight.error is not None:
             raise flight.error
         if flight.found is None:
             return await self.find(query)  # whoever carried it was cancelled
-        found = self._inquirer.finish(query, None, time.monotonic())
-        return found._replace(answered=flight.found.answered, refused=flight.found.refused)
+        return flight.found.matching(query.labels)
 
     async def close(self) -> None:
         """Ends it; nothing stays open between lookups."""

@@ -28,7 +28,14 @@ class Error(Exception):
     exit_code = 3
 
 
-class NetworkError(Error, OSError):
+class _SystemError(Error, OSError):
+    """May carry an errno, which is for programs; people get the message alone."""
+
+    def __str__(self) -> str:
+        return str(self.strerror) if self.strerror else Exception.__str__(self)
+
+
+class NetworkError(_SystemError):
     """The network could not be asked: no own address, no peers to be had, nothing that can be bound."""
 
 
@@ -36,7 +43,7 @@ class TailscaleError(NetworkError):
     """tailscaled could not be asked, or said that it is not connected."""
 
 
-class PortInUse(Error, OSError):
+class PortInUse(_SystemError):
     """Another program holds the port that a registry answers on."""
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from .errors import NetworkError, PortInUse
 from .model import join_address
+from .portholder import who_has
 
 # What a message is answered with: octets, several messages (TCP alone), octets later, or nothing.
 Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
@@ -37,10 +38,8 @@ MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
 def _bind_error(error: OSError, kind: str, address: str, port: int) -> Exception:
     where = join_address(address, port)
     if error.errno == errno.EADDRINUSE:
-        return PortInUse(
-            error.errno,
-            f"{kind} {where} is in use by another program: end it, or choose another port with --port (MDDNS_PORT)",
-        )
+        told = f"{kind} {where} is in use by another program{who_has(kind, address, port)}"
+        return PortInUse(error.errno, f"{told}: end it, or choose another port with --port (MDDNS_PORT)")
     if error.errno == errno.EADDRNOTAVAIL:
         return NetworkError(error.errno, f"{address} is no address of this machine: is the network up?")
     if error.errno == errno.EACCES:

@@ -69,7 +69,7 @@ class Resolver:
         self._inquirer = Inquirer(settings.apex, settings.timeout, policy, memory)
         self._strict = strict
         self._lock = threading.Lock()  # guards the inquirer and what stands below
-        self._flights: dict[tuple[str | None, bool], _Flight] = {}
+        self._flights: dict[object, _Flight] = {}
         self._snapshot: Snapshot | None = None
         self._seen = 0.0
         self._closed = False
@@ -93,7 +93,7 @@ class Resolver:
 
         if self._closed:
             raise Error("this Resolver is closed")
-        key = query.key, query.first
+        key = query.flight
         with self._lock:
             flight = self._flights.get(key)
             if flight is None:
@@ -107,8 +107,8 @@ class Resolver:
             if lookup is not None:
                 run(lookup, time.monotonic)
             with self._lock:
-                ours.found = self._inquirer.finish(query, lookup, time.monotonic())
-            return ours.found
+                ours.found = self._inquirer.finish(query._replace(labels={}), lookup, time.monotonic())
+            return ours.found.matching(query.labels)
         except Error as error:
             ours.error = error
             raise
@@ -118,15 +118,13 @@ class Resolver:
             ours.landed.set()
 
     def _join(self, flight: _Flight, query: Query) -> Found:
-        """Waits for a lookup that is under way. What it found out is known then, and nobody is asked again."""
+        """Waits for a lookup that is under way: what it found out is the answer, and nobody is asked again."""
         flight.landed.wait()
         if flight.error is not None:
             raise flight.error
         if flight.found is None:
             return self.find(query)  # whoever carried it was interrupted
-        with self._lock:
-            found = self._inquirer.finish(query, None, time.monotonic())
-        return found._replace(answered=flight.found.answered, refused=flight.found.refused)
+        return flight.found.matching(query.labels)
 
     def prefer(self, found: Found, *, nearest: bool = False) -> Services:
         """What was found, best first."""

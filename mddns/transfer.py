@@ -105,7 +105,7 @@ class TransferIn:
                 if target.lower() == owner
                 else None
             )
-            if told:
+            if told and told.port:
                 found.append(told)
             if len(found) > MAX_FROM_PEER:
                 raise BadMessage(f"more than {MAX_FROM_PEER} services in one transfer")

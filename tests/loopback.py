@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import dns.message
 import dns.query
+import pytest
 
 from mddns.model import Peer, Snapshot
 
@@ -93,6 +94,15 @@ def in_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def nobody_is_paused() -> Iterator[None]:
+    """Peers that refused are asked again at once: what nodes ask each other comes from 127.0.0.1 here, so
+    that nobody hears by the source who has started meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mddns.memory.FIRST_PAUSE", 0.0)
+        yield
 
 
 UdpTrick = Callable[[bytes, Callable[[bytes], None]], None]

@@ -311,3 +311,14 @@ def test_a_foreign_program_on_the_port_is_a_clear_error(bed: Bed) -> None:
         done = alpha.run(["md", "advertise", "web", ":8080"], timeout=10)
     assert done.returncode == 3
     assert f"UDP {alpha.ipv4}:28004 is in use by another program" in done.stderr
+
+
+def test_whoever_has_the_port_is_named(bed: Bed) -> None:
+    alpha = bed.host("alpha")
+    hog = (
+        "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 28004)); time.sleep(60)"
+    )
+    process = alpha.start([sys.executable, "-c", hog])
+    assert wait_until(lambda: "28004" in alpha.run(["ss", "-lun"]).stdout)
+    done = alpha.run(["md", "advertise", "web", ":8080"], timeout=10)
+    assert f"in use by another program (pid {process.pid}, python" in done.stderr

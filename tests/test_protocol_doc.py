@@ -322,6 +322,7 @@ LIMITS: Final = {
     "octets of a query over TCP": listeners.LARGEST_QUERY,
     "octets of a transfer that is read": transfer._MOST_OCTETS,
     "messages of a transfer that is read": transfer._MOST_MESSAGES,
+    "SRV, TXT, A and AAAA records of a transfer that is read": transfer._MOST_RECORDS,
     "TCP connections": listeners.MOST_CONNECTIONS,
     "TCP connections of one source": listeners.MOST_PER_SOURCE,
     "questions under way on one TCP connection": listeners.MOST_QUESTIONS,

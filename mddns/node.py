@@ -203,6 +203,15 @@ class Node:
         # Programs of this machine may come from loopback, where nobody else can.
         self.responder.allow(who_may_ask(snapshot) | {_LOOPBACK, "::1"} if snapshot.tun else who_may_ask(snapshot))
 
+    async def _keep_place(self) -> None:
+        """Answers where we are now: after a change of address at the new one, and where a socket was not to be had."""
+        place = self.reached_at[0], self.me.port
+        if self.seat.place != place:
+            await self.seat.close()
+            await self.seat.take(*place)
+            _log.info("answering at %s from now on", place[0])
+        await self.seat.also_at(self.reached_at)
+
     async def _follow(self) -> None:
         """Keeps up with the network: peers come and go."""
         failing = False
@@ -212,7 +221,7 @@ class Node:
                 snapshot = await self._network.aread(STATUS_TIMEOUT)
                 if snapshot != self._snapshot:
                     self._apply(snapshot)
-                await self.seat.also_at(self.reached_at)
+                await self._keep_place()
                 failing = False
             except Error as error:
                 if not failing:

@@ -31,8 +31,9 @@ def _owners(inodes: set[str]) -> list[str]:
     found = []
     for pid in [name for name in os.listdir("/proc") if name.isdecimal()] if inodes else []:
         with contextlib.suppress(OSError):
-            links = (os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd"))
-            if any(link in inodes for link in links):
+            with os.scandir(f"/proc/{pid}/fd") as entries:
+                is_it = any(os.readlink(entry.path) in inodes for entry in entries)
+            if is_it:
                 with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
                     found.append(f"pid {pid}, {file.read().strip()}")
     return found

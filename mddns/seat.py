@@ -67,6 +67,7 @@ class Seat:
         self._moving: asyncio.Task[None] | None = None
         self._closed = False
         self._address, self._port = "", 0
+        self.place: tuple[str, int] | None = None  # where we are, once we are
 
     @property
     def is_holder(self) -> bool:
@@ -76,6 +77,7 @@ class Seat:
     async def take(self, address: str, port: int) -> None:
         """Becomes holder or tenant of the host that has `address`. PortInUse where a foreign program has the port."""
         self._address, self._port = address, port
+        self._closed = False
         deadline = time.monotonic() + JOIN_WITHIN
         while True:
             try:
@@ -89,6 +91,7 @@ class Seat:
                     raise
                 await asyncio.sleep(random.uniform(0.01, 0.05))
         self._watching = asyncio.create_task(self._watch())
+        self.place = address, port
 
     async def also_at(self, addresses: tuple[str, ...]) -> None:
         """Binds what is not bound yet: TCP, and the other addresses. What cannot be is tried again next time."""
@@ -141,8 +144,8 @@ class Seat:
                 self._pongs.pop(token, None)
 
     async def close(self) -> None:
-        """Leaves: tenants go on without us, a holder is told that we are gone."""
-        self._closed = True
+        """Leaves: tenants go on without us, a holder is told that we are gone. :meth:`take` may follow."""
+        self._closed, self.place = True, None
         tasks = [task for task in (self._watching, self._moving) if task]
         for task in tasks:
             task.cancel()

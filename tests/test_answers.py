@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import dns.edns
 import dns.message
 import dns.rcode
 import dns.rrset
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, SINCE, Host, peer, question
 
-from mddns.answers import Answer, Told, introduce, merge, read_answer
+from mddns.answers import Answer, Told, introduce, lifetime, merge, read_answer
 from mddns.instance import Attributes
 from mddns.model import Endpoint, Service
 from mddns.wire import Message
@@ -83,7 +84,8 @@ def test_tc_is_partial() -> None:
 
 @pytest.mark.parametrize(
     ("rcode", "refused", "failed"),
-    [(0, False, False), (1, True, False), (2, False, True), (3, False, False), (4, True, False), (5, True, False)],
+    [(0, False, False), (1, True, False), (2, False, True), (3, False, False), (4, True, False), (5, True, False),
+     (6, False, True), (9, True, False), (10, False, True), (16, False, True)],
 )
 def test_who_does_not_speak_for_the_zone_has_refused(rcode: int, refused: bool, failed: bool) -> None:
     answer = told("web SRV", rcode=rcode)
@@ -265,3 +267,44 @@ def test_what_the_played_hosts_say_is_since_the_played_time() -> None:
     wire = host.octets(question("web SRV"))
     assert isinstance(wire, bytes)
     assert read_answer(Message(wire), APEX).told[0].attributes.since == SINCE
+
+
+# Classes, cuts, lifetimes
+
+
+def test_only_records_of_class_in_are_believed() -> None:
+    host = Host(ALPHA)
+    host.advertise("web", 80)
+    wire = host.octets(question("web SRV"))
+    assert isinstance(wire, bytes)
+    message = Message(wire)
+    for record in (*message.answer, *message.additional):
+        other = wire[: record.start - 8] + b"\0\3" + wire[record.start - 6 :]
+        assert read_answer(Message(wire), APEX).told
+        assert read_answer(Message(other), APEX).told == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "partial"),
+    [("1 of 2", True), ("800 of 1600", True), ("1 of 2 peers was silent: nas", False), ("of", False), ("", False)],
+)
+@pytest.mark.parametrize("code", [0, 23])
+def test_an_rrset_that_was_cut_is_partial(text: str, partial: bool, code: int) -> None:
+    message = dns.message.make_response(dns.message.from_wire(question("web SRV", use_edns=0)))
+    message.answer, message.additional = records(SRV_OF_WEB), records(GOOD)
+    message.use_edns(0, options=[dns.edns.EDEOption(code, text)])
+    answer = read_answer(Message(message.to_wire()), APEX)
+    assert (answer.told, answer.partial) == ((TOLD,), partial and code == 0)
+
+
+@pytest.mark.parametrize(
+    ("ttls", "seconds"), [([5, 5, 5, 5], 5), ([9, 9, 9, 9], 5), ([5, 5, 5, 2], 2), ([5, 0, 5, 5], 0), ([1 << 31] * 4, 0)]
+)
+def test_a_message_holds_as_long_as_the_first_of_its_records_to_go(ttls: list[int], seconds: int) -> None:
+    message = dns.message.make_response(dns.message.from_wire(question("web SRV", use_edns=0)))
+    message.answer, message.additional = records(SRV_OF_WEB), records(GOOD)
+    wire = message.to_wire()
+    read = Message(wire)
+    for record, ttl in zip((*read.answer, *read.additional), ttls, strict=True):
+        wire = wire[: record.start - 6] + ttl.to_bytes(4, "big") + wire[record.start - 2 :]
+    assert lifetime(Message(wire), 5) == seconds

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
-import socket
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from docblocks import ROOT, Block, blocks
+from inside import Md, md_inside
 
-from mddns.__main__ import main
 from mddns.cli.advertise import command as advertise
 from mddns.cli.check import without_view
 from mddns.cli.files import is_zone, read_offers
@@ -28,26 +24,11 @@ from mddns.zonefile import read_zone
 
 APEX = Name.parse("minidisc")
 GOOD = [*sorted((ROOT / "zones").glob("*.zone")), ROOT / "example-cfg.yaml"]
-Done = tuple[int, str, str]
-Md = Callable[..., Done]
 
 
 @pytest.fixture
 def md(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Md:
-    """`md("check", path)`: exit code, stdout, stderr. Whoever opens a socket fails."""
-
-    def no_socket(*_: object, **__: object) -> NoReturn:
-        raise AssertionError("md check asked the network")
-
-    def run(*words: object, stdin: bytes = b"") -> Done:
-        monkeypatch.setattr(socket, "socket", no_socket)
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        monkeypatch.setattr(sys, "argv", ["md", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(str(ended.value.code)), *capsys.readouterr()
-
-    return run
+    return md_inside(monkeypatch, capsys)
 
 
 @pytest.fixture

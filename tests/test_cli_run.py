@@ -18,6 +18,7 @@ from bed.host import PORT, Host
 from bed.hosts import Bed
 from bed.process import Process, wait_until
 from conftest import MakeBed
+from inside import md_inside
 
 from mddns import sync
 from mddns.cli import accepting
@@ -293,23 +294,32 @@ def test_ctrl_c_reaches_the_program_once(alpha: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "said"),
     [
-        (["web", ":8080"], 2, "what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD"),
-        (["web", ":8080", "--"], 2, "what to run is missing"),
-        (["web", "--", "touch", "ran"], 2, "an address is missing behind 'web', as in: md run web :8080"),
-        (["web", ":8080", "touch", "ran"], 2, "'touch' is no label"),
-        (["--", "touch", "ran"], 2, "Missing argument"),
-        (["ns", ":8080", "--", "touch", "ran"], 2, "service name 'ns': reserved"),
-        (["web", f":{PORT}", "--", "touch", "ran"], 2, f"port {PORT} is where this node answers"),
-        (["web", ":8080", "-o", "json", "--", "touch", "ran"], 2, "output 'json'"),
+        (["web", ":8080"], "what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD"),
+        (["web", ":8080", "--"], "what to run is missing"),
+        (["web", "--", "touch", "ran"], "an address is missing behind 'web', as in: md run web :8080"),
+        (["web", ":8080", "touch", "ran"], "'touch' is no label"),
+        (["--", "touch", "ran"], "Missing argument"),
+        (["ns", ":8080", "--", "touch", "ran"], "service name 'ns': reserved"),
+        (["web", ":8080", "-o", "json", "--", "touch", "ran"], "output 'json'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_words_are_answered_and_nothing_runs(alpha: Host, words: list[str], code: int, said: str) -> None:
-    done = alpha.run(["md", "run", *words])
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+def test_wrong_words_are_answered_and_nothing_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = md_inside(monkeypatch, capsys)("run", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert not Path("ran").exists()
+
+
+def test_the_port_that_we_answer_on_is_nobody_elses(alpha: Host) -> None:
+    done = alpha.run(["md", "run", "web", f":{PORT}", "--", "touch", "ran"])
+    assert done.returncode == 2
+    assert f"port {PORT} is where this node answers for its services" in done.stderr
     assert not (alpha.directory / "ran").exists()
 
 

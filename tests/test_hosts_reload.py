@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,9 @@ def since(text: str) -> str:
 class Advertising:
     """`md advertise FILE` on a host, and what is found of it."""
 
-    def __init__(self, host: Host, path: Path) -> None:
+    def __init__(self, stack: ExitStack, host: Host, path: Path) -> None:
         self.host, self.path = host, path
-        self.process: Process = host.start(["md", "advertise", str(path)])
+        self.process: Process = stack.enter_context(host.start(["md", "advertise", str(path)]))
         self.process.wait_for("advertised")
 
     def found(self) -> dict[str, dict[str, Any]]:
@@ -108,30 +109,38 @@ class Advertising:
         assert wait_until(lambda: self.said(text) >= times), self.process.stderr
 
 
-@pytest.fixture
-def alpha(make_bed: MakeBed) -> Host:
-    return make_bed(["alpha"]).host("alpha")
+@pytest.fixture(scope="module")
+def bed(make_module_bed: MakeBed) -> Bed:
+    return make_module_bed(["alpha", "bravo"])
 
 
 @pytest.fixture
-def advertise(alpha: Host) -> Callable[..., Advertising]:
-    def start(text: str, name: str = "s.yaml") -> Advertising:
-        path = alpha.directory / name
-        path.write_text(text)
-        return Advertising(alpha, path)
+def alpha(bed: Bed) -> Host:
+    return bed.host("alpha")
 
-    return start
+
+@pytest.fixture
+def advertise(alpha: Host, tmp_path: Path) -> Iterator[Callable[..., Advertising]]:
+    """`advertise(text)`: `md advertise` of a file with that text, until the test ends."""
+    with ExitStack() as stack:
+
+        def start(text: str | None, name: str = "s.yaml") -> Advertising:
+            path = tmp_path / name
+            if text is not None:
+                path.write_text(text)
+            return Advertising(stack, alpha, path)
+
+        yield start
 
 
 # --- nothing vanishes -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def asked(make_module_bed: MakeBed) -> tuple[Bed, Asker, Advertising]:
+def asked(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> tuple[Asker, Advertising]:
     """What a host said, asked every 10 ms, while its file was replaced and SIGHUP sent 100 times."""
-    bed = make_module_bed(["alpha", "bravo"])
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
-    path = alpha.directory / "s.yaml"
+    path = tmp_path_factory.mktemp("asked") / "s.yaml"
     steady = entry("steady", 8080, env="prod")
 
     def text(number: int) -> str:
@@ -139,19 +148,18 @@ def asked(make_module_bed: MakeBed) -> tuple[Bed, Asker, Advertising]:
         return services(turn, entry("moving", 8090, n=str(number)), steady)
 
     path.write_text(text(0))
-    advertising = Advertising(alpha, path)
-    with Asker(bravo, alpha.ipv4) as asker:
-        for number in range(1, RELOADS + 1):
-            rename_over(path, text(number))
-            advertising.process.signal(signal.SIGHUP)
-            advertising.process.wait_for(f"changed: moving :8090 n={number},")
-    return bed, asker, advertising
+    with ExitStack() as stack:
+        advertising = Advertising(stack, alpha, path)
+        with Asker(bravo, alpha.ipv4) as asker:
+            for number in range(1, RELOADS + 1):
+                rename_over(path, text(number))
+                advertising.process.signal(signal.SIGHUP)
+                advertising.process.wait_for(f"changed: moving :8090 n={number},")
+    return asker, advertising
 
 
-def test_what_stays_is_in_every_answer_of_100_reloads(
-    asked: tuple[Bed, Asker, Advertising], measured: Measured
-) -> None:
-    _, asker, _ = asked
+def test_what_stays_is_in_every_answer_of_100_reloads(asked: tuple[Asker, Advertising], measured: Measured) -> None:
+    asker, _ = asked
     assert asker.failed is None
     answers = [told(message) for message in asker.heard]
     assert len(answers) > RELOADS / 2
@@ -160,16 +168,16 @@ def test_what_stays_is_in_every_answer_of_100_reloads(
     measured(f"{RELOADS} reloads, {len(answers)} answers: an unchanged service was in all of them")
 
 
-def test_what_changes_is_in_every_answer_and_keeps_its_age(asked: tuple[Bed, Asker, Advertising]) -> None:
-    texts = [told(message)["alpha-8090.moving"] for message in asked[1].heard]
+def test_what_changes_is_in_every_answer_and_keeps_its_age(asked: tuple[Asker, Advertising]) -> None:
+    texts = [told(message)["alpha-8090.moving"] for message in asked[0].heard]
     assert len(set(texts)) > 10
     assert len({since(text) for text in texts}) == 1
 
 
-def test_no_answer_shows_half_of_a_file(asked: tuple[Bed, Asker, Advertising]) -> None:
+def test_no_answer_shows_half_of_a_file(asked: tuple[Asker, Advertising]) -> None:
     """Each has one of the two that take turns, and with it the label of its own turn."""
     seen = set()
-    for message in asked[1].heard:
+    for message in asked[0].heard:
         instances = told(message)
         turns = {name.partition(".")[2] for name in instances} - {"steady", "moving"}
         number = next(part[2:] for part in instances["alpha-8090.moving"].split('"') if part.startswith("n="))
@@ -178,8 +186,8 @@ def test_no_answer_shows_half_of_a_file(asked: tuple[Bed, Asker, Advertising]) -
     assert seen == {"odd", "even"}
 
 
-def test_each_change_of_100_reloads_is_said_once(asked: tuple[Bed, Asker, Advertising]) -> None:
-    advertising = asked[2]
+def test_each_change_of_100_reloads_is_said_once(asked: tuple[Asker, Advertising]) -> None:
+    advertising = asked[1]
     assert advertising.said("changed: moving") == RELOADS
     assert advertising.said("added: ") == advertising.said("withdrawn: ") == RELOADS
     assert advertising.said("steady") == 0
@@ -206,16 +214,16 @@ def test_a_file_that_an_editor_replaces_is_read_again(advertise: Callable[..., A
     advertising.said_soon("md: withdrawn: web :81\nmd: added: web :82\n")
 
 
-def test_a_link_that_kubernetes_swaps_is_followed(alpha: Host) -> None:
-    """/etc/config/s.yaml -> ..data/s.yaml, and ..data -> ..2024: only the last of them changes."""
+def test_a_link_that_kubernetes_swaps_is_followed(advertise: Callable[..., Advertising], tmp_path: Path) -> None:
+    """s.yaml -> ..data/s.yaml, and ..data -> ..1: only the last of them changes."""
     for version, port in (("..1", 81), ("..2", 82)):
-        (alpha.directory / version).mkdir()
-        (alpha.directory / version / "s.yaml").write_text(services(entry("web", port)))
-    (alpha.directory / "..data").symlink_to("..1")
-    (alpha.directory / "s.yaml").symlink_to("..data/s.yaml")
-    advertising = Advertising(alpha, alpha.directory / "s.yaml")
-    (alpha.directory / "..data_tmp").symlink_to("..2")
-    (alpha.directory / "..data_tmp").rename(alpha.directory / "..data")
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "s.yaml").write_text(services(entry("web", port)))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "s.yaml").symlink_to("..data/s.yaml")
+    advertising = advertise(None)
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    (tmp_path / "..data_tmp").rename(tmp_path / "..data")
     advertising.said_soon("added: web :82\n")
     assert advertising.found()["web"]["addrPort"].endswith(":82")
 
@@ -235,12 +243,10 @@ def test_sighup_says_so_where_nothing_is_different(advertise: Callable[..., Adve
     assert advertising.process.terminate() == 0
 
 
-def test_a_file_without_services_is_right_and_may_get_some(alpha: Host) -> None:
-    path = alpha.directory / "s.yaml"
-    path.write_text(services())
-    advertising = Advertising(alpha, path)
+def test_a_file_without_services_is_right_and_may_get_some(advertise: Callable[..., Advertising]) -> None:
+    advertising = advertise(services())
     assert advertising.found() == {}
-    rename_over(path, services(entry("web", 80)))
+    rename_over(advertising.path, services(entry("web", 80)))
     advertising.said_soon("added: web :80\n")
     assert set(advertising.found()) == {"web"}
 

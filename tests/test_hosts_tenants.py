@@ -322,3 +322,19 @@ def test_whoever_has_the_port_is_named(bed: Bed) -> None:
     assert wait_until(lambda: "28004" in alpha.run(["ss", "-lun"]).stdout)
     done = alpha.run(["md", "advertise", "web", ":8080"], timeout=10)
     assert f"in use by another program (pid {process.pid}, python" in done.stderr
+
+
+def test_a_host_whose_address_changes_answers_at_the_new_one(bed: Bed) -> None:
+    """Two programs, without a restart; what they offer is found at the new address."""
+    if not bed.namespaces:
+        pytest.skip("loopback hosts keep their addresses")
+    alpha = bed.host("alpha")
+    for name in ("web", "db"):
+        alpha.start(["md", "advertise", name, ":80"]).wait_for("advertised")
+    assert alpha.run(["ip", "address", "add", "100.64.9.9/10", "dev", "tailscale0"]).returncode == 0
+    alpha.node.addresses = ("100.64.9.9",)
+    bravo = bed.host("bravo")
+    found = wait_until(
+        lambda: bravo.run(["md", "list", "-o", "name"]).stdout.split() == ["100.64.9.9:80"] * 2, timeout=15
+    )
+    assert found, bravo.run(["md", "list"])

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import dns.message
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,7 +157,7 @@ def test_our_own_hosts_holder_answers_for_all_in_one_question(fleet: Fleet) -> N
     found = seeker.find("web")
     assert endpoints(found) == ["100.64.0.1:1", "100.64.0.2:2"]
     assert fleet.asked[0] == ("100.64.0.1", False)
-    assert found.asked == 2 + 1
+    assert found.asked == 2  # our own host is no peer
     assert {each.host for each in found.services} == {"alpha", "bravo"}
 
 
@@ -343,3 +344,95 @@ def test_the_nearest_is_the_one_that_answered_quickest() -> None:
     a, b, c = services(a=(10, 10), b=(10, 10), c=(10, 10))
     found = [replace(a, rtt_ms=20.0), replace(b, rtt_ms=None), replace(c, rtt_ms=3.0)]
     assert hosts(by_preference(found, (), lambda: 0.5, nearest=True)) == ["c", "a", "b"]
+
+
+# More than a message holds
+
+
+def crowded(size: int) -> Fleet:
+    """A node with 1,000 services of one name, each with `size` octets of labels, and one of another name."""
+    fleet = Fleet(ALPHA, BRAVO)
+    for number in range(1, 1000):
+        fleet[BRAVO].advertise("web", number, {f"k{at}": f"{number:04}" + "v" * size for at in range(5)})
+    fleet[BRAVO].advertise("db", 1000)
+    return fleet
+
+
+@pytest.mark.parametrize("size", [0, 240], ids=["additional records are dropped", "full size"])
+@pytest.mark.parametrize("me", [None, ALPHA], ids=["asking around", "the holder first"])
+def test_by_name_and_by_list_find_the_same_of_a_node_that_offers_all_it_may(size: int, me: Peer | None) -> None:
+    fleet = crowded(size)
+    everything, by_name = Seeker(fleet, me).find(), Seeker(fleet, me).find("web")
+    assert (len(everything.services), len(by_name.services)) == (1000, 999)
+    assert essence(by_name.services) == essence(tuple(each for each in everything.services if each.name == "web"))
+    assert (everything.silent, by_name.silent) == ((), ())
+
+
+def test_an_rrset_that_no_message_holds_is_found_whole() -> None:
+    fleet, name = Fleet(ALPHA, BRAVO), "n" * 62
+    for number in range(1, 1001):
+        fleet[BRAVO].advertise(name, number)
+    cut = fleet[BRAVO].whole(f"{name} SRV", use_edns=0)
+    assert cut.errors == [(0, f"{len(cut.answer)} of 1000")]
+    assert len(Seeker(fleet).find(name).services) == 1000
+
+
+@pytest.mark.parametrize("name", ["web", None])
+def test_who_could_not_tell_everything_is_named_as_silent(name: str | None) -> None:
+    fleet = crowded(0)
+    fleet[BRAVO].responder.allow(frozenset())  # no transfers
+    found = Seeker(fleet).find(name)
+    assert found.silent == ("bravo",)
+    assert 0 <= len(found.services) < 999
+    assert bool(found.services) is (name == "web")
+
+
+# What the holder says has an age
+
+
+def test_what_the_holder_said_stands_no_longer_than_its_records_do(fleet: Fleet) -> None:
+    Seeker(fleet, me=ALPHA).find("web", 0.0)
+    late = Seeker(fleet, me=ALPHA)
+    late.find("web", 4.5)
+    fleet[BRAVO].advertise("web", 5)
+    assert len(late.find("web", 5.4).services) == 2
+    assert len(late.find("web", 5.6).services) == 3
+
+
+def test_a_holders_answer_with_ttl_0_is_not_kept(fleet: Fleet) -> None:
+    seeker, query = Seeker(fleet, me=ALPHA), Query.of("web")
+    for _ in range(2):
+        lookup = seeker.inquirer.begin(query, seeker.snapshot, 0.0)
+        assert lookup
+        ((address, port, wire),) = lookup.send(0.0)
+        reply = dns.message.from_wire(fleet.octets(fleet[ALPHA], wire, now=0.0, tcp=False) or b"")
+        reply.additional[0].ttl = 0
+        lookup.received(reply.to_wire(), address, port, 0.0)
+        assert len(seeker.inquirer.finish(query, lookup, 0.0).services) == 2
+
+
+# How many peers there are
+
+
+@pytest.mark.parametrize("with_holder", [True, False])
+def test_our_own_host_is_not_counted_among_the_peers(fleet: Fleet, with_holder: bool) -> None:
+    seeker = Seeker(fleet, me=ALPHA)
+    seeker.find("web", 0.0)
+    Seeker(fleet, me=ALPHA).find(None, 0.0)
+    if not with_holder:
+        fleet.refusing.update(ALPHA.addresses)
+        seeker.find("web", 6.0)
+    fleet.fall_silent(BRAVO)
+    found = seeker.find("web", 12.0)
+    assert (found.silent, found.asked) == (("bravo",), 2)
+
+
+def test_our_own_host_is_counted_where_it_is_named_as_silent() -> None:
+    fleet = Fleet(ALPHA)
+    fleet[ALPHA].advertise("web", 1)
+    seeker = Seeker(fleet, me=ALPHA)
+    seeker.inquirer.directory.network(seeker.snapshot, with_own_host=True)
+    seeker.inquirer.directory.answered(ALPHA, (), 0.0)
+    fleet.fall_silent(ALPHA)
+    found = seeker.find("web", 6.0)
+    assert (found.silent, found.asked) == (("alpha",), 1)

@@ -19,6 +19,7 @@ from mddns.instance import (
     machine_label,
     read_attributes,
     readable_name,
+    shares_machine,
     spoken_protocol,
     srv_octets,
 )
@@ -69,14 +70,15 @@ def test_a_label_of_255_octets_is_one_string() -> None:
         (["md.since=٣".encode()], Attributes({}, None, (("md.since", "٣"),))),
         ([b"md.new=x", b"a=1"], Attributes({"a": "1"}, None, (("md.new", "x"),))),
         ([b"k=\xff\xfe"], Attributes({"k": "\udcff\udcfe"}, None, ())),
-        ([b"\xc3\xa9=1"], Attributes({"\udcc3\udca9": "1"}, None, ())),
+        ([b"\xc3\xa9=1", b"a=1"], Attributes({"a": "1"}, None, ())),
+        ([b"a\n=1", b"\x7f", b"a b=2"], Attributes({"a b": "2"}, None, ())),
     ],
 )
 def test_txt_strings_are_read_as_rfc_6763_has_it(given_strings: list[bytes], attributes: Attributes) -> None:
     assert read_attributes(given_strings) == attributes
 
 
-keys = st.text(st.characters(codec="ascii", exclude_characters="="), min_size=1, max_size=20)
+keys = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters="="), min_size=1, max_size=20)
 
 
 @given(st.dictionaries(keys, st.text(st.characters(codec="utf-8"), max_size=50), max_size=8))
@@ -159,3 +161,18 @@ def test_srv_is_priority_weight_port() -> None:
 )
 def test_a_dns_label_is_a_service_name_only_if_it_may_be_one(label: bytes, name: str | None) -> None:
     assert readable_name(label) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "shared"),
+    [
+        ("alpha", [], False),
+        ("alpha", ["bravo", "alpha2", ""], False),
+        ("alpha", ["bravo", "ALPHA"], True),
+        ("alpha.tail1.ts.net.", ["Alpha.tail2.ts.net."], True),
+        ("anna's nas", ["anna-s-nas"], True),
+        ("日本", ["中国"], True),
+    ],
+)
+def test_names_that_make_one_machine_share_it(name: str, others: list[str], shared: bool) -> None:
+    assert shares_machine(name, others) is shared

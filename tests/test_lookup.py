@@ -287,8 +287,10 @@ def test_two_peers_at_one_address_are_told_apart_by_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rcode", "outcome"), [(1, "REFUSED"), (2, "SILENT"), (4, "REFUSED"), (5, "REFUSED"), (3, "ANSWERED")]
-)
+    ("rcode", "outcome"),
+    [(0, "ANSWERED"), (1, "REFUSED"), (2, "SILENT"), (3, "ANSWERED"), (4, "REFUSED"), (5, "REFUSED"), (6, "SILENT"),
+     (9, "REFUSED"), (10, "SILENT")],
+)  # fmt: skip
 def test_refused_is_a_refusal_servfail_a_silence_and_nxdomain_an_answer(rcode: int, outcome: str) -> None:
     lookup = look((CHARLIE, REGISTRY))
     (sent,) = send(lookup, 0.0)
@@ -558,7 +560,86 @@ def test_a_list_that_no_message_holds_comes_as_a_transfer() -> None:
     assert fleet.asked == [("100.64.0.3", False), ("100.64.0.3", True), ("100.64.0.3", True)]
 
 
+def test_a_name_with_more_instances_than_a_message_holds_comes_as_a_transfer() -> None:
+    crowd = host(CHARLIE, *range(1, 801))
+    crowd.advertise("db", 900)
+    fleet = Fleet(CHARLIE)
+    fleet.by_address[CHARLIE.addresses[0]] = crowd
+    lookup = look((CHARLIE, REGISTRY))
+    fleet.carry(lookup, 0.0)
+    assert sorted(ports_of(lookup.asks[0])) == list(range(1, 801))
+    assert fleet.asked == [("100.64.0.3", False), ("100.64.0.3", True), ("100.64.0.3", True)]
+
+
+@pytest.mark.parametrize("bad", [b"", b"junk", None])
+def test_where_the_transfer_fails_what_came_over_tcp_has_to_do_and_is_known_to_be_a_part(bad: bytes | None) -> None:
+    crowd = host(CHARLIE, *range(1, 801))
+    lookup = look((CHARLIE, REGISTRY))
+    (sent,) = send(lookup, 0.0)
+    lookup.received(truncated(sent), sent.address, PORT, 0.01)
+    for _ in range(2):
+        (ask,) = lookup.tcp()
+        answer = crowd.octets(lookup.query_for(ask), tcp=True) if ask.transfer is None else bad
+        if isinstance(answer, bytes):
+            assert not lookup.tcp_received(ask, answer, 0.02)
+        lookup.tcp_failed(ask, 0.03)
+    assert ask.outcome is Outcome.ANSWERED
+    assert 500 < len(ports_of(ask)) < 800
+    assert ask.answer
+    assert ask.answer.partial
+
+
+def test_no_transfer_is_wanted_for_other_questions() -> None:
+    """A view is in no transfer; what came is what there is."""
+    crowd = Host(CHARLIE)
+    for port in range(1, 801):
+        crowd.advertise("web", port, {"env": "prod"})
+    lookup = Lookup(APEX, Name.parse("_web._tcp.minidisc.").wire, SRV, [(CHARLIE, REGISTRY)], 0.0, timeout=1.0)
+    (sent,) = send(lookup, 0.0)
+    lookup.received(truncated(sent), sent.address, PORT, 0.01)
+    (ask,) = lookup.tcp()
+    answer = crowd.octets(lookup.query_for(ask), tcp=True)
+    assert isinstance(answer, bytes)
+    lookup.tcp_received(ask, answer, 0.02)
+    assert (ask.outcome, lookup.tcp()) == (Outcome.ANSWERED, [])
+
+
 # Our own host's holder
+
+
+def test_a_holder_that_cannot_tell_everything_sends_us_around() -> None:
+    fleet = Fleet(ALPHA, BRAVO)
+    for port in range(1, 801):
+        fleet[BRAVO].advertise("web", port)
+    lookup = look((ALPHA, NEW), (BRAVO, REGISTRY), holder=ALPHA)
+    fleet.carry(lookup, 0.0)
+    assert lookup.holder
+    assert lookup.holder.outcome is Outcome.SILENT
+    assert len(ports_of(lookup.asks[0])) == 800
+
+
+def test_a_holder_whose_tcp_fails_sends_us_around_too() -> None:
+    lookup = look((BRAVO, REGISTRY), holder=ALPHA)
+    (sent,) = send(lookup, 0.0)
+    lookup.received(reply(ALPHA, sent._replace(wire=question("web SRV", use_edns=0, ident=0)), *range(1, 22))
+                    .replace(b"\0\0", sent.wire[:2], 1), sent.address, PORT, 0.01)  # fmt: skip
+    (ask,) = lookup.tcp()
+    assert ports_of(ask)
+    lookup.tcp_failed(ask, 0.02)
+    assert not lookup.done
+    assert destinations(send(lookup, 0.02)) == ["100.64.0.2"]
+
+
+def test_a_holder_that_refuses_late_changes_nothing() -> None:
+    """Everybody has been asked by then, and is not asked twice."""
+    lookup = look((CHARLIE, REGISTRY), holder=CHARLIE)
+    (sent,) = send(lookup, 0.0)
+    assert destinations(send(lookup, HEAD_START)) == ["100.64.0.3"]
+    wire = bytearray(sent.wire)
+    wire[2], wire[3] = 0x81, 5
+    lookup.received(bytes(wire), sent.address, PORT, 0.12)
+    assert list(send(lookup, 0.12)) == []
+    assert lookup.asks[0].outcome is Outcome.PENDING
 
 
 def test_the_holder_is_asked_first_and_alone_with_rd() -> None:
@@ -630,3 +711,13 @@ def test_the_question_helper_and_the_lookup_ask_the_same() -> None:
     """The other tests of this file are worth something only if a lookup asks as everybody does."""
     (sent,) = send(look((CHARLIE, NEW)), 0.0)
     assert sent.wire[2:] == question("web SRV", use_edns=0)[2:]
+
+
+def test_a_version_of_edns_that_a_peer_does_not_speak_is_no_refusal() -> None:
+    """A registry of a later day is not left alone for five minutes."""
+    lookup = look((CHARLIE, REGISTRY))
+    (sent,) = send(lookup, 0.0)
+    wire = bytearray(sent.wire)
+    wire[2], wire[-6] = 0x80, 1  # BADVERS is 16: its upper bits stand in the OPT record
+    lookup.received(bytes(wire), sent.address, PORT, 0.01)
+    assert lookup.asks[0].outcome is Outcome.SILENT

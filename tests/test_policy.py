@@ -31,8 +31,13 @@ def test_remote_ones_are_admitted_unless_that_is_refused() -> None:
         ({f"k{n:02}": "" for n in range(65)}, False),
         ({"k" * 20: "v" * 100}, True),
         ({f"k{n}": "v" * 250 for n in range(6)}, False),
+        ({f"k{n}": "é" * 125 for n in range(5)}, True),
+        ({f"k{n}": "é" * 126 for n in range(5)} | {"k": "vv" * 10}, False),
+        ({f"k{n}": "\udcff" * 250 for n in range(5)}, True),
+        ({f"k{n}": "v" * 256 for n in range(5)}, True),
+        ({f"k{n}": "v" * 256 for n in range(4)} | {"k4": "v" * 257}, False),
     ],
-    ids=["64", "65", "small", "1,500 octets"],
+    ids=["64", "65", "small", "1,500 octets", "1,270 octets of UTF-8", "1,301", "no UTF-8", "1,300", "1,301 of ASCII"],
 )
 def test_more_labels_than_one_may_offer_are_not_admitted(labels: dict[str, str], admitted: bool) -> None:
     assert Policy().admit(replace(WEB, labels=labels), ALPHA) is admitted

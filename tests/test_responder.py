@@ -486,6 +486,25 @@ def test_a_kept_answer_ends_with_the_next_change(alpha: Host) -> None:
     assert alpha.ask("ns A").answer == zone("ns 5 IN A 100.64.0.77")
 
 
+def test_names_with_a_zero_octet_that_look_alike_to_the_cache_are_kept_apart(alpha: Host) -> None:
+    """A label holds what looks like the end of the name, type, class, and an OPT record with a cookie."""
+
+    def odd(cookie: bytes) -> bytes:
+        behind = b"\x08minidisc\0\0\x21\0\1" + b"\0\0\x29\4\xd0\0\0\0\0\0\0"
+        options = b"\0\x0a" + (len(cookie + behind)).to_bytes(2, "big") + cookie
+        size = (len(options) + len(behind)).to_bytes(2, "big")
+        label = b"x\0" + b"\0\x21\0\1" + b"\0\0\x29\4\xd0\0\0\0\0" + size + options
+        return b"\x12\x67\0\0\0\1\0\0\0\0\0\1" + bytes((len(label),)) + label + behind
+
+    for wire in (odd(b"a" * 20), odd(b"b" * 20), odd(b"c" * 20)):
+        answer = alpha.octets(wire)
+        assert isinstance(answer, bytes)
+        assert answer[12:60] == wire[12:60]
+        assert Said(answer).rcode == "NXDOMAIN"
+    for caches in (alpha.responder._own, alpha.responder._same, alpha.responder._merged):
+        assert not caches.found
+
+
 def test_a_flood_of_different_names_sizes_and_clients_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mddns.responder, "_CACHED_ANSWERS", 50)
     monkeypatch.setattr(mddns.responder, "_CACHED_OCTETS", 1 << 14)
@@ -698,6 +717,11 @@ def test_before_the_first_peer_list_there_is_no_merged_answer() -> None:
     host = Host(ALPHA)
     host.responder.allow(frozenset(("100.64.0.1",)))
     said = host.ask("web SRV", rd=True, source="100.64.0.1", use_edns=0)
+    assert (said.rcode, said.errors[0][0], said.nothing) == ("SERVFAIL", 14, True)
+
+
+def test_before_the_first_peer_list_nobody_is_a_stranger() -> None:
+    said = Host(ALPHA).ask("web SRV", rd=True, use_edns=0)
     assert (said.rcode, said.errors[0][0], said.nothing) == ("SERVFAIL", 14, True)
 
 

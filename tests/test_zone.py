@@ -281,6 +281,23 @@ def test_a_question_for_the_a_label_is_answered_as_the_name(service: str, a_labe
 
 
 @pytest.mark.parametrize(
+    ("names", "a_label"),
+    [(["café", "CAFÉ"], "xn--caf-dma"), (["CAFÉ", "café"], "xn--caf-dma"), (["éss", "éß"], "xn--ss-bja"),
+     (["éß", "éss"], "xn--ss-bja")],
+)  # fmt: skip
+def test_names_that_share_an_a_label_are_all_found(names: list[str], a_label: str) -> None:
+    host = Host(ALPHA)
+    for name in names:
+        host.advertise(name, 80, {"name": "x" * len(name.encode())})
+    said = host.ask(f"{a_label} SRV")
+    assert len(said.answer) == 2
+    assert {line.split()[0] for line in said.additional} == {line.split()[-1] for line in said.answer}
+    for text in (f"alpha-80.{a_label} SRV", f"_{a_label}._tcp PTR", f"alpha-80._{a_label}._tcp SRV"):
+        assert len(host.ask(text).answer) == 2
+    assert host.ask(f"alpha-80.{a_label} A").answer == zone(f"alpha-80.{a_label} 5 IN A 100.64.0.1")
+
+
+@pytest.mark.parametrize(
     "service", ["a b", "a.b", 'a"b', "a\\b", "a$b", "日本" * 10, "a" * 62, "md", "minidisc", "list"]
 )
 def test_any_name_that_may_be_offered_is_found(service: str) -> None:

@@ -1,0 +1,34 @@
+"""`md` in this very process, where it is a matter of words alone: quick, and whoever opens a socket fails."""
+
+from __future__ import annotations
+
+import io
+import socket
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+from mddns.__main__ import main
+
+Done = tuple[int, str, str]
+Md = Callable[..., Done]
+
+
+def md_inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Md:
+    """`md("check", path)`: exit code, stdout, stderr."""
+
+    def no_socket(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("it asked the network")
+
+    def run(*words: object, stdin: bytes = b"") -> Done:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", no_socket)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            patch.setattr(sys, "argv", ["md", *map(str, words)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return int(str(ended.value.code)), *capsys.readouterr()
+
+    return run

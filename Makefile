@@ -1,11 +1,12 @@
 # make demo    three nodes on this machine, to try it
 # make test    the tests
+# make bench   how fast it is beside others, about seven minutes: bench/README.md
 # make clean   removes what these made
 
 PYTHON ?= python3
 VENV   := .venv
 
-.PHONY: demo test dev clean
+.PHONY: demo test dev bench clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/md demo
@@ -15,8 +16,12 @@ test: $(VENV)/tested
 
 dev: $(VENV)/developed
 
+bench: $(VENV)/installed
+	PYTHON=$(VENV)/bin/python bench/setup
+	$(VENV)/bin/python -m bench $(ARGS)
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) bench/work
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

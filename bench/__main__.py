@@ -107,10 +107,7 @@ def summary(results: Mapping[str, Any]) -> str:
     """What a person wants to see at the end."""
     lines = []
     for workload, rows in (targets.at(results, "responder.workloads") or {}).items():
-        lines += [
-            "",
-            f"{workload:<10} {'q/s':>8} {'µs/query':>9} {'× echo':>7} {'by CPU':>7} {'busy':>5} {'gen. µs':>8} {'gen.':>5}",
-        ]
+        lines += ["", f"{workload:<10}      q/s  µs/query  × echo  by CPU  busy  gen. µs  gen."]
         for name, row in rows.items():
             lines.append(
                 f"{name:<10} {row['qps']:>8} {row['cpu_us']:>9.1f} {row.get('of_echo', 1):>7.2f} "

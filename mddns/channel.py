@@ -24,6 +24,9 @@ from typing import Final
 
 from .errors import NetworkError
 
+# Kinds of frames.
+HELLO, WELCOME, UPDATE, TABLE, ROSTER, TOLD_ALL, PING, PONG, REFUSED, DROPPED = range(1, 11)
+
 _FRAME: Final = struct.Struct("!IB")  # octets of the payload, kind
 _MOST_PAYLOAD: Final = 70_000
 _MOST_UNSENT: Final = 8 << 20

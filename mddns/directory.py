@@ -143,12 +143,28 @@ class Directory:
         self._stir()
 
     def answered(
-        self, peer: Peer, services: Sequence[Service], now: float, *, name: str | None = None, rtt: float | None = None
+        self,
+        peer: Peer,
+        services: Sequence[Service],
+        now: float,
+        *,
+        name: str | None = None,
+        rtt: float | None = None,
+        partial: bool = False,
     ) -> None:
-        """`peer` said that `services` are all it has; with `name`, all it has of that name (in lower case)."""
+        """`peer` said that `services` are all it has; with `name`, all it has of that name (in lower case).
+
+        `partial`: they are a part of it, and it is silent about the rest; what it said before stands beside them.
+        """
         if self._has_left(peer):
             return
         self.memory.answered(peer.id, now, rtt)
+        if partial:
+            self.memory.missed(peer.id, now)
+            before = self._source(peer).services
+            known = before.values() if name is None else (before.get(name, ()),)
+            services = merge((*services, *(service for group in known for service in group)))
+            self._stir()
         if name is None:
             self._learn(peer, services, now)
         else:

@@ -142,32 +142,18 @@ class Inquirer:
 
     def _enough(self, query: Query) -> Callable[[Peer, Answer], bool]:
         def enough(peer: Peer, answer: Answer) -> bool:
-            return any(service.matches(query.name, query.labels) for service in self._services(peer, answer, None))
+            return any(introduce(told, peer, "").matches(query.name, query.labels) for told in answer.told)
 
         return enough
-
-    def _services(self, peer: Peer, answer: Answer, rtt: float | None) -> list[Service]:
-        network = self._snapshot.network if self._snapshot else ""
-        rtt_ms = None if rtt is None else round(rtt * 1000, 2)
-        return [introduce(told, peer, network, rtt_ms) for told in answer.told]
 
     def _learn(self, query: Query, lookup: Lookup, now: float) -> tuple[int, int]:
         """Puts the peers' answers into the directory; how many answered and refused."""
         directory = self.directory
         if lookup.holder and lookup.holder.outcome is Outcome.REFUSED:
             directory.refused(lookup.holder.peer, now)
-        name = query.key
+        name, network = query.key, self._snapshot.network if self._snapshot else ""
         for ask in lookup.asks:
-            outcome = ask.outcome
-            if outcome is Outcome.ANSWERED and ask.answer:
-                services = self._services(ask.peer, ask.answer, ask.rtt) if ask.answer.told else ()
-                directory.answered(ask.peer, services, now, name=name, rtt=ask.rtt)
-                if ask.answer.partial:
-                    directory.missed(ask.peer, now)  # the rest is owed: nothing is lost without a word
-            elif outcome is Outcome.REFUSED:
-                directory.refused(ask.peer, now)
-            elif outcome is Outcome.SILENT:
-                directory.missed(ask.peer, now)
+            learn(directory, ask, network, now, name)
         return len(lookup.outcomes(Outcome.ANSWERED)), len(lookup.outcomes(Outcome.REFUSED))
 
     def _hold(self, query: Query, holder: Ask, answer: Answer, now: float) -> Found:
@@ -189,6 +175,20 @@ class Inquirer:
         left = lifetime(Message(holder.message), most) if holder.message else 0
         self._held[query.key] = _Told(now + left, found)
         return found
+
+
+def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:
+    """Puts what came of asking a peer for everything, or for `name` (in lower case), into the directory."""
+    answer, peer = ask.answer, ask.peer
+    if ask.outcome is Outcome.REFUSED:
+        directory.refused(peer, now)
+    elif answer is not None and (ask.outcome is Outcome.ANSWERED or answer.partial):
+        rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
+        services = [introduce(told, peer, network, rtt_ms) for told in answer.told]
+        # Who told a part, and be it none of it, owes the rest: nothing is lost without a word.
+        directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial)
+    elif ask.outcome is Outcome.SILENT:
+        directory.missed(peer, now)
 
 
 def _teller(told: Told, snapshot: Snapshot) -> Peer | None:

@@ -167,12 +167,10 @@ class Node:
         before, self._published = self._published, now
         if now != before:
             self.table.changed(_unix_ms())
-        for key, service in before.items():
-            if key not in now:
-                self.seat.retract(service)
-        for key, service in now.items():
-            if before.get(key) != service:
-                self.seat.publish(service)
+        self.seat.publish(
+            [service for key, service in now.items() if before.get(key) != service],
+            [service for key, service in before.items() if key not in now],
+        )
         self._table_changed()
 
     def _table_changed(self) -> None:

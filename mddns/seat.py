@@ -14,21 +14,35 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from .channel import Line, Page, channel_path, connect, listen
-from .errors import BadMessage, Error, PortInUse
+from .channel import (
+    DROPPED,
+    HELLO,
+    PING,
+    PONG,
+    REFUSED,
+    ROSTER,
+    TABLE,
+    TOLD_ALL,
+    UPDATE,
+    WELCOME,
+    Line,
+    Page,
+    channel_path,
+    connect,
+    listen,
+)
+from .desk import Desk
+from .errors import Error, PortInUse
 from .listeners import Answering, TcpListener, UdpListener, bind_tcp, bind_udp
 from .model import Service, join_address
 from .names import Name
 from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
-from .update import add, read, withdraw
+from .update import add, read, updates
 
 _log = logging.getLogger("mddns")
-
-# Kinds of frames.
-HELLO, WELCOME, UPDATE, TABLE, ROSTER, TOLD_ALL, PING, PONG, REFUSED, DROPPED = range(1, 11)
 
 VERSION: Final = 1
 TICK: Final = 0.1  # seconds between signs of life, and between looks for one
@@ -56,8 +70,7 @@ class Seat:
         self._holder_number = 0
         self._udp: list[UdpListener] = []
         self._tcp: list[TcpListener] = []
-        self._tenants: dict[int, Line] = {}
-        self._lines: set[Line] = set()  # connections to us that have not said who they are, and tenants
+        self._desk = Desk(table, apex, self._welcome, changed)
         self._line: Line | None = None  # ours to the holder
         self._welcomed: asyncio.Future[None] | None = None
         self._told = False  # whether the holder knows all that we offer
@@ -113,16 +126,12 @@ class Seat:
                     bound = True
         if bound:
             await self._answer()
-            for line in self._tenants.values():
-                self._hand_over(line)
+            self._desk.hand_over()
 
-    def publish(self, service: Service) -> None:
-        """One of our services is new, or has changed."""
-        self._tell(add(service, self._apex))
-
-    def retract(self, service: Service) -> None:
-        """One of our services is withdrawn."""
-        self._tell(withdraw(service, self._apex))
+    def publish(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
+        """These of our services are new or have changed, those are withdrawn: at once, for whoever is told."""
+        for update in updates(added, withdrawn, self._apex):
+            self._tell(update)
 
     async def settle(self) -> None:
         """Returns when whoever holds has taken in what was published so far, or nobody does for too long."""
@@ -160,9 +169,10 @@ class Seat:
         """
         self._closed = True
         nothing = os.open(os.devnull, os.O_RDWR)
-        lines = [*self._lines, *([self._line] if self._line else [])]
         sockets = [*self._sockets.values(), *([self._meeting] if self._meeting else [])]
-        numbers = [line.fileno() for line in lines] + [sock.fileno() for sock in sockets]
+        numbers = self._desk.descriptors() + [sock.fileno() for sock in sockets]
+        if self._line:
+            numbers.append(self._line.fileno())
         for listener in self._tcp:
             numbers += listener.descriptors()
         for number in numbers:
@@ -171,11 +181,10 @@ class Seat:
         os.close(nothing)
 
     def _leave(self) -> None:
-        for line in [*self._lines, *([self._line] if self._line else [])]:
-            line.close()
-        self._lines.clear()
-        self._tenants.clear()
-        self._line = None
+        self._desk.close()
+        if self._line:
+            self._line.close()
+            self._line = None
         self._forget_sockets()
 
     # -- the holder
@@ -237,79 +246,18 @@ class Seat:
             sock, _ = self._meeting.accept()
         except OSError:
             return
-        number: list[int] = []
+        self._desk.admit(sock)
 
-        def on_frame(kind: int, payload: bytes, descriptors: list[int]) -> None:
-            for descriptor in descriptors:
-                os.close(descriptor)  # nobody has to hand us anything
-            try:
-                self._from_tenant(line, number, kind, payload)
-            except (BadMessage, ValueError, KeyError, TypeError) as error:
-                line.send(REFUSED, str(error).encode())
-
-        def on_end() -> None:
-            self._lines.discard(line)
-            if number and self._tenants.get(number[0]) is line:
-                del self._tenants[number[0]]
-                self._drop(number[0])
-                self._send_roster()
-
-        line = Line(sock, self._loop, on_frame, on_end)
-        self._lines.add(line)
-
-    def _from_tenant(self, line: Line, number: list[int], kind: int, payload: bytes) -> None:
-        if kind == HELLO and not number:
-            hello = json.loads(payload)
-            if hello["apex"].lower() != str(self._apex).lower():
-                line.send(REFUSED, f"this host's registry serves {self._apex}".encode())
-                return
-            number.append(int(hello["number"]))
-            old = self._tenants.pop(number[0], None)
-            if old:
-                old.close()
-                self._lines.discard(old)
-            self._tenants[number[0]] = line
-            self._hand_over(line)
-            for process in (self._table.number, *self._table.processes):
-                for service in self._table.of(process):
-                    line.send(TABLE, process.to_bytes(8, "big") + add(service, self._apex))
-            self._send_roster()
-        elif not number:
-            raise ValueError("HELLO comes first")
-        elif kind == UPDATE:
-            self._table.apply(number[0], read(payload, self._apex), _unix_ms())
-            self._broadcast(TABLE, number[0].to_bytes(8, "big") + payload)
-            self._changed()
-        elif kind == TOLD_ALL:
-            self._table.told_all(number[0], _unix_ms())
-            self._changed()
-        elif kind == PING:
-            line.send(PONG, payload)
-
-    def _hand_over(self, line: Line) -> None:
-        """Gives a tenant our sockets."""
-        if self._page is None or self._meeting is None:
-            return
-        keys = list(self._sockets)
-        descriptors = [self._sockets[key].fileno() for key in keys]
-        told = {"generation": self._generation, "sockets": keys, "holder": self._table.number}
-        line.send(WELCOME, json.dumps(told).encode(), [self._page.descriptor, self._meeting.fileno(), *descriptors])
-
-    def _send_roster(self) -> None:
-        self._broadcast(ROSTER, json.dumps({"serial": self._table.serial, "roster": list(self._tenants)}).encode())
-
-    def _broadcast(self, kind: int, payload: bytes) -> None:
-        for line in list(self._tenants.values()):
-            line.send(kind, payload)
-
-    def _drop(self, number: int) -> None:
-        if self._table.drop(number, _unix_ms()):
-            self._broadcast(DROPPED, number.to_bytes(8, "big"))
-            self._changed()
+    def _welcome(self) -> tuple[dict[str, Any], list[int]]:
+        """What a tenant is told first: our sockets, in the order of their descriptors behind page and Unix socket."""
+        told = {"generation": self._generation, "sockets": list(self._sockets), "holder": self._table.number}
+        handed = [self._meeting.fileno()] if self._meeting else []
+        handed += [sock.fileno() for sock in self._sockets.values()]
+        return told, [self._page.descriptor, *handed] if self._page else handed
 
     def _tell(self, update: bytes) -> None:
         if self._holder:
-            self._broadcast(TABLE, self._table.number.to_bytes(8, "big") + update)
+            self._desk.tell(update)
         elif self._line:
             self._line.send(UPDATE, update)
 
@@ -409,9 +357,7 @@ class Seat:
             if self._holder:
                 if self._page and not self._page.beat(self._generation, now):
                     self._step_down()
-                for number in self._table.expire(now, _unix_ms()):
-                    self._broadcast(DROPPED, number.to_bytes(8, "big"))
-                    self._changed()
+                self._desk.expire(now)
             elif self._page and (self._page.generation != self._generation or self._page.age(now) > self._patience()):
                 self._move(at_once=False)
 
@@ -468,10 +414,7 @@ class Seat:
             return
         _log.info("another process answers for the host by now")
         self._stop_answering()
-        for line in list(self._lines):
-            line.close()
-        self._lines.clear()
-        self._tenants.clear()
+        self._desk.close()
         for number in self._table.processes:
             self._table.drop(number, _unix_ms())
         self._move(at_once=False)

@@ -6,6 +6,7 @@ A message names instances only, by SRV, TXT and, where they are not simply the n
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from .answers import Records, Told, told_of
@@ -18,6 +19,8 @@ from .wire import AAAA, ANY, IN, SOA, SRV, TXT, A, Message
 
 UPDATE: Final = 5 << 11  # the opcode, where flags have it
 _CLASS_ANY: Final = 255
+_ENOUGH: Final = 50_000  # octets after which another message begins; no service has as many as are left to 65,535
+_Record = tuple[bytes, int, Rdata, int]  # owner, type, RDATA, class
 
 
 class Change(NamedTuple):
@@ -36,20 +39,33 @@ def instance_name(service: Service, apex: Name) -> bytes:
 
 def add(service: Service, apex: Name) -> bytes:
     """An update that adds or replaces `service`."""
+    return next(updates((service,), (), apex))
+
+
+def updates(added: Iterable[Service], withdrawn: Iterable[Service], apex: Name) -> Iterator[bytes]:
+    """What withdraws services and adds or replaces others, at once: one update, or several where one cannot hold it."""
+    packer, count = Packer(apex.wire, SOA, IN), 0
+    for records in (*(_withdraw(each, apex) for each in withdrawn), *(_add(each, apex) for each in added)):
+        if len(packer) > _ENOUGH:
+            yield packer.finish(0, UPDATE, (0, count, 0))
+            packer, count = Packer(apex.wire, SOA, IN), 0
+        for owner, rtype, rdata, rclass in records:
+            packer.record(owner, rtype, 0, rdata, rclass)
+            count += 1
+    if count:
+        yield packer.finish(0, UPDATE, (0, count, 0))
+
+
+def _add(service: Service, apex: Name) -> Iterator[_Record]:
     owner = instance_name(service, apex)
-    records: list[tuple[int, Rdata]] = [(SRV, (srv_octets(service), owner)), (TXT, (instance_txt(service), None))]
-    records += [(AAAA if ":" in each else A, (address_octets(each), None)) for each in service.addresses]
-    packer = Packer(apex.wire, SOA, IN)
-    for rtype, rdata in records:
-        packer.record(owner, rtype, 0, rdata)
-    return packer.finish(0, UPDATE, (0, len(records), 0))
+    yield owner, SRV, (srv_octets(service), owner), IN
+    yield owner, TXT, (instance_txt(service), None), IN
+    for each in service.addresses:
+        yield owner, AAAA if ":" in each else A, (address_octets(each), None), IN
 
 
-def withdraw(service: Service, apex: Name) -> bytes:
-    """An update that withdraws `service`."""
-    packer = Packer(apex.wire, SOA, IN)
-    packer.record(instance_name(service, apex), ANY, 0, (b"", None), rclass=_CLASS_ANY)
-    return packer.finish(0, UPDATE, (0, 1, 0))
+def _withdraw(service: Service, apex: Name) -> Iterator[_Record]:
+    yield instance_name(service, apex), ANY, (b"", None), _CLASS_ANY
 
 
 def read(wire: bytes, apex: Name) -> list[Change]:

@@ -84,8 +84,18 @@ def test_tc_is_partial() -> None:
 
 @pytest.mark.parametrize(
     ("rcode", "refused", "failed"),
-    [(0, False, False), (1, True, False), (2, False, True), (3, False, False), (4, True, False), (5, True, False),
-     (6, False, True), (9, True, False), (10, False, True), (16, False, True)],
+    [
+        (0, False, False),
+        (1, True, False),
+        (2, False, True),
+        (3, False, False),
+        (4, True, False),
+        (5, True, False),
+        (6, False, True),
+        (9, True, False),
+        (10, False, True),
+        (16, False, True),
+    ],
 )
 def test_who_does_not_speak_for_the_zone_has_refused(rcode: int, refused: bool, failed: bool) -> None:
     answer = told("web SRV", rcode=rcode)
@@ -298,7 +308,8 @@ def test_an_rrset_that_was_cut_is_partial(text: str, partial: bool, code: int) -
 
 
 @pytest.mark.parametrize(
-    ("ttls", "seconds"), [([5, 5, 5, 5], 5), ([9, 9, 9, 9], 5), ([5, 5, 5, 2], 2), ([5, 0, 5, 5], 0), ([1 << 31] * 4, 0)]
+    ("ttls", "seconds"),
+    [([5, 5, 5, 5], 5), ([9, 9, 9, 9], 5), ([5, 5, 5, 2], 2), ([5, 0, 5, 5], 0), ([1 << 31] * 4, 0)],
 )
 def test_a_message_holds_as_long_as_the_first_of_its_records_to_go(ttls: list[int], seconds: int) -> None:
     message = dns.message.make_response(dns.message.from_wire(question("web SRV", use_edns=0)))

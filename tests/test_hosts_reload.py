@@ -136,9 +136,14 @@ def advertise(alpha: Host, tmp_path: Path) -> Iterator[Callable[..., Advertising
 # --- nothing vanishes -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def asked(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> tuple[Asker, Advertising]:
-    """What a host said, asked every 10 ms, while its file was replaced and SIGHUP sent 100 times."""
+@pytest.fixture(scope="module", params=["holder", "tenant"])
+def asked(
+    request: pytest.FixtureRequest, bed: Bed, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Asker, Advertising]:
+    """What a host said, asked every 10 ms, while its file was replaced and SIGHUP sent 100 times.
+
+    Once by the process whose file it is, once by another one of that host, which holds the port.
+    """
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
     path = tmp_path_factory.mktemp("asked") / "s.yaml"
     steady = entry("steady", 8080, env="prod")
@@ -149,6 +154,8 @@ def asked(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> tuple[Asker, Ad
 
     path.write_text(text(0))
     with ExitStack() as stack:
+        if request.param == "tenant":
+            stack.enter_context(alpha.start(["md", "advertise", "steady-too", ":9"])).wait_for("advertised")
         advertising = Advertising(stack, alpha, path)
         with Asker(bravo, alpha.ipv4) as asker:
             for number in range(1, RELOADS + 1):
@@ -179,7 +186,7 @@ def test_no_answer_shows_half_of_a_file(asked: tuple[Asker, Advertising]) -> Non
     seen = set()
     for message in asked[0].heard:
         instances = told(message)
-        turns = {name.partition(".")[2] for name in instances} - {"steady", "moving"}
+        turns = {name.partition(".")[2] for name in instances} - {"steady", "steady-too", "moving"}
         number = next(part[2:] for part in instances["alpha-8090.moving"].split('"') if part.startswith("n="))
         assert turns == {"odd" if int(number) % 2 else "even"}
         seen |= turns
@@ -291,6 +298,7 @@ def test_whatever_becomes_of_a_file_all_stays_as_it_was(
             path.mkdir()
         elif kind == "pipe":
             os.mkfifo(path)
+    advertising.process.signal(signal.SIGHUP)
     advertising.said_soon("is wrong, so all stays as it was")
     assert set(advertising.found()) == {"web"}
     assert advertising.process.terminate() == 0

@@ -387,6 +387,19 @@ def test_who_could_not_tell_everything_is_named_as_silent(name: str | None) -> N
     assert bool(found.services) is (name == "web")
 
 
+def test_what_was_known_before_stands_beside_a_part() -> None:
+    fleet = crowded(0)
+    seeker = Seeker(fleet)
+    assert len(seeker.find("web", 0.0).services) == 999
+    fleet[BRAVO].responder.allow(frozenset())
+    again = seeker.find("web", 6.0)
+    assert (len(again.services), again.silent) == (999, ("bravo",))
+    for registration in fleet[BRAVO].registry.registrations()[20:]:
+        fleet[BRAVO].registry.withdraw(registration, 0)
+    at_last = seeker.find("web", 12.0)
+    assert (len(at_last.services), at_last.silent) == (20, ())
+
+
 # What the holder says has an age
 
 

@@ -1,0 +1,138 @@
+"""The holder's side of the Unix socket: takes tenants in, keeps what they register, tells all of them everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .channel import DROPPED, HELLO, PING, PONG, REFUSED, ROSTER, TABLE, TOLD_ALL, UPDATE, WELCOME, Line
+from .errors import BadMessage
+from .names import Name
+from .tenancy import HostTable
+from .update import add, read
+
+
+class Desk:
+    """The tenants of this process, while it is the holder.
+
+    `welcome()` gives what a tenant is told first, and the descriptors that it is handed; `changed()` is
+    called when the host's table has changed.
+    """
+
+    def __init__(
+        self,
+        table: HostTable,
+        apex: Name,
+        welcome: Callable[[], tuple[dict[str, Any], list[int]]],
+        changed: Callable[[], None],
+    ) -> None:
+        self._table = table
+        self._apex = apex
+        self._welcome = welcome
+        self._changed = changed
+        self._lines: set[Line] = set()  # also of those that have not said yet who they are
+        self._tenants: dict[int, Line] = {}
+
+    def admit(self, sock: socket.socket) -> None:
+        """Somebody has connected."""
+        number: list[int] = []
+
+        def on_frame(kind: int, payload: bytes, descriptors: list[int]) -> None:
+            for descriptor in descriptors:
+                os.close(descriptor)  # nobody has to hand us anything
+            try:
+                self._take(line, number, kind, payload)
+            except (BadMessage, ValueError, KeyError, TypeError) as error:
+                line.send(REFUSED, str(error).encode())
+
+        def on_end() -> None:
+            self._lines.discard(line)
+            if number and self._tenants.get(number[0]) is line:
+                del self._tenants[number[0]]
+                if self._table.drop(number[0], _unix_ms()):
+                    self._dropped(number[0])
+                self._send_roster()
+
+        line = Line(sock, asyncio.get_running_loop(), on_frame, on_end)
+        self._lines.add(line)
+
+    def tell(self, update: bytes) -> None:
+        """One of our own services has changed: `update` says how."""
+        self._broadcast(TABLE, self._table.number.to_bytes(8, "big") + update)
+
+    def hand_over(self) -> None:
+        """Gives every tenant our sockets anew."""
+        for line in self._tenants.values():
+            self._hand_over(line)
+
+    def expire(self, now: float) -> None:
+        """Drops those who did not register anew after we took over."""
+        for number in self._table.expire(now, _unix_ms()):
+            self._dropped(number)
+
+    def descriptors(self) -> list[int]:
+        """Those of all connections."""
+        return [line.fileno() for line in self._lines]
+
+    def close(self) -> None:
+        """Ends every connection."""
+        for line in self._lines:
+            line.close()
+        self._lines.clear()
+        self._tenants.clear()
+
+    def _take(self, line: Line, number: list[int], kind: int, payload: bytes) -> None:
+        if kind == HELLO and not number:
+            self._greet(line, number, json.loads(payload))
+        elif not number:
+            raise ValueError("HELLO comes first")
+        elif kind == UPDATE:
+            self._table.apply(number[0], read(payload, self._apex), _unix_ms())
+            self._broadcast(TABLE, number[0].to_bytes(8, "big") + payload)
+            self._changed()
+        elif kind == TOLD_ALL:
+            self._table.told_all(number[0], _unix_ms())
+            self._changed()
+        elif kind == PING:
+            line.send(PONG, payload)
+
+    def _greet(self, line: Line, number: list[int], hello: dict[str, Any]) -> None:
+        if hello["apex"].lower() != str(self._apex).lower():
+            line.send(REFUSED, f"this host's registry serves {self._apex} alone".encode())
+            return
+        number.append(int(hello["number"]))
+        before = self._tenants.pop(number[0], None)
+        if before:
+            before.close()
+            self._lines.discard(before)
+        self._tenants[number[0]] = line
+        self._hand_over(line)
+        for process in (self._table.number, *self._table.processes):
+            for service in self._table.of(process):
+                line.send(TABLE, process.to_bytes(8, "big") + add(service, self._apex))
+        self._send_roster()
+
+    def _hand_over(self, line: Line) -> None:
+        told, descriptors = self._welcome()
+        line.send(WELCOME, json.dumps(told).encode(), descriptors)
+
+    def _dropped(self, number: int) -> None:
+        self._broadcast(DROPPED, number.to_bytes(8, "big"))
+        self._changed()
+
+    def _send_roster(self) -> None:
+        told = {"serial": self._table.serial, "roster": list(self._tenants)}
+        self._broadcast(ROSTER, json.dumps(told).encode())
+
+    def _broadcast(self, kind: int, payload: bytes) -> None:
+        for line in list(self._tenants.values()):
+            line.send(kind, payload)
+
+
+def _unix_ms() -> int:
+    return int(time.time() * 1000)

@@ -32,7 +32,7 @@ class Size:
 
 
 FULL: Final = Size(9, 1.0, 11, fanout.COUNTS, 31, 20.0)
-QUICK: Final = Size(3, 0.15, 3, (10, 100, 1000), 5, 5.0)
+QUICK: Final = Size(3, 0.2, 3, (10, 100, 1000), 5, 5.0)
 
 PARTS: Final[Mapping[str, Callable[[Size], dict[str, Any]]]] = {
     "responder": lambda size: responder.measure(size.rounds, size.seconds),

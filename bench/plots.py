@@ -42,7 +42,7 @@ def rates(results: Mapping[str, Any]) -> str:
 def fanout(results: Mapping[str, Any]) -> str:
     """Wall time over the number of peers, both in powers of ten."""
     lines = _lines(results)
-    left, right, top, bottom = 64, 520, 48, 380
+    left, right, top, bottom = 80, 530, 48, 380
     points = [point for line in lines.values() for point in line]
     if not points:
         return _page(720, 60, [_text(16, 30, "the fan-out was not measured", 14)])
@@ -61,7 +61,7 @@ def fanout(results: Mapping[str, Any]) -> str:
         parts += [_line(x, top, x, bottom), _text(x, bottom + 18, f"{10**decade:,}", 12, anchor="middle")]
     for decade in ys:
         _, y = place(10 ** xs[0], 10**decade)
-        parts += [_line(left, y, right, y), _text(left - 8, y + 4, f"{10**decade:g} ms", 12, anchor="end")]
+        parts += [_line(left, y, right, y), _text(left - 8, y + 4, f"{10**decade:,g} ms", 12, anchor="end")]
     ends = []
     for (name, line), colour in zip(lines.items(), _COLOURS, strict=False):
         path = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in line)

@@ -183,8 +183,10 @@ def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | 
     if ask.outcome is Outcome.REFUSED:
         directory.refused(peer, now)
     elif answer is not None and (ask.outcome is Outcome.ANSWERED or answer.partial):
-        rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
-        services = [introduce(told, peer, network, rtt_ms) for told in answer.told]
+        services: Sequence[Service] = ()
+        if answer.told:
+            rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
+            services = [introduce(told, peer, network, rtt_ms) for told in answer.told]
         # Who told a part, and be it none of it, owes the rest: nothing is lost without a word.
         directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial)
     elif ask.outcome is Outcome.SILENT:

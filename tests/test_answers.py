@@ -302,7 +302,7 @@ def test_only_records_of_class_in_are_believed() -> None:
 def test_an_rrset_that_was_cut_is_partial(text: str, partial: bool, code: int) -> None:
     message = dns.message.make_response(dns.message.from_wire(question("web SRV", use_edns=0)))
     message.answer, message.additional = records(SRV_OF_WEB), records(GOOD)
-    message.use_edns(0, options=[dns.edns.EDEOption(code, text)])
+    message.use_edns(0, options=[dns.edns.EDEOption(dns.edns.EDECode(code), text)])
     answer = read_answer(Message(message.to_wire()), APEX)
     assert (answer.told, answer.partial) == ((TOLD,), partial and code == 0)
 

@@ -721,3 +721,16 @@ def test_a_version_of_edns_that_a_peer_does_not_speak_is_no_refusal() -> None:
     wire[2], wire[-6] = 0x80, 1  # BADVERS is 16: its upper bits stand in the OPT record
     lookup.received(bytes(wire), sent.address, PORT, 0.01)
     assert lookup.asks[0].outcome is Outcome.SILENT
+
+
+def test_what_a_view_tells_is_no_service_of_ours() -> None:
+    """Read in either way: its instances are not two labels and the apex."""
+    view = host(CHARLIE)
+    view.advertise("web", 80, {"env": "prod"})
+    qname = Name.parse("web.prod._env.minidisc.").wire
+    lookup = Lookup(APEX, qname, SRV, [(CHARLIE, REGISTRY)], 0.0, timeout=1.0)
+    (sent,) = send(lookup, 0.0)
+    answer = view.octets(sent.wire)
+    assert isinstance(answer, bytes)
+    lookup.received(answer, sent.address, PORT, 0.01)
+    assert (lookup.asks[0].outcome, ports_of(lookup.asks[0])) == (Outcome.ANSWERED, [])

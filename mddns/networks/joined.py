@@ -39,6 +39,8 @@ class Joined:
         if self._address:
             me = replace(me, addresses=(self._address,)) if me else Peer(host_name(), (self._address,), self._port)
         own = set(me.addresses) if me else set()
+        # Who is at another address of this machine than the one we were given is a node of its own.
+        ours = [peer for peer in mine if not own.isdisjoint(peer.addresses)]
         peers = {
             peer.id: peer
             for snapshot in snapshots
@@ -47,7 +49,7 @@ class Joined:
         }
         return Snapshot(
             me=me,
-            peers=tuple(peer for peer in peers.values() if all(peer is not mine_ for mine_ in mine)),
+            peers=tuple(peer for peer in peers.values() if all(peer is not each for each in ours)),
             network="+".join(dict.fromkeys(snapshot.network for snapshot in snapshots)),
             tun=all(snapshot.tun for snapshot in snapshots),
         )

@@ -124,8 +124,10 @@ def _address_and_port(text: str, port: int, where: str) -> tuple[str, int]:
     """``1.2.3.4``, ``1.2.3.4:53``, ``fd7a::1``, ``[fd7a::1]:53``."""
     host, number = text, str(port)
     if text.startswith("["):
-        host, _, behind = text[1:].partition("]")
-        number = behind.removeprefix(":") if behind else number
+        host, closing, behind = text[1:].partition("]")
+        if not closing or behind[:1] not in ("", ":"):
+            host = text  # no address, as is said below
+        number = behind[1:] if behind else number
     elif text.count(":") == 1:
         host, _, number = text.partition(":")
     try:

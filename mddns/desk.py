@@ -67,8 +67,9 @@ class Desk:
 
     def hand_over(self) -> None:
         """Gives every tenant our sockets anew."""
-        for line in self._tenants.values():
-            self._hand_over(line)
+        for line in list(self._tenants.values()):
+            self._tell_all(line)
+        self._send_roster()
 
     def expire(self, now: float) -> None:
         """Drops those who did not register anew after we took over."""
@@ -111,15 +112,16 @@ class Desk:
             before.close()
             self._lines.discard(before)
         self._tenants[number[0]] = line
-        self._hand_over(line)
+        self._tell_all(line)
+        self._send_roster()
+
+    def _tell_all(self, line: Line) -> None:
+        """Hands our sockets to a tenant, and tells it the whole table; a roster must follow, which ends it."""
+        told, descriptors = self._welcome()
+        line.send(WELCOME, json.dumps(told).encode(), descriptors)
         for process in (self._table.number, *self._table.processes):
             for service in self._table.of(process):
                 line.send(TABLE, process.to_bytes(8, "big") + add(service, self._apex))
-        self._send_roster()
-
-    def _hand_over(self, line: Line) -> None:
-        told, descriptors = self._welcome()
-        line.send(WELCOME, json.dumps(told).encode(), descriptors)
 
     def _dropped(self, number: int) -> None:
         self._broadcast(DROPPED, number.to_bytes(8, "big"))

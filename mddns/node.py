@@ -16,10 +16,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from . import aio_transport
-from .answers import introduce
 from .directory import Directory
 from .errors import Error, NetworkError
 from .health import SixProbe
+from .inquiry import learn
+from .instance import shares_machine
 from .listeners import Reaction
 from .lookup import Lookup, Outcome
 from .memory import Memory
@@ -292,14 +293,10 @@ class Node:
             directory.asked(due)
         now = time.monotonic()
         for ask in lookup.asks:
-            if ask.outcome is Outcome.ANSWERED and ask.answer:
-                rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
-                services = [introduce(told, ask.peer, self._snapshot.network, rtt_ms) for told in ask.answer.told]
-                directory.answered(ask.peer, services, now, rtt=ask.rtt)
+            learn(directory, ask, self._snapshot.network, now)
+            if ask.outcome is Outcome.ANSWERED:
                 continue
-            if ask.outcome is Outcome.REFUSED:
-                directory.refused(ask.peer, now)
-            else:
+            if ask.outcome is Outcome.PENDING:
                 directory.missed(ask.peer, now)
             for address in ask.peer.addresses:
                 self._idle.setdefault(address, set()).add(ask.peer.id)
@@ -314,7 +311,7 @@ def _unix_ms() -> int:
 def _shares_name(snapshot: Snapshot) -> bool:
     """Whether another node has our machine's name, so that it cannot stand for our instances."""
     me = snapshot.me
-    return me is not None and any(peer.name.lower() == me.name.lower() for peer in snapshot.peers)
+    return me is not None and shares_machine(me.name, (peer.name for peer in snapshot.peers))
 
 
 async def open_node(settings: Settings, policy: Policy, wait: float) -> Node:

@@ -72,7 +72,7 @@ class Seat:
         self._tcp: list[TcpListener] = []
         self._desk = Desk(table, apex, self._welcome, changed)
         self._line: Line | None = None  # ours to the holder
-        self._welcomed: asyncio.Future[None] | None = None
+        self._welcomed: asyncio.Future[bool] | None = None
         self._told = False  # whether the holder knows all that we offer
         self._roster: list[int] = []
         self._pongs: dict[bytes, asyncio.Future[None]] = {}
@@ -275,8 +275,10 @@ class Seat:
             HELLO, json.dumps({"version": VERSION, "apex": str(self._apex), "number": self._table.number}).encode()
         )
         try:
-            await asyncio.wait_for(welcomed, WELCOME_WITHIN)
+            let_in = await asyncio.wait_for(welcomed, WELCOME_WITHIN)
         except TimeoutError:
+            let_in = False
+        if not let_in:
             if self._line is line:
                 self._line = None
             line.close()
@@ -294,6 +296,7 @@ class Seat:
             self._table.apply(int.from_bytes(payload[:8], "big"), read(payload[8:], self._apex), _unix_ms())
         elif kind == ROSTER:
             told = json.loads(payload)
+            self._table.told_everything(_unix_ms())  # a roster ends what a holder tells
             self._roster = told["roster"]
             self._table.follow(int(told["serial"]))
         elif kind == DROPPED:
@@ -309,8 +312,7 @@ class Seat:
 
     def _move_in(self, told: dict[str, Any], descriptors: list[int]) -> None:
         self._forget_sockets()
-        for number in self._table.processes:
-            self._table.drop(number, _unix_ms())  # all of them are told anew
+        self._table.told_anew()
         page, meeting, *rest = descriptors
         self._page = Page(page)
         self._meeting = socket.socket(fileno=meeting)
@@ -320,7 +322,7 @@ class Seat:
         }
         self._generation, self._holder_number = int(told["generation"]), int(told["holder"])
         if self._welcomed and not self._welcomed.done():
-            self._welcomed.set_result(None)
+            self._welcomed.set_result(True)
 
     def _forget_sockets(self) -> None:
         for sock in self._sockets.values():
@@ -339,6 +341,7 @@ class Seat:
             return
         self._line = None
         if self._welcomed and not self._welcomed.done():
+            self._welcomed.set_result(False)
             return
         self._table.drop(self._holder_number, _unix_ms())
         self._move(at_once=self._rank() == 0)
@@ -378,9 +381,10 @@ class Seat:
             if page is None:
                 await self.take_again()
                 return
-            now = time.monotonic()
-            silent = page.generation == self._generation and (at_once or page.age(now) > self._patience())
-            if silent and (generation := page.claim(self._generation, now)):
+            now, present = time.monotonic(), page.generation
+            # Also one that we never were a tenant of may have ended already.
+            silent = page.age(now) > self._patience() or (at_once and present == self._generation)
+            if silent and (generation := page.claim(present, now)):
                 self._generation = generation
                 self._table.taken_over(now)
                 self._changed()  # the first answer already tells of everyone
@@ -415,8 +419,6 @@ class Seat:
         _log.info("another process answers for the host by now")
         self._stop_answering()
         self._desk.close()
-        for number in self._table.processes:
-            self._table.drop(number, _unix_ms())
         self._move(at_once=False)
 
 

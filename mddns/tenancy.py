@@ -91,9 +91,18 @@ class HostTable:
         self.changed(now_ms)
         return True
 
+    def told_anew(self) -> None:
+        """A holder begins to tell us everything. What we know stands until it has: it may end before that."""
+        self._unconfirmed = {number: set(table) for number, table in self._others.items()}
+
+    def told_everything(self, now_ms: int) -> None:
+        """It has; what it did not tell of is no more."""
+        for number in list(self._unconfirmed):
+            self.told_all(number, now_ms)
+
     def taken_over(self, now: float) -> None:
         """We are the holder from now on: what the others offer has to be registered anew."""
-        self._unconfirmed = {number: set(table) for number, table in self._others.items()}
+        self.told_anew()
         self._confirm_by = now + CONFIRM_WITHIN
 
     def told_all(self, number: int, now_ms: int) -> None:
@@ -102,6 +111,8 @@ class HostTable:
         table = self._others.get(number, {})
         for key in left:
             table.pop(key, None)
+        if not table:
+            self._others.pop(number, None)
         if left:
             self.changed(now_ms)
 

@@ -45,7 +45,7 @@ class World:
 
     def env(self, node: str | None = None, more: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """The environment of a program there; None in `more` takes a variable away."""
-        ours = ("MDDNS_", "XDG_", "LC_", "LANG", "PYTHONIO", "PYTHONUTF8", "_MD", "NO_COLOR", "COLUMNS")
+        ours = ("MDDNS_", "XDG_", "LC_", "LANG", "PYTHONIO", "PYTHONU", "_MD", "NO_COLOR", "COLUMNS")
         env: dict[str, str | None] = {
             **{key: value for key, value in os.environ.items() if not key.startswith(ours)},
             "HOME": str(self.directory),

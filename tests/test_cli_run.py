@@ -42,7 +42,7 @@ while True:
 
 # Says the signals that it gets; ends at the fifth line of input, or by SIGTERM with 15.
 SIGNALLED = """
-import os, signal, sys
+import os, signal, sys, time
 def got(number, _):
     print("got", signal.Signals(number).name, flush=True)
     if number == signal.SIGTERM:
@@ -51,7 +51,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sig
     signal.signal(number, got)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    time.sleep(0.01)
 """
 
 
@@ -288,6 +288,40 @@ def test_ctrl_c_reaches_the_program_once(alpha: Host) -> None:
         assert process.terminate() == 15
     os.close(slave)
     os.close(master)
+
+
+def test_signals_that_come_together_are_all_passed_on(run: Run) -> None:
+    process = run(*python(SIGNALLED))
+    process.wait_for("ready")
+    numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
+    for number in numbers:
+        process.signal(number)
+    for number in numbers:
+        process.wait_for(f"got {number.name}")
+    assert process.terminate() == 15
+
+
+def test_a_parent_that_ignores_sigchld_changes_nothing(alpha: Host) -> None:
+    program = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp('md', sys.argv[1:])"
+    assert alpha.run(python(program, "md", "run", "web", ":8080", "--", "sh", "-c", "exit 9")).returncode == 9
+
+
+@pytest.mark.namespaces
+def test_a_port_that_is_connected_to_itself_does_not_accept(bed: Bed) -> None:
+    """TCP allows it, where outgoing connections get just that port."""
+    bravo = bed.host("bravo")
+    look = "from mddns.health import accepts; print(sum(accepts('100.64.0.2', 40000, 1) for _ in range(20)))"
+    connect = (
+        "import socket; s = socket.create_connection(('100.64.0.2', 40000)); print(s.getsockname() == s.getpeername())"
+    )
+    ports = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    before = bravo.call(ports.read_text)
+    bravo.call(ports.write_text, "40000 40000")
+    try:
+        assert bravo.run(python(connect)).stdout == "True\n"
+        assert bravo.run(python(look)).stdout == "0\n"
+    finally:
+        bravo.call(ports.write_text, before)
 
 
 # --- what is wrong before ---------------------------------------------------------------------------------------------

@@ -252,7 +252,7 @@ def test_whoever_ends_no_survivor_is_ever_missing(bed: Bed, measured: Measured) 
         f"another holder after {1000 * statistics.median(took):.0f} ms (median)"
     )
     assert len(asker.heard) > ROUNDS
-    assert not wrong, (seed, told, wrong[:5])
+    assert not wrong, (seed, told, wrong[:5], [(p.port, p.up, p.ended, p.gone) for p in fleet.programs])
     assert len(lost) <= len(told), (seed, told, lost)  # at most the one question that a killed holder had in hand
     assert answers(bed) == fleet.ports(), (seed, told)
     assert answers(bed, "+rec") == fleet.ports(), (seed, told)

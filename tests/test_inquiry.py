@@ -173,6 +173,15 @@ def test_what_the_holder_said_stands_for_the_ttl_and_that_there_is_nothing_for_a
     assert len(fleet.asked) > asked
 
 
+def test_what_the_holder_said_is_forgotten_when_the_network_changes(fleet: Fleet) -> None:
+    seeker = Seeker(fleet, me=ALPHA)
+    seeker.find("web", 0.0)
+    asked = len(fleet.asked)
+    seeker.snapshot = Snapshot(ALPHA, (BRAVO,), "played")
+    seeker.find("web", 0.1)
+    assert len(fleet.asked) > asked
+
+
 def test_the_holder_tells_who_was_silent(fleet: Fleet) -> None:
     seeker = Seeker(fleet, me=ALPHA)
     seeker.find("web", 0.0)

@@ -744,6 +744,46 @@ def test_strangers_get_no_merged_answer_a_few_refusals_a_second_then_nothing() -
     assert host.ask("web SRV", source=STRANGER, now=10.5).rcode == "NOERROR"  # RD=0: this host's own is for all
 
 
+def test_what_is_kept_for_members_is_not_told_to_strangers() -> None:
+    fleet = Fleet(ALPHA, BRAVO)
+    fleet[BRAVO].advertise("web", 80)
+    for _ in range(3):
+        assert len(fleet.ask(ALPHA, "web SRV", tcp=False, source=LOOKER_ON).answer) == 1
+    said = fleet.ask(ALPHA, "web SRV", tcp=False, source=STRANGER)
+    assert (said.rcode, said.nothing) == ("REFUSED", True)
+
+
+@given(CASES, st.lists(st.sampled_from([0.0, 0.4, 0.9, 1.3, 2.6, 6.0]), min_size=12, max_size=12).map(sorted))
+@settings(deadline=None, max_examples=40)
+def test_kept_merged_answers_equal_fresh_ones(
+    cases: list[tuple[str, int, bool, int | None, int, bytes, bool, str]], moments: list[float]
+) -> None:
+    """RD=1, as time goes by: `fresh` forgets every answer before each question."""
+
+    def made() -> Fleet:
+        fleet = Fleet(ALPHA, BRAVO, CHARLIE)
+        for port in range(1, 6):
+            fleet[BRAVO].advertise("web", port, {"number": f"{port}"})
+        fleet[CHARLIE].advertise("Web", 9)
+        return fleet
+
+    kept, fresh = made(), made()
+    for (text, ident, tcp, size, do, cookie, cd, _), now in zip(cases, moments, strict=False):
+        edns: dict[str, Any] = {} if size is None else {"use_edns": 0, "payload": size, "ednsflags": do}
+        if edns and cookie:
+            edns["options"] = [dns.edns.GenericOption(dns.edns.OptionType.make(10), cookie)]
+        wire = bytearray(question(text, rd=True, ident=ident, **edns))
+        wire[3] |= cd << 4
+        for _ in range(2):
+            responder = fresh[ALPHA].responder
+            for cache in (responder._same, responder._own, responder._merged):
+                cache.clear()
+            answer = kept.octets(kept[ALPHA], bytes(wire), tcp=tcp, source=LOOKER_ON, now=now)
+            assert answer == fresh.octets(fresh[ALPHA], bytes(wire), tcp=tcp, source=LOOKER_ON, now=now)
+            assert answer is not None
+            assert Said(answer).message.id == ident
+
+
 def test_members_are_not_rationed_by_strangers() -> None:
     fleet = Fleet(ALPHA, BRAVO)
     fleet[ALPHA].advertise("web", 80)

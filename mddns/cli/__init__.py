@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from .. import __version__
+from .flags import HELP, VERSION
 from .options import COMMON, remember
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ class _Group(click.Group):
             return None
         command = import_module(f".{cmd_name}", __name__).command
         assert isinstance(command, click.Command)  # noqa: S101 - each of our files has one
+        command.get_help_option = self.get_help_option  # type: ignore[method-assign]
         return command
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        return HELP
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -86,10 +90,9 @@ def unknown(name: str) -> str:
 
 @click.group(
     cls=_Group,
-    params=list(COMMON),
+    params=[*COMMON, VERSION],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="md")
 @click.pass_context
 def group(ctx: click.Context, /, **values: object) -> None:
     """Find services on your network by name. No server: every node answers DNS."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -10,7 +11,7 @@ import click
 
 from ..grammar import PROTOCOLS
 from ..model import DEFAULT_DOMAIN, DEFAULT_PORT, DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service, join_address
-from ..names import MAX_LABEL, Name
+from ..names import Name
 from ..offer import Offer, make, parse_address
 from ..settings import Settings
 from ..sync import Registry
@@ -96,11 +97,12 @@ def lookup_line(name: str, settings: Settings) -> str:
 def dig_line(name: str, apex: Name, address: str, port: int) -> str:
     """The same for ``dig``: octets that mean something to it, or to a terminal, as ``\\DDD`` (RFC 1035 5.1)."""
     labels = [
-        "".join(chr(octet) if octet in _PLAIN and (at or octet != 0x2D) else f"\\{octet:03d}" for at, octet in parts)
-        for parts in (enumerate(label) for label in (name.encode(), *apex.labels))
+        "".join(chr(octet) if octet in _PLAIN and (at or octet != 0x2D) else f"\\{octet:03d}" for at, octet in octets)
+        for octets in (enumerate(label) for label in (name.encode(), *apex.labels))
     ]
-    # It takes a label's text for its octets where it looks for international names, and \DDD are four each.
-    options = ["+noidnin"] if any(len(label) > MAX_LABEL for label in labels) else []
+    # On a terminal it refuses to ask for, or to print, what IDNA2008 forbids: "--", a hyphen at the end, \DDD itself.
+    usual = all(re.fullmatch(r"\w+(-\w+)*", label) for label in labels)
+    options = [] if usual else ["+noidnin", "+noidnout"]
     return shell_line("dig", *options, "SRV", ".".join(labels), f"@{address}", "-p", str(port))
 
 

@@ -6,9 +6,7 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -18,7 +16,7 @@ from .accepting import offered
 from .offering import Spoken, offer_of, spoken_options
 from .options import Options, common
 from .output import talk
-from .signals import terminal_sends
+from .signals import caught, terminal_sends
 
 _PASSED_ON: Final = (
     signal.SIGINT,
@@ -85,14 +83,17 @@ def _not_ours(offer: Offer, registry: Registry) -> None:
 
 def _run(argv: list[str]) -> int:
     """Runs a program to its end, passes signals on; the exit code as a shell has it."""
-    with _passing_on() as started:
+    with caught(*_PASSED_ON, signal.SIGCHLD) as wait:
         try:
             # Nothing of ours is inherited but 0, 1 and 2 (PEP 446). What Python ignores is as it was.
             pid = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
         except (OSError, ValueError) as error:
             return _not_run(argv[0], error)
-        started(pid)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # ended, and its pid is nobody else's yet
+        # Until its end is taken note of below, its pid is nobody else's.
+        while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            number = wait(None)
+            if number and number != signal.SIGCHLD and not terminal_sends(number):
+                os.kill(pid, number)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code
 
@@ -109,33 +110,3 @@ def _not_run(program: str, error: Exception) -> int:
     remedy = {errno.EACCES: "; is it executable (chmod +x)?", errno.ENOEXEC: "; does its first line begin with #!?"}
     talk(f"{program} cannot be run: {getattr(error, 'strerror', None) or error}{remedy.get(number or 0, '')}")
     return 126
-
-
-@contextmanager
-def _passing_on() -> Iterator[Any]:
-    """Signals go to the program, whose pid the function given is told. What is ignored (``nohup``) stays ignored."""
-    pid = 0
-    early: list[int] = []
-
-    def pass_on(number: int, _: object) -> None:
-        if not pid:
-            early.append(number)
-        elif not terminal_sends(number):  # else it has it already, and a second Ctrl-C means more than one
-            os.kill(pid, number)
-
-    def started(child: int) -> None:
-        nonlocal pid
-        pid = child
-        for number in early:
-            os.kill(pid, number)
-
-    previous = {
-        number: signal.signal(number, pass_on)
-        for number in _PASSED_ON
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield started
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

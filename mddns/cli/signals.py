@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import os
-import queue
+import select
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
-
-_WAIT: Final = 3600.0  # a wait without end could not be interrupted on every platform
 
 Wait = Callable[[float | None], int | None]
 
@@ -18,28 +17,36 @@ Wait = Callable[[float | None], int | None]
 def caught(*numbers: int) -> Iterator[Wait]:
     """Gives a function that waits for the next of these signals, at most so many seconds (None: without end).
 
-    From here on they do nothing else; what was ignored before (``nohup``) is still ignored.
+    From here on they do nothing else; what was ignored before (``nohup``) is still ignored. They are read from a
+    pipe: a Python handler would not run where its signal comes in just before a call that blocks.
     """
-    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    arrived: collections.deque[int] = collections.deque()
     previous = {
-        number: signal.signal(number, lambda number, _: arrived.put(number))
+        number: signal.signal(number, lambda *_: None)
         for number in numbers
-        if signal.getsignal(number) is not signal.SIG_IGN
+        if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGCHLD
     }
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def wait(seconds: float | None) -> int | None:
-        while True:
-            try:
-                return arrived.get(timeout=_WAIT if seconds is None else seconds)
-            except queue.Empty:
-                if seconds is not None:
-                    return None
+        until = None if seconds is None else time.monotonic() + seconds
+        while not arrived:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([reading], [], [], left)[0]:
+                return None
+            arrived.extend(number for number in os.read(reading, 512) if number in numbers)
+        return arrived.popleft()
 
     try:
         yield wait
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in previous.items():
             signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)
 
 
 @contextmanager

@@ -1,0 +1,199 @@
+"""A node keeps up with its network, and hears of peers that ask it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from loopback import Fixed, address, ask, fleet, free_port, network_of
+from played import question
+
+from mddns import node as node_module
+from mddns.errors import NetworkError
+from mddns.memory import Standing
+from mddns.model import Peer
+from mddns.names import Name
+from mddns.node import Node
+from mddns.offer import make
+from mddns.policy import Policy
+
+APEX = Name.parse("minidisc.")
+
+Work = Callable[[Node, Fixed, tuple[Peer, ...]], Awaitable[None]]
+
+
+def run(work: Work, *, timeout: float = 0.3, peers: tuple[Peer, ...] = ()) -> None:
+    async def main() -> None:
+        everybody = peers or fleet(3)
+        network = network_of(everybody[0], everybody)
+        node = await Node.open(network, APEX, timeout=timeout, policy=Policy())
+        try:
+            async with asyncio.timeout(20):
+                await work(node, network, everybody)
+        finally:
+            await node.close()
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def test_everybody_is_asked_once_as_it_starts() -> None:
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        memory = node.directory.memory
+        await until(lambda: all(memory.standing(each.id, 1e9) is not None for each in peers[1:]))
+        await until(lambda: memory.paused_until(peers[1].id) > 0 and memory.paused_until(peers[2].id) > 0)
+
+    run(work)
+
+
+def test_who_asks_us_is_not_paused_any_more() -> None:
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        memory, bravo = node.directory.memory, peers[1]
+        await until(lambda: memory.paused_until(bravo.id) > 0)
+        await asyncio.sleep(0.01)
+        node._answer(question("_list PTR"), bravo.addresses[0], False)
+        assert memory.paused_until(bravo.id) == 0.0
+        assert memory.paused_until(peers[2].id) > 0.0
+
+    run(work)
+
+
+def test_a_question_is_answered_when_the_peers_have_been_asked() -> None:
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        other = await Node.open(network_of(peers[1], peers), APEX, timeout=0.3, policy=Policy())
+        try:
+            other.advertise(make(80, "web"))
+            node.directory.heard(peers[1].id)
+            answer = node._answer(question("web SRV", rd=True), peers[2].addresses[0], True)
+            assert not isinstance(answer, bytes | tuple | None)
+            import dns.message
+
+            assert len(dns.message.from_wire(await answer).answer) == 1
+        finally:
+            await other.close()
+
+    # Whoever started first was told that nobody is there, and pauses; see `heard`.
+    run(work)
+
+
+def test_peers_that_come_and_go_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "STATUS_EVERY", 0.01)
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        assert len(node.directory.peers) == 2
+        network.peers = peers[1:2]
+        await until(lambda: len(node.directory.peers) == 1)
+        network.peers = peers[1:]
+        await until(lambda: len(node.directory.peers) == 2)
+
+    run(work)
+
+
+def test_a_network_that_fails_is_said_once_and_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(node_module, "STATUS_EVERY", 0.01)
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        good = network.aread
+        failures = 0
+
+        async def fail(timeout: float):  # type: ignore[no-untyped-def]
+            nonlocal failures
+            failures += 1
+            raise NetworkError("tailscaled is restarting")
+
+        network.aread = fail  # type: ignore[method-assign]
+        await until(lambda: failures > 5)
+        network.aread = good  # type: ignore[method-assign]
+        network.peers = ()
+        await until(lambda: node.directory.peers == ())
+
+    run(work)
+    assert [record.message for record in caplog.records if "restarting" in record.message] == [
+        "tailscaled is restarting"
+    ]
+
+
+def test_when_the_machines_name_changes_so_do_the_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "STATUS_EVERY", 0.01)
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        node.advertise(make(80, "web"))
+        network.me = replace(peers[0], name="renamed")
+        await until(lambda: node.me.name == "renamed")
+        said = await asyncio.to_thread(ask, peers[0], "web SRV")
+        assert str(said.answer[0][0].target) == "renamed-80.web.minidisc."
+
+    run(work)
+
+
+def test_where_another_node_has_our_name_the_address_stands_in() -> None:
+    me, twin = Peer("Twin", (address(),), free_port()), Peer("twin", ("203.0.113.1",))
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        node.advertise(make(80, "web"))
+        said = await asyncio.to_thread(ask, me, "web SRV")
+        assert str(said.answer[0][0].target) == f"{me.addresses[0].replace('.', '-')}-80.web.minidisc."
+
+    run(work, peers=(me, twin))
+
+
+def test_merged_answers_are_for_members_and_this_machine() -> None:
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        wire = question("_list PTR", rd=True, use_edns=0)
+        for source in ("203.0.113.5", "10.0.0.1"):
+            answer = node._answer(wire, source, False)
+            assert isinstance(answer, bytes)
+            assert answer[3] & 15 == 5
+        for source in (peers[1].addresses[0], "127.0.0.1", "::1"):
+            answer = node._answer(wire, source, False)
+            if not isinstance(answer, bytes):
+                assert answer is not None
+                assert not isinstance(answer, tuple)
+                answer = await answer
+            assert answer[3] & 15 == 0
+
+    run(work)
+
+
+def test_clients_without_number_do_not_fill_the_memory() -> None:
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        wire = question("nope A")
+        for number in range(12_000):
+            node._answer(wire, f"10.0.{number // 250}.{number % 250}", False)
+        assert len(node._clients) <= 10_001
+
+    run(work)
+
+
+def test_without_descriptors_for_asking_around_an_answer_is_given_still(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody was asked, so nobody has answered: that is no news of an empty network."""
+
+    async def no_descriptors(*args: object) -> None:
+        raise NetworkError("no file descriptor is left for a lookup")
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        memory = node.directory.memory
+        await until(lambda: memory.paused_until(peers[1].id) > 0)
+        node.directory.answered(peers[1], [], asyncio.get_running_loop().time())
+        node.directory.expire()
+        monkeypatch.setattr("mddns.node.aio_transport.run", no_descriptors)
+        answer = node._answer(question("web SRV", rd=True, use_edns=0), "127.0.0.1", False)
+        assert not isinstance(answer, bytes | tuple | None)
+        import dns.message
+
+        said = dns.message.from_wire(await answer)
+        assert said.rcode() == 2
+        assert memory.standing(peers[1].id, asyncio.get_running_loop().time()) is Standing.REGISTRY
+
+    run(work)
+    assert any("no file descriptor" in record.message for record in caplog.records)

@@ -216,7 +216,7 @@ class _Connection(asyncio.Protocol):
         self._reading = True
         self._writable = asyncio.Event()
         self._writable.set()
-        self._sending = 0  # transfers under way
+        self._sending = False  # a transfer is under way
         self._ended = False
 
     @property
@@ -253,12 +253,15 @@ class _Connection(asyncio.Protocol):
         return bool(self._waiting)
 
     def pause_writing(self) -> None:
+        # Whoever asks more than it reads waits for its own reading; not for ever.
         self._writable.clear()
-        if not self._sending:
-            self.end()  # somebody who asks and does not read
+        self._read_on(False)
+        self._give(IDLE)
 
     def resume_writing(self) -> None:
         self._writable.set()
+        self._give(IDLE)
+        self._serve()
 
     def fileno(self) -> int:
         """Its socket's descriptor; -1 when it is closed."""
@@ -271,7 +274,7 @@ class _Connection(asyncio.Protocol):
 
     def _serve(self) -> None:
         received = self._received
-        while len(received) >= 2 and len(self._waiting) < MOST_QUESTIONS:
+        while len(received) >= 2 and self._may_serve():
             size = received[0] << 8 | received[1]
             if size > LARGEST_QUERY or size < 12:
                 self.end()
@@ -285,10 +288,15 @@ class _Connection(asyncio.Protocol):
             if isinstance(answer, bytes):
                 self._write(answer)
             elif isinstance(answer, tuple):
+                self._sending = True
                 self._spawn(self._send_all(answer))
             elif answer is not None:
                 self._spawn(self._answer(answer))
-        self._read_on(len(self._waiting) < MOST_QUESTIONS)
+        self._read_on(self._may_serve())
+
+    def _may_serve(self) -> bool:
+        """Whether another question may be taken: a transfer, which is large, goes out alone."""
+        return len(self._waiting) < MOST_QUESTIONS and not self._sending and self._writable.is_set()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -300,7 +308,6 @@ class _Connection(asyncio.Protocol):
 
     async def _send_all(self, messages: tuple[bytes, ...]) -> None:
         """A transfer, at the pace at which it is read."""
-        self._sending += 1
         try:
             async with asyncio.timeout(TRANSFER):
                 for message in messages:
@@ -309,7 +316,7 @@ class _Connection(asyncio.Protocol):
         except TimeoutError:
             self.end()
         finally:
-            self._sending -= 1
+            self._sending = False
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._waiting.discard(task)

@@ -168,7 +168,8 @@ class Memory:
             manners.answered = _moment(entry.get("answered"), now, unix)
             manners.missed = _moment(entry.get("missed"), now, unix)
             idle = _moment(entry.get("idle"), now, unix)
-            manners.idle = -math.inf if idle is None else idle
+            # What another run found is not "just now": a service may well have been started after it.
+            manners.idle = -math.inf if idle is None else min(idle, now - _JUST_NOW)
             rtt = entry.get("rttMs")
             manners.rtt = rtt / 1000 if isinstance(rtt, int | float) and 0 <= rtt < 60_000 else None
         return memory

@@ -90,11 +90,11 @@ def test_a_full_disk_for_messages_changes_nothing(world: World) -> None:
 # --- home and cache ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("home", [None, "/nonexistent", "/dev/null", "relative", ""])
-def test_without_a_home_nothing_is_remembered_and_nothing_said(world: World, home: str | None) -> None:
-    done = world.md("lookup", "straße", "-o", "name", env={"HOME": home})
+@pytest.mark.parametrize("home", [None, "{}/gone", "/dev/null", "relative", ""])
+def test_without_a_home_nothing_is_remembered_and_nothing_said(world: World, tmp_path: Path, home: str | None) -> None:
+    done = world.md("lookup", "straße", "-o", "name", env={"HOME": home and home.format(tmp_path)})
     assert (done.returncode, done.stdout, done.stderr) == (0, "127.0.0.1:8080\n", "")
-    assert not Path("/nonexistent").exists()
+    assert not (tmp_path / "gone").exists(), "a home is not ours to make"
     assert not (world.directory / "relative").exists()
 
 
@@ -155,9 +155,7 @@ def test_umlauts_are_found_and_printed_whatever_the_locale(world: World, env: di
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(
-    "command", [["find", "fü"], ["fü"], ["list", "--fü"], ["advertise", "fü.yaml"], ["--help"]], ids=str
-)
+@pytest.mark.parametrize("command", [["fü"], ["list", "--fü"], ["advertise", "fü.yaml"]], ids=str)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_messages_survive_an_encoding_without_all_characters(world: World, command: list[str], encoding: str) -> None:
     done = world.md(*command, env={"PYTHONIOENCODING": encoding}, encoding="latin-1")

@@ -91,7 +91,7 @@ def unknown(name: str) -> str:
 @click.group(
     cls=_Group,
     params=[*COMMON, VERSION],
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 @click.pass_context
 def group(ctx: click.Context, /, **values: object) -> None:

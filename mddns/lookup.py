@@ -343,7 +343,7 @@ class Lookup:
         self._last = now
         self._slowest = max(self._slowest, ask.rtt or 0.0)
         if self._enough and ask.answer and self._enough(ask.peer, ask.answer):
-            self._end()
+            self._ended = True  # the others were not given the time that they had
 
     def _grace(self) -> float | None:
         """When to stop although some have not answered: None while those that count are waited for."""

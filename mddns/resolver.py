@@ -155,9 +155,11 @@ class Resolver:
 
 def preferred(found: Found, snapshot: Snapshot | None, *, strict: bool, nearest: bool) -> Services:
     """What was found as callers get it, best first; Incomplete where that is an error."""
-    import random  # drags hashes in; and a list that is only printed is not shuffled
-
     _check(found, strict)
+    if len(found.services) < 2:
+        return Services(found.services, found.silent, found.asked)
+    import random  # drags hashes in, and there is mostly nothing to choose between
+
     own = snapshot.me.addresses if snapshot and snapshot.me else ()
     services = by_preference(found.services, own, random.random, nearest=nearest)
     return Services(services, found.silent, found.asked)

@@ -60,7 +60,8 @@ class Host:
     @property
     def env(self) -> dict[str, str]:
         """What its programs get: the caller's environment with its own home, cache and tailscaled."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MDDNS_", "XDG_"))}
+        # Nor what would have every program compiled anew each time it starts.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MDDNS_", "XDG_", "PYTHONDONTWRITE"))}
         return {
             **kept,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

@@ -24,7 +24,7 @@ def main() -> None:
         if not is_unwritable(error):
             raise
         silence(1)
-        from .cli.output import talk
+        from .cli.terminal import talk
 
         talk(f"standard output cannot be written: {error.strerror}")
         code = CANNOT_WRITE
@@ -39,7 +39,7 @@ def _run() -> int:
     import click
 
     from .cli import group
-    from .cli.output import fail_softly, talk
+    from .cli.terminal import fail_softly, talk
     from .errors import ConfigError, Error
 
     try:

@@ -28,8 +28,8 @@ from program import MD, World
 
 from mddns.cli.formats import age, in_format, labels_text
 from mddns.cli.options import FORMATS
-from mddns.cli.output import clean
 from mddns.cli.table import columns
+from mddns.cli.terminal import clean
 from mddns.config import read_config
 from mddns.grammar import label_problem, name_problem
 from mddns.model import Endpoint, Service

@@ -44,7 +44,7 @@ while True:
 SIGNALLED = """
 import os, signal, sys, time
 def got(number, _):
-    print("got", signal.Signals(number).name, flush=True)
+    os.write(1, f"got {signal.Signals(number).name}\\n".encode())  # in one piece: another signal may come between
     if number == signal.SIGTERM:
         os._exit(15)
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT):

@@ -14,7 +14,7 @@ from ..offer import Offer
 from ..settings import Settings
 from ..sync import Advertised, Registry
 from .offering import at, tell
-from .output import talk
+from .terminal import talk
 
 PROBE_TIMEOUT: Final = 0.5  # seconds; it is mostly this very machine that is asked
 FIRST_PAUSE: Final = 0.05  # seconds between probes of a port that does not accept; grows to

@@ -12,9 +12,10 @@ from .files import can_be_read_again, read_offers, shown
 from .files import stamp as stamp_of
 from .offering import Spoken, at, offer_of, shell_word, spoken_options, tell
 from .options import Options, common
-from .output import print_services, talk
+from .output import print_services
 from .reloading import Reloader
 from .signals import Wait, caught, has_terminal, until_stopped
+from .terminal import talk
 
 
 @click.command("advertise")

@@ -16,7 +16,7 @@ from ..instance import TTL
 from ..model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
 from ..names import Name, label_to_text
 from ..offer import Offer, make
-from .output import clean
+from .terminal import clean
 
 
 def yaml_lines(services: Iterable[Service]) -> Iterator[str]:

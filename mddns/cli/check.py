@@ -13,7 +13,7 @@ from ..zone import view_pair
 from .files import read_offers, shown
 from .offering import in_words
 from .options import Options, common
-from .output import talk
+from .terminal import talk
 
 
 @click.command("check")

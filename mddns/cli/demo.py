@@ -7,8 +7,9 @@ import click
 from ..demo import running
 from ..resolver import Resolver
 from .options import Options, common
-from .output import print_services, talk
+from .output import print_services
 from .signals import until_stopped
+from .terminal import talk
 
 
 @click.command("demo")

@@ -7,7 +7,8 @@ import click
 from ..inquiry import Query
 from .finding import complete_label, complete_name, described, look, verdict
 from .options import Options, common, labels_of
-from .output import print_services, talk
+from .output import print_services
+from .terminal import talk
 
 
 @click.command("find")

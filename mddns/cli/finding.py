@@ -10,15 +10,9 @@ from ..errors import NetworkError
 from ..inquiry import Found, Query
 from ..remembered import load, save
 from ..resolver import Resolver
-from ..settings import Settings
 from ..silence import sentence
-from .options import Options
-from .output import talk
-
-
-def remembered_as(settings: Settings) -> str:
-    """What a network is called in the file of what is remembered."""
-    return f"{settings.network_name} {settings.apex}:{settings.port}"
+from .options import Options, remembered_as
+from .terminal import talk
 
 
 def look(query: Query, options: Options) -> tuple[Found, Resolver]:

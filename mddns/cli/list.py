@@ -8,7 +8,8 @@ from ..inquiry import Query
 from ..resolver import in_order
 from .finding import complete_word, described, look, verdict
 from .options import Options, common, split_name
-from .output import print_services, talk
+from .output import print_services
+from .terminal import talk
 
 
 @click.command("list")

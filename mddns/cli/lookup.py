@@ -8,7 +8,8 @@ from ..inquiry import Query
 from ..resolver import in_order
 from .finding import complete_label, complete_name, described, look, verdict
 from .options import Options, common, labels_of
-from .output import print_services, talk
+from .output import print_services
+from .terminal import talk
 
 
 @click.command("lookup")

@@ -16,7 +16,7 @@ from ..offer import Offer, make, parse_address
 from ..settings import Settings
 from ..sync import Registry
 from .options import labels_of
-from .output import clean, talk
+from .terminal import clean, talk
 
 F = TypeVar("F", bound=Callable[..., Any])
 

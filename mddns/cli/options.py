@@ -153,3 +153,8 @@ def labels_of(words: Sequence[str]) -> dict[str, str]:
         if labels.setdefault(key, value) != value:
             raise click.UsageError(f"label '{key}' is given twice")
     return labels
+
+
+def remembered_as(settings: Settings) -> str:
+    """What a network is called in the file of what is remembered."""
+    return f"{settings.network_name} {settings.apex}:{settings.port}"

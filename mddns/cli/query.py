@@ -17,7 +17,7 @@ from ..resolver import STATUS_TIMEOUT
 from ..transport import run
 from ..wire import Message
 from .options import Options, common
-from .output import clean, talk
+from .terminal import clean, talk
 
 
 @click.command("query")

@@ -12,7 +12,7 @@ from ..sync import Registry
 from .files import Stamp, can_be_read_again, read_offers
 from .files import stamp as stamp_of
 from .offering import in_words
-from .output import talk
+from .terminal import talk
 
 
 class Reloader:

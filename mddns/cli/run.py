@@ -15,8 +15,8 @@ from ..sync import Registry
 from .accepting import offered
 from .offering import Spoken, offer_of, spoken_options
 from .options import Options, common
-from .output import talk
 from .signals import caught, terminal_sends
+from .terminal import talk
 
 _PASSED_ON: Final = (
     signal.SIGINT,

@@ -21,8 +21,7 @@ from ..model import Service, fold
 from ..remembered import load
 from ..resolver import Resolver
 from . import group
-from .finding import remembered_as
-from .options import options_of
+from .options import options_of, remembered_as
 
 VARIABLE: Final = "_MD_COMPLETE"  # by which click's scripts ask
 PATIENCE: Final = 0.5  # seconds that a Tab may take beyond the start of the program

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from .output import clean, is_terminal
+from .terminal import clean, is_terminal
 
 _GAP: Final = "  "
 _BOLD: Final = "\x1b[1m{}\x1b[0m"

@@ -8,13 +8,14 @@ time in milliseconds, ``now`` seconds of the caller's clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
-from .answers import Told
+from .answers import Told, introduce
 from .apex import next_serial
 from .grammar import MAX_SERVICES
-from .instance import instance_label, spoken_protocol
-from .model import Endpoint, Peer, Service, fold
+from .instance import instance_label
+from .model import Peer, Service, fold
 from .registry import Registry
 from .update import Change
 
@@ -136,24 +137,8 @@ class HostTable:
             yield from table.values()
 
     def _service(self, told: Told) -> Service:
-        me = self.me
-        own = [address for address in told.addresses if address in me.addresses]
-        address = own[0] if own else told.addresses[0]
-        protocol = spoken_protocol(told.instance, told.port)
-        return Service(
-            name=told.name,
-            labels=told.attributes.labels,
-            endpoint=Endpoint.of(address, told.port),
-            addresses=told.addresses,
-            protocol=protocol,
-            priority=told.priority,
-            weight=told.weight,
-            host=me.name or None,
-            owner=me.owner,
-            tags=me.tags,
-            via=me.id,
-            remote=not own,
-            since=told.attributes.since,
-            instance=instance_label(self.registry.machine if own else "", address, told.port, protocol),
-            meta=told.attributes.meta,
-        )
+        service = introduce(told, self.me, "")
+        # Our host's own word, like the registry's; its label follows from who we are now, not from who told it.
+        machine = "" if service.remote else self.registry.machine
+        label = instance_label(machine, service.endpoint.address, told.port, service.protocol)
+        return replace(service, network=None, instance=label)

@@ -18,7 +18,7 @@ FLOORS = {
     3: "aio_transport channel health listeners networks portholder remembered transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: "answers apex cache compose direct directory inquiry lookup memory policy registry reload responder silence "
-    "tenancy transfer update zone",  # decisions
+    "tenancy transfer update web zone",  # decisions
     1: "config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import aio
+    from .check import Check
     from .default import close, find_service, list_services, resolve
     from .errors import (
         ConfigError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "check": ("Check",),
     "default": ("close", "find_service", "list_services", "resolve"),
     "errors": ("ConfigError", "Error", "Incomplete", "InvalidService", "NetworkError", "PortInUse", "TailscaleError"),
     "model": ("Endpoint", "Service", "Services"),
@@ -46,6 +48,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Advertised",
+    "Check",
     "ConfigError",
     "Endpoint",
     "Error",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 from . import aio_transport
+from .check import Check
 from .errors import Error, InvalidService
 from .inquiry import Found, Inquirer, Query
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Endpoint, Service, Services, Snapshot
@@ -161,9 +162,21 @@ class Registry:
         priority: int = DEFAULT_PRIORITY,
         weight: int = DEFAULT_WEIGHT,
         addresses: Sequence[str] = (),
+        srv: Sequence[str] = (),
+        check: Check | str | Mapping[str, object] | None = None,
     ) -> Advertised:
         """As :meth:`mddns.Registry.advertise_service`."""
-        offer = make(port, name, labels, protocol=protocol, priority=priority, weight=weight, addresses=addresses)
+        offer = make(
+            port,
+            name,
+            labels,
+            protocol=protocol,
+            priority=priority,
+            weight=weight,
+            addresses=addresses,
+            srv=srv,
+            check=check,
+        )
         return self.advertise(offer)
 
     def advertise_remote_service(
@@ -175,12 +188,24 @@ class Registry:
         protocol: str = "tcp",
         priority: int = DEFAULT_PRIORITY,
         weight: int = DEFAULT_WEIGHT,
+        srv: Sequence[str] = (),
+        check: Check | str | Mapping[str, object] | None = None,
     ) -> Advertised:
         """As :meth:`mddns.Registry.advertise_remote_service`."""
         host, port = parse_address(address)
         if host is None:
             raise InvalidService(f"address {address!r}: a remote service has an ip:port, as in 100.64.0.9:5432")
-        offer = make(port, name, labels, address=host, protocol=protocol, priority=priority, weight=weight)
+        offer = make(
+            port,
+            name,
+            labels,
+            address=host,
+            protocol=protocol,
+            priority=priority,
+            weight=weight,
+            srv=srv,
+            check=check,
+        )
         return self.advertise(offer)
 
     def advertise(self, offer: Offer) -> Advertised:
@@ -198,6 +223,10 @@ class Registry:
     def services(self) -> list[Service]:
         """What this registry offers, as others find it."""
         return self._node.registry.services()
+
+    def held_back(self) -> list[Service]:
+        """What this registry would offer, if it passed its check; ``held`` of each says why not."""
+        return self._node.registry.held_back()
 
     async def close(self) -> None:
         """Withdraws everything and stops answering."""

@@ -168,6 +168,8 @@ def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None)
         rtt_ms=rtt_ms,
         instance=told.instance,
         meta=told.attributes.meta,
+        srv=told.attributes.srv,
+        held=told.attributes.held,
     )
 
 

@@ -8,6 +8,8 @@
         priority: 10
         weight: 10
         addresses: [100.64.0.1]   # what the instance's A and AAAA say
+        srv: [etcd-client]        # also found as _etcd-client._tcp.web.minidisc
+        check: /healthz           # offered only while this passes: see mddns/check.py
 
 Scalars stay as they are written (``version: 1.10`` is "1.10", ``region: no`` is "no"): the file is read
 as YAML *events*, which know lines and no types, and which can be stopped before a nest of brackets or of
@@ -25,12 +27,15 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import yaml
 
+from .check import CHECK_KEYS, Check
 from .errors import ConfigError, InvalidService
 from .grammar import (
+    MAX_ALIASES,
     MAX_SERVICE_LABELS,
     MAX_SERVICES,
     check_16_bits,
     check_address,
+    check_aliases,
     check_labels,
     check_protocol,
     normal_name,
@@ -161,6 +166,43 @@ def _addresses(file: _File, node: _Node) -> tuple[str, ...]:
     return order_addresses(found)
 
 
+def _aliases(file: _File, node: _Node) -> tuple[str, ...]:
+    # One alone may stand without brackets.
+    children = [node] if isinstance(node.value, str) and node.value not in _NOTHING else file.items(node, MAX_ALIASES)
+    found: list[str] = []
+    for child in children:
+        try:
+            found += check_aliases([file.text(child)])
+        except InvalidService as error:
+            file.add(child.line, child.path, error)
+    return check_aliases(found)
+
+
+def _check(file: _File, node: _Node) -> Check | None:
+    if not isinstance(node.value, dict):
+        text = file.text(node)
+        return None if text in _NOTHING else Check.of(text)
+    values: dict[str, str] = {}
+    before = file.noted
+    for key, child in node.value.items():
+        try:
+            if key not in CHECK_KEYS:
+                raise InvalidService(_unknown(key, CHECK_KEYS))
+            values[key] = file.text(child)
+        except InvalidService as error:
+            file.add(child.line, child.path, error)
+    if file.noted > before:
+        return None
+    try:
+        return Check.of(values)
+    except InvalidService as error:
+        # Told with the line of the key that it is about, where it is about one.
+        field = str(error).removeprefix("check: ").partition(" ")[0]
+        about = node.value.get(field, node)
+        file.add(about.line, about.path, error)
+        return None
+
+
 def _number(field: str) -> Callable[[_File, _Node], int]:
     def read(file: _File, node: _Node) -> int:
         text = file.text(node)
@@ -180,6 +222,8 @@ SERVICE_KEYS: Final[dict[str, Callable[[_File, _Node], object]]] = {
     "priority": _number("priority"),
     "weight": _number("weight"),
     "addresses": _addresses,
+    "srv": _aliases,
+    "check": _check,
 }
 
 

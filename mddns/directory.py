@@ -195,7 +195,7 @@ class Directory:
         source = self._source(peer)
         told: dict[str, tuple[Service, ...]] = {}
         for service in services:
-            if self._policy.admit(service, peer):
+            if not service.held and self._policy.admit(service, peer):
                 key = fold(service.name)
                 told[key] = (*told.get(key, ()), service)
         source.whole = source.asked = now
@@ -208,7 +208,8 @@ class Directory:
 
     def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
         source = self._source(peer)
-        told = tuple(each for each in services if fold(each.name) == name and self._policy.admit(each, peer))
+        named = (each for each in services if fold(each.name) == name and not each.held)
+        told = tuple(each for each in named if self._policy.admit(each, peer))
         source.names.pop(name, None)
         if len(source.names) >= _MOST_NAMES:
             oldest = next(iter(source.names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from .errors import InvalidService
@@ -18,6 +18,8 @@ MAX_SERVICES: Final = 1000  # that one host offers
 RESERVED_NAMES: Final = frozenset(("*", "ns", "leader", "wpad", "isatap", "localhost"))
 OWN_PREFIX: Final = "md."
 PROTOCOLS: Final = ("tcp", "udp")
+MAX_ALIASES: Final = 16  # of one service
+MAX_ALIASES_OCTETS: Final = 248  # joined by commas, they are one TXT string behind "md.srv="
 
 
 def normal_name(name: str) -> str:
@@ -126,3 +128,33 @@ def check_protocol(protocol: str) -> str:
     if protocol not in PROTOCOLS:
         raise InvalidService(f"protocol {protocol!r}: 'tcp' or 'udp' is wanted")
     return protocol
+
+
+def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
+    """SRV aliases such as ``etcd-client``, each once, or InvalidService naming the first that is none."""
+    if isinstance(aliases, str):
+        raise InvalidService(f"srv {aliases!r}: a list of aliases is wanted, as in ['etcd-client']")
+    found: dict[str, str] = {}
+    for alias in aliases:
+        if problem := alias_problem(alias):
+            raise InvalidService(f"srv {alias!r}: {problem}")
+        found.setdefault(fold(alias), alias)
+    if len(found) > MAX_ALIASES:
+        raise InvalidService(f"srv: {len(found)} aliases; at most {MAX_ALIASES} are allowed for a service")
+    if (octets := len(",".join(found))) > MAX_ALIASES_OCTETS:
+        raise InvalidService(f"srv: aliases of {octets} octets together; at most {MAX_ALIASES_OCTETS} are allowed")
+    return tuple(found.values())
+
+
+def alias_problem(alias: str) -> str | None:
+    """Why `alias` cannot stand as ``_alias._tcp`` before a service's name, or None where it can (RFC 6335 5.1)."""
+    if not isinstance(alias, str):
+        return f"an alias is text, not {type(alias).__name__}"
+    if alias.startswith("_"):
+        return f"without underscore and protocol: {alias[1:].partition('.')[0]!r}"
+    # RFC 6335 allows 15 octets; etcd's "-ssl" and cluster names go beyond.
+    if not 0 < len(alias) <= MAX_SERVICE_NAME:
+        return f"{len(alias)} characters; 1 to {MAX_SERVICE_NAME} are wanted"
+    if not (alias.isascii() and alias.replace("-", "").isalnum()) or alias.startswith("-") or alias.endswith("-"):
+        return "letters, digits, and hyphens between them are wanted"
+    return None

@@ -133,6 +133,13 @@ class Inquirer:
             found = Found(tuple(services), directory.silent(now), directory.count(now), answered, refused)
         return found.matching(query.labels)
 
+    def ask_held_back(self, snapshot: Snapshot, now: float) -> Lookup:
+        """A lookup of what every host holds back; only those are left out that are known to have no responder."""
+        memory = self.directory.memory
+        peers = [(peer, memory.standing(peer.id, now)) for peer in snapshot.everyone() if peer.asked]
+        expected = [(peer, standing) for peer, standing in peers if standing is not Standing.IDLE]
+        return Lookup(self.apex, Name.of((b"_held",), self.apex).wire, PTR, expected, now, timeout=self.timeout)
+
     def _is_held(self, query: Query, now: float) -> bool:
         told = self._held.get(query.key)
         return told is not None and now < told.until
@@ -165,7 +172,7 @@ class Inquirer:
             via = snapshot and _teller(told, snapshot)
             service = introduce(told, via or me, snapshot.network if snapshot else "")
             service = service if via else replace(service, via=None, host=None, owner=None, tags=())
-            if self._policy.admit(service, via or me):
+            if not service.held and self._policy.admit(service, via or me):
                 services.append(service)
         found = Found(tuple(services), silence.names, silence.asked or self.directory.count(now), 1)
         if len(self._held) >= _MOST_KEPT:
@@ -191,6 +198,12 @@ def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | 
         directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial)
     elif ask.outcome is Outcome.SILENT:
         directory.missed(peer, now)
+
+
+def held_back(lookup: Lookup, network: str) -> list[Service]:
+    """What the hosts hold back, and why: see `Service.held`."""
+    answers = ((ask.peer, ask.answer) for ask in lookup.asks if ask.answer)
+    return [introduce(told, peer, network) for peer, answer in answers for told in answer.told if told.attributes.held]
 
 
 def _teller(told: Told, snapshot: Snapshot) -> Peer | None:

@@ -13,7 +13,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
 from typing import Final, NamedTuple
 
-from .grammar import MAX_SERVICE_LABELS, OWN_PREFIX, name_problem
+from .grammar import MAX_ALIASES, MAX_SERVICE_LABELS, OWN_PREFIX, alias_problem, name_problem
 from .model import Service, fold
 from .names import MAX_LABEL
 
@@ -92,15 +92,22 @@ def instance_txt(service: Service) -> bytes:
     own = dict(service.meta)
     if service.since is not None:
         own["md.since"] = str(service.since)
+    if service.srv:
+        own["md.srv"] = ",".join(service.srv)
+    if service.held:
+        own["md.held"] = service.held
     return _txt((*_strings(service.labels), *_strings(own)))
 
 
 class Attributes(NamedTuple):
-    """What TXT strings say: service labels, the time the instance came up, other ``md.`` pairs."""
+    """What TXT strings say: service labels, when the instance came up, its SRV aliases, why it is held back, and
+    other ``md.`` pairs."""
 
     labels: dict[str, str]
     since: int | None
     meta: tuple[tuple[str, str], ...]
+    srv: tuple[str, ...] = ()
+    held: str = ""
 
 
 def read_attributes(strings: Iterable[bytes]) -> Attributes:
@@ -108,6 +115,8 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
     labels: dict[str, str] = {}
     meta: dict[str, str] = {}
     since = None
+    srv: tuple[str, ...] = ()
+    held = ""
     seen: set[str] = set()
     for string in strings:
         key_octets, _, value_octets = string.partition(b"=")
@@ -122,9 +131,14 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
             labels[key] = value
         elif folded == "md.since" and value.isascii() and value.isdecimal() and len(value) < 16:
             since = int(value)
+        elif folded == "md.srv":
+            # What is no alias here may be one to a later version: it is passed over.
+            srv = tuple(alias for alias in value.split(",", MAX_ALIASES)[:MAX_ALIASES] if not alias_problem(alias))
+        elif folded == "md.held":
+            held = value
         else:
             meta[key] = value
-    return Attributes(labels, since, tuple(meta.items()))
+    return Attributes(labels, since, tuple(meta.items()), srv, held)
 
 
 def readable_name(label: bytes) -> str | None:

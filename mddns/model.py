@@ -70,7 +70,8 @@ class Service:
     ``addresses`` are all that the instance answers on, ``endpoint`` the one to use. ``via`` is the
     peer that said it; ``remote`` is set where the address is not that peer's own. What is unknown
     is None. ``since`` is Unix time in ms, ``rtt_ms`` milliseconds. ``meta`` keeps what other
-    versions of mddns put under ``md.`` keys.
+    versions of mddns put under ``md.`` keys. ``srv`` are its aliases: ``etcd-client`` is asked for as
+    ``_etcd-client._tcp.NAME``. ``held`` says why it is held back, and nobody else finds it; "" is not.
     """
 
     name: str
@@ -90,6 +91,8 @@ class Service:
     rtt_ms: float | None = field(default=None, compare=False)
     instance: str = ""
     meta: tuple[tuple[str, str], ...] = ()
+    srv: tuple[str, ...] = ()
+    held: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:

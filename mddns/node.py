@@ -18,7 +18,7 @@ from typing import Final
 from . import aio_transport
 from .directory import Directory
 from .errors import Error, NetworkError
-from .health import SixProbe
+from .health import Health, Target
 from .inquiry import learn
 from .instance import shares_machine
 from .listeners import Reaction
@@ -35,6 +35,7 @@ from .responder import Ask, Client, Responder, client
 from .seat import Seat
 from .settings import Settings
 from .tenancy import HostTable
+from .vitality import UNCHECKED
 from .wire import PTR
 
 _log = logging.getLogger("mddns")
@@ -61,7 +62,7 @@ class Node:
         self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"))
         self.responder = Responder(apex, self.table, self.directory, random.shuffle)
         self.seat = Seat(self.table, apex, self._answer, self._table_changed)
-        self._six = SixProbe(self._found_six)
+        self._health = Health(self._checked, self._found_six)
         self._refreshing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
@@ -105,14 +106,14 @@ class Node:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._six.close()
+        await self._health.close()
         await self.seat.close()
 
     def advertise(self, offer: Offer) -> Registration:
         """Offers a service from now on; the same endpoint again updates it in place."""
         registration = self.registry.advertise(offer, _unix_ms())
         self._changed()
-        self._watch_six(registration)
+        self._watch(registration)
         return registration
 
     def replace(self, offers: Iterable[Offer]) -> Difference:
@@ -125,9 +126,9 @@ class Node:
         self._changed()
         standing = self.registry.registrations()
         for registration in set(before).difference(standing):
-            self._six.forget(registration)
+            self._health.forget(registration)
         for registration in standing:
-            self._watch_six(registration)
+            self._watch(registration)
         return change
 
     def relabel(self, registration: Registration, labels: Mapping[str, str]) -> None:
@@ -138,14 +139,14 @@ class Node:
     def withdraw(self, registration: Registration) -> bool:
         """Takes a service back; False where it was already."""
         withdrawn = self.registry.withdraw(registration, _unix_ms())
-        self._six.forget(registration)
+        self._health.forget(registration)
         self._changed()
         return withdrawn
 
     def unlist(self, port: int) -> None:
         """Takes back what this node offers of its own on `port`. KeyError where that is nothing."""
         for registration in self.registry.unlist(port, _unix_ms()):
-            self._six.forget(registration)
+            self._health.forget(registration)
         self._changed()
 
     @property
@@ -153,18 +154,17 @@ class Node:
         """Where what comes from the network arrives on this machine: our addresses, or the daemon's loopback."""
         return self.me.addresses if self._snapshot.tun else (_LOOPBACK,)
 
-    def _watch_six(self, registration: Registration) -> None:
-        """Finds out whether a service answers over IPv6 where nobody has said so."""
+    def _watch(self, registration: Registration) -> None:
+        """Checks a service that has a check, and whether it answers over IPv6 where nobody has said so."""
         offer, six = registration.offer, [address for address in self.me.addresses if ":" in address]
         unsaid = offer.address is None and not offer.addresses and offer.protocol == "tcp"
-        if unsaid and 0 < len(six) < len(self.me.addresses):
-            self._six.watch(registration, six[0])
-        else:
-            self._six.forget(registration)
+        asked = six[0] if unsaid and 0 < len(six) < len(self.me.addresses) else None
+        port = offer.check.port if offer.check and offer.check.port else offer.port
+        self._health.watch(registration, Target(offer.check, offer.address or self.reached_at[0], port, asked))
 
     def _changed(self) -> None:
         """Our own registry has changed: whoever answers for the host is told the difference."""
-        now = {(fold(each.name), fold(each.instance)): each for each in self.registry.services()}
+        now = {(fold(each.name), fold(each.instance)): each for each in self.registry.everything()}
         before, self._published = self._published, now
         if now != before:
             self.table.changed(_unix_ms())
@@ -186,6 +186,17 @@ class Node:
         self.abandoned = True
         self.seat.let_go()
 
+    def _checked(self, registration: Registration, held: str) -> None:
+        name, port = registration.offer.name, registration.offer.port
+        if not held:
+            _log.info("%s on port %s passes its check", name, port)
+        elif registration.held in ("", UNCHECKED):
+            _log.warning("%s on port %s is held back: %s", name, port, held)
+        else:
+            _log.debug("%s on port %s: %s", name, port, held)
+        self.registry.checked(registration, held, _unix_ms())
+        self._changed()
+
     def _found_six(self, registration: Registration, answers: bool) -> None:
         self.registry.answers_over_six(registration, answers, _unix_ms())
         self._changed()
@@ -194,6 +205,8 @@ class Node:
         self._snapshot = snapshot
         if snapshot.me:
             self.registry.moved(snapshot.me, _shares_name(snapshot), _unix_ms())
+            for registration in self.registry.registrations():
+                self._watch(registration)
         self.directory.network(snapshot, with_own_host=False)
         self._changed()
         self._own = frozenset(self.me.addresses)

@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .check import Check
 from .errors import InvalidService
-from .grammar import check_16_bits, check_address, check_labels, check_port, check_protocol, normal_name
+from .grammar import (
+    check_16_bits,
+    check_address,
+    check_aliases,
+    check_labels,
+    check_port,
+    check_protocol,
+    normal_name,
+)
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, fold, order_addresses, split_address
 
 Key = tuple[str, str | None, int, str]
@@ -20,7 +29,7 @@ class Offer:
     """A service to advertise. ``address`` None means the node's own addresses.
 
     ``addresses`` overrides what the instance's A and AAAA say; ``where`` is the file and line it
-    came from, for messages.
+    came from, for messages; ``srv`` are its aliases; while ``check`` fails, it is held back.
     """
 
     name: str
@@ -32,6 +41,8 @@ class Offer:
     weight: int = DEFAULT_WEIGHT
     addresses: tuple[str, ...] = ()
     where: str = field(default="", compare=False)  # the same service, wherever in the file it has moved to
+    srv: tuple[str, ...] = ()
+    check: Check | None = None
 
     def key(self, own: str | None = None) -> Key:
         """What makes it the same service: name without ASCII case, endpoint, protocol.
@@ -65,10 +76,15 @@ def make(
     weight: int = DEFAULT_WEIGHT,
     addresses: Iterable[str] = (),
     where: str = "",
+    srv: Iterable[str] = (),
+    check: Check | str | Mapping[str, object] | None = None,
 ) -> Offer:
     """A checked Offer; InvalidService names the first thing that is wrong."""
     if isinstance(addresses, str):
         raise InvalidService(f"addresses {addresses!r}: a list of addresses is wanted")
+    checked = None if check is None else Check.of(check)
+    if checked and checked.port is None and protocol == "udp":
+        raise InvalidService("check: a UDP service says by 'port:' which TCP port is to be asked")
     return Offer(
         name=normal_name(name),
         labels=check_labels(labels or {}),
@@ -79,4 +95,6 @@ def make(
         weight=check_16_bits("weight", weight),
         addresses=order_addresses(check_address(each) for each in addresses),
         where=where,
+        srv=check_aliases(srv),
+        check=checked,
     )

@@ -16,18 +16,21 @@ from .instance import instance_label, machine_label
 from .model import Endpoint, Peer, Service
 from .offer import Key, Offer
 from .reload import Difference, difference
+from .vitality import UNCHECKED
 
 
 class Registration:
-    """One offer and since when it stands; ``six`` is whether it is known to answer over IPv6 too."""
+    """One offer and since when it stands. ``six``: it is known to answer over IPv6 too; ``held``: why it is held
+    back, "" where it is offered."""
 
-    __slots__ = ("key", "offer", "since", "six")
+    __slots__ = ("held", "key", "offer", "since", "six")
 
     def __init__(self, key: Key, offer: Offer, since: int) -> None:
         self.key = key
         self.offer = offer
         self.since = since
         self.six = False
+        self.held = UNCHECKED if offer.check else ""
 
 
 class Registry:
@@ -66,7 +69,7 @@ class Registry:
             standing = self._registrations[key] = Registration(key, offer, now_ms)
             self._changed(now_ms)
         elif standing.offer != offer:
-            standing.offer = offer
+            _change(standing, offer)
             self._changed(now_ms)
         return standing
 
@@ -87,7 +90,7 @@ class Registry:
         for key in change.withdrawn:
             del self._registrations[key]
         for key, (_, offer) in change.changed.items():
-            self._registrations[key].offer = offer
+            _change(self._registrations[key], offer)
         for key, offer in change.added.items():
             self._registrations[key] = Registration(key, offer, now_ms)
         if change:
@@ -108,6 +111,15 @@ class Registry:
         if registration.six != answers and self._registrations.get(registration.key) is registration:
             registration.six = answers
             self._changed(now_ms)
+
+    def checked(self, registration: Registration, held: str, now_ms: int) -> None:
+        """A check says why the service is held back, or by "" that it is offered: then it came up now."""
+        if registration.held == held or self._registrations.get(registration.key) is not registration:
+            return
+        if not held:
+            registration.since = now_ms
+        registration.held = held
+        self._changed(now_ms)
 
     def withdraw(self, registration: Registration, now_ms: int) -> bool:
         """Takes one registration out; False where it was out already."""
@@ -133,6 +145,14 @@ class Registry:
 
     def services(self) -> list[Service]:
         """Everything offered, with our node's addresses put in."""
+        return [service for service in self.everything() if not service.held]
+
+    def held_back(self) -> list[Service]:
+        """What would be offered, if it passed its check."""
+        return [service for service in self.everything() if service.held]
+
+    def everything(self) -> list[Service]:
+        """The same with what is held back."""
         found = map(self.service, self._registrations.values())
         # Our node may have moved to an address that was offered as another's: that is one service now.
         return list({service.key: service for service in found}.values())
@@ -164,4 +184,13 @@ class Registry:
             remote=not local,
             since=registration.since,
             instance=instance_label(self._machine if local else "", address, offer.port, offer.protocol),
+            srv=offer.srv,
+            held=registration.held,
         )
+
+
+def _change(registration: Registration, offer: Offer) -> None:
+    """Other labels or numbers. Another check begins anew; without one nothing is held back."""
+    if registration.offer.check != offer.check:
+        registration.held = UNCHECKED if offer.check else ""
+    registration.offer = offer

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final
 
 from .errors import Error, Incomplete
-from .inquiry import Found, Inquirer, Query, by_preference
+from .inquiry import Found, Inquirer, Query, by_preference, held_back
 from .memory import Memory
 from .model import Endpoint, Service, Services, Snapshot, fold
 from .networks import Network
@@ -116,6 +116,16 @@ class Resolver:
             with self._lock:
                 del self._flights[key]
             ours.landed.set()
+
+    def held_back(self) -> list[Service]:
+        """What hosts hold back because its check fails, each with the reason in ``held``. Asks the network."""
+        from .transport import run
+
+        snapshot = self._read_network()
+        with self._lock:
+            lookup = self._inquirer.ask_held_back(snapshot, time.monotonic())
+        run(lookup, time.monotonic)
+        return held_back(lookup, snapshot.network)
 
     def _join(self, flight: _Flight, query: Query) -> Found:
         """Waits for a lookup that is under way: what it found out is the answer, and nobody is asked again."""

@@ -98,6 +98,9 @@ class Served(Protocol):
     def services(self) -> list[Service]:
         """Everything that it offers."""
 
+    def held_back(self) -> list[Service]:
+        """What it would offer, if it passed its check."""
+
 
 class Responder:
     """Answers for one apex."""
@@ -249,7 +252,7 @@ class Responder:
         registry = self._registry
         if self._rendered is None or self._rendered[0] != registry.serial:
             apex = Apex(self.apex, registry.serial, registry.me.addresses)
-            self._rendered = registry.serial, apex, Zone(self.apex.wire, registry.services())
+            self._rendered = registry.serial, apex, Zone(self.apex.wire, registry.services(), registry.held_back())
         return self._rendered[1:]
 
     def _refuse(self, query: Query, variant: Variant, now: float) -> bytes | None:

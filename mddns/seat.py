@@ -283,7 +283,7 @@ class Seat:
                 self._line = None
             line.close()
             return False
-        for service in self._table.registry.services():
+        for service in self._table.registry.everything():
             line.send(UPDATE, add(service, self._apex))
         line.send(TOLD_ALL, b"")
         self._told = True

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from .check import Check
 from .errors import Error, InvalidService
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
 from .networks import Network
@@ -69,13 +70,26 @@ class Registry:
         priority: int = DEFAULT_PRIORITY,
         weight: int = DEFAULT_WEIGHT,
         addresses: Sequence[str] = (),
+        srv: Sequence[str] = (),
+        check: Check | str | Mapping[str, object] | None = None,
     ) -> Advertised:
         """Offers what listens on `port` of this machine, under `name`, to everyone on the network.
 
-        The same name, port and protocol again updates it in place. Raises InvalidService, before anything
-        is offered, where name, labels or numbers cannot be told.
+        The same name, port and protocol again updates it in place. `srv` are aliases, as ``"etcd-client"``; with a
+        `check` (``"tcp"``, ``"/healthz"``, or a :class:`Check`) it is offered only while that passes. Raises
+        InvalidService, before anything is offered, where name, labels or numbers cannot be told.
         """
-        offer = make(port, name, labels, protocol=protocol, priority=priority, weight=weight, addresses=addresses)
+        offer = make(
+            port,
+            name,
+            labels,
+            protocol=protocol,
+            priority=priority,
+            weight=weight,
+            addresses=addresses,
+            srv=srv,
+            check=check,
+        )
         return self.advertise(offer)
 
     def advertise_remote_service(
@@ -87,12 +101,24 @@ class Registry:
         protocol: str = "tcp",
         priority: int = DEFAULT_PRIORITY,
         weight: int = DEFAULT_WEIGHT,
+        srv: Sequence[str] = (),
+        check: Check | str | Mapping[str, object] | None = None,
     ) -> Advertised:
         """Offers a service of a machine that cannot do so itself, at ``ip:port``."""
         host, port = parse_address(address)
         if host is None:
             raise InvalidService(f"address {address!r}: a remote service has an ip:port, as in 100.64.0.9:5432")
-        offer = make(port, name, labels, address=host, protocol=protocol, priority=priority, weight=weight)
+        offer = make(
+            port,
+            name,
+            labels,
+            address=host,
+            protocol=protocol,
+            priority=priority,
+            weight=weight,
+            srv=srv,
+            check=check,
+        )
         return self.advertise(offer)
 
     def advertise(self, offer: Offer) -> Advertised:
@@ -113,6 +139,10 @@ class Registry:
     def services(self) -> list[Service]:
         """What this registry offers, as others find it."""
         return self._run(lambda node: node.registry.services())
+
+    def held_back(self) -> list[Service]:
+        """What this registry would offer, if it passed its check; ``held`` of each says why not."""
+        return self._run(lambda node: node.registry.held_back())
 
     @property
     def is_holder(self) -> bool:

@@ -59,14 +59,21 @@ class HostTable:
         """What the host offers. One endpoint of several processes is one service, up since the first of them."""
         found: dict[tuple[str, str, str], Service] = {}
         for service in self._everything():
+            if service.held:
+                continue
             other = found.setdefault(service.key, service)
             if other is not service and (service.since or 0) < (other.since or 0):
                 found[service.key] = service
         return list(found.values())
 
+    def held_back(self) -> list[Service]:
+        """What processes of the host would offer, if it passed its check."""
+        offered = {service.key for service in self.services()}
+        return [service for service in self._everything() if service.held and service.key not in offered]
+
     def of(self, number: int) -> list[Service]:
-        """What one process offers."""
-        return self.registry.services() if number == self.number else list(self._others.get(number, {}).values())
+        """What one process has registered, held back or not."""
+        return self.registry.everything() if number == self.number else list(self._others.get(number, {}).values())
 
     def apply(self, number: int, changes: Iterable[Change], now_ms: int) -> None:
         """A process has told of its services. KeyError where that is more than a host may offer."""
@@ -132,7 +139,7 @@ class HostTable:
         return list(self._others)
 
     def _everything(self) -> Iterator[Service]:
-        yield from self.registry.services()
+        yield from self.registry.everything()
         for table in self._others.values():
             yield from table.values()
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 _MESSAGE_SIZE: Final = 16_000
 _MOST_MESSAGES: Final = 1_000
 # A service stands at its name, as an instance and as one of a type: three times its labels, 1,300 octets, and four
-# SRV records. With the longest names, and an apex of 122 octets, 1,000 services are close to 6 million octets.
-_MOST_OCTETS: Final = 8 << 20
+# SRV records; and by an SRV record for each of 16 aliases. With the longest names, and an apex of 122 octets, 1,000
+# services are close to 13 million octets.
+_MOST_OCTETS: Final = 16 << 20
 _MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # that tell of instances: SRV, TXT, and their addresses
 _TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 

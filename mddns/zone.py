@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 from .instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
@@ -23,6 +24,7 @@ from .packer import Rdata, RRset
 from .wire import AAAA, PTR, SRV, TXT, A
 
 MAX_VIEW_DEPTH: Final = 4
+MAX_HELD: Final = 128  # services that are held back and told of
 MAX_VIEWS: Final = 64  # compiled at a time, below one zone
 _NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
 _KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -54,13 +56,14 @@ ENT: Final = Node()
 class Placed:
     """A service with the instance label that it has in this zone, and the label pairs whose views show it."""
 
-    __slots__ = ("instance", "key", "name", "pairs", "service")
+    __slots__ = ("aliases", "instance", "key", "name", "pairs", "service")
 
     def __init__(self, service: Service, instance: str) -> None:
         self.service = service
         self.name = service.name.encode()
         self.instance = instance.encode("utf-8", "surrogateescape")
         self.key = self.instance.lower()
+        self.aliases = tuple(b"_" + alias.encode().lower() for alias in service.srv)
         self.pairs = frozenset(filter(None, (view_pair(key, value) for key, value in service.labels.items())))
 
     def rrsets(self, target: bytes) -> tuple[RRset, ...]:
@@ -111,9 +114,12 @@ def place(services: Iterable[Service]) -> list[Placed]:
 class Zone:
     """The names below `origin` (uncompressed wire format), as told by `services`."""
 
-    def __init__(self, origin: bytes, services: Iterable[Service]) -> None:
+    def __init__(self, origin: bytes, services: Iterable[Service], held: Iterable[Service] = ()) -> None:
+        """`held` are those that are held back: only ``_held`` tells of them."""
         self.origin = origin
         self._placed = place(services)
+        # Without labels, and not more than one message over TCP holds.
+        self._held = place(replace(service, labels={}, srv=(), since=None) for service in islice(held, MAX_HELD))
         self._path: tuple[Pair, ...] = ()
         # One for all views below the zone: their chains are too many for a bound on each to be one.
         self._views: dict[tuple[Pair, ...], Zone] = {}
@@ -156,6 +162,10 @@ class Zone:
             for placed in group:
                 protocol = b"_" + placed.service.protocol.encode()
                 paths += [(placed.key, name), (placed.key, b"_" + name, protocol)]
+            aliases = dict.fromkeys(
+                (alias, b"_" + placed.service.protocol.encode()) for placed in group for alias in placed.aliases
+            )
+            paths += [(*alias, name) for alias in aliases]
         for path in paths:
             node = self.node(path)
             for rrset in node.rrsets.values() if node else ():
@@ -172,6 +182,8 @@ class Zone:
             return self._typed_node(labels, last)
         if last == b"_list":
             return self._list_node() if len(labels) == 1 else None
+        if labels == (b"_held",) and not self._path:
+            return self._held_node()
         return self._view_node(labels, last[1:])
 
     def _group(self, label: bytes) -> list[Placed]:
@@ -192,7 +204,24 @@ class Zone:
                 ),
                 {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
             )
+        if len(labels) == 1:
+            return None
+        protocol = labels[-2]
+        if protocol in (b"_tcp", b"_udp"):
+            return self._alias_node([p for p in group if p.service.protocol == protocol[1:].decode()], labels[:-2])
         return self._instance_node(group, labels[0], (SRV, TXT, A, AAAA)) if len(labels) == 2 else None
+
+    def _alias_node(self, group: list[Placed], labels: Labels) -> Node | None:
+        """``_etcd-client._tcp.NAME``, where instances have declared it: clients insist on such names (RFC 2782)."""
+        if not labels:
+            return ENT if any(placed.aliases for placed in group) else None
+        pairs = [(placed, self._target(placed)) for placed in group if placed.aliases and labels[0] in placed.aliases]
+        if len(labels) > 1 or not pairs:
+            return None
+        return Node(
+            (RRset(SRV, tuple((srv_octets(placed.service), target) for placed, target in pairs)),),
+            {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
+        )
 
     def _typed_node(self, labels: Labels, protocol_label: bytes) -> Node | None:
         protocol = protocol_label[1:].decode()
@@ -250,6 +279,16 @@ class Zone:
 
     def _list_node(self) -> Node:
         everything = [(placed, self._target(placed)) for group in self._by_name.values() for placed in group]
+
+        def attached() -> Iterator[Group]:
+            for placed, target in everything:
+                yield [(target, rrset) for rrset in placed.rrsets(target)]
+
+        return Node((RRset(PTR, tuple((b"", target) for _, target in everything)),), {PTR: attached}, whole=True)
+
+    def _held_node(self) -> Node:
+        """As ``_list``, of what is held back."""
+        everything = [(placed, self._target(placed)) for placed in self._held]
 
         def attached() -> Iterator[Group]:
             for placed, target in everything:

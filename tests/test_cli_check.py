@@ -46,7 +46,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 def advertised(line: str) -> Offer:
     """What `md advertise` makes of a line that `md check` prints."""
     params = advertise.make_context("advertise", shlex.split(line, comments=True)).params
-    return offer_of(params["words"], Spoken(params["protocol"], params["priority"], params["weight"]), "md advertise")
+    return offer_of(params["words"], Spoken(**{field: params[field] for field in Spoken._fields}), "md advertise")
 
 
 # --- right files ------------------------------------------------------------------------------------------------------

@@ -485,6 +485,7 @@ def test_the_example_is_read_and_fits_the_schema_that_it_names() -> None:
     assert [(offer.name, offer.address, offer.port) for offer in offers] == [
         ("frobotnik", None, 4711),
         ("web", None, 8080),
+        ("kv", None, 2379),
         ("syslog", None, 514),
         ("foobar", "100.101.102.103", 42),
     ]

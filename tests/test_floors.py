@@ -18,8 +18,8 @@ FLOORS = {
     3: "aio_transport channel health listeners networks portholder remembered transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: "answers apex cache compose direct directory inquiry lookup memory policy registry reload responder silence "
-    "tenancy transfer update web zone",  # decisions
-    1: "config instance offer packer records wire zonefile",  # formats
+    "tenancy transfer update vitality web zone",  # decisions
+    1: "check config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -27,7 +27,7 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split(
 IO = {"asyncio", "selectors", "time", "threading", "subprocess", "signal", "select"}
 # Addresses to octets and back: no socket is made.
 HARMLESS = {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}, "os": {"urandom"}}
-LIBRARIES = {"dnslib": {"records"}, "yaml": {"config"}, "click": {"__main__", "cli"}}
+LIBRARIES = {"dnslib": {"records"}, "h11": {"health"}, "yaml": {"config"}, "click": {"__main__", "cli"}}
 
 # What has no tests/test_<module>.py of its own, and where its tests are instead.
 TESTED_ELSEWHERE = {

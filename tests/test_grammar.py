@@ -174,3 +174,41 @@ def test_what_nobody_can_connect_to_is_no_address(address: str) -> None:
     with pytest.raises(InvalidService) as caught:
         grammar.check_address(address)
     assert repr(address) in str(caught.value)
+
+
+@pytest.mark.parametrize("alias", ["etcd-client", "x", "A1", "a" * 62, "xmpp--client"])
+def test_an_alias_is_letters_digits_and_hyphens_between_them(alias: str) -> None:
+    assert grammar.check_aliases([alias]) == (alias,)
+
+
+@pytest.mark.parametrize(
+    ("alias", "says"),
+    [
+        ("_etcd-client._tcp", "without underscore and protocol: 'etcd-client'"),
+        ("", "1 to 62"),
+        ("a" * 63, "1 to 62"),
+        ("-a", "letters, digits"),
+        ("a-", "letters, digits"),
+        ("a.b", "letters, digits"),
+        ("a,b", "letters, digits"),
+        ("é", "letters, digits"),
+        (7, "is text"),
+    ],
+)
+def test_what_is_no_alias_is_refused(alias: object, says: str) -> None:
+    with pytest.raises(InvalidService, match=says):
+        grammar.check_aliases([alias])  # type: ignore[list-item]
+
+
+def test_an_alias_counts_once_in_any_case() -> None:
+    assert grammar.check_aliases(["sip", "SIP"]) == ("sip",)
+
+
+def test_aliases_fit_one_txt_string() -> None:
+    assert len("md.srv=") + grammar.MAX_ALIASES_OCTETS <= grammar.MAX_SERVICE_LABEL
+    with pytest.raises(InvalidService, match="octets together"):
+        grammar.check_aliases([f"{number}{'a' * 60}" for number in range(5)])
+    with pytest.raises(InvalidService, match="at most 16"):
+        grammar.check_aliases([f"a{number}" for number in range(17)])
+    with pytest.raises(InvalidService, match="a list"):
+        grammar.check_aliases("etcd-client")

@@ -211,3 +211,46 @@ def test_a_serial_is_the_time_or_the_last_one_and_1_whichever_is_later(
     last: int | None, unix_ms: int, following: int
 ) -> None:
     assert next_serial(last, unix_ms) == following
+
+
+def test_a_service_with_a_check_is_held_back_until_it_passes_and_is_up_since_then() -> None:
+    ours = registry()
+    web = ours.advertise(make(8080, "web", check="tcp"), SINCE)
+    assert (ours.services(), [each.held for each in ours.held_back()]) == ([], ["not checked yet"])
+    serial = ours.serial
+    ours.checked(web, "", SINCE + 5000)
+    assert [(each.since, each.held) for each in ours.services()] == [(SINCE + 5000, "")]
+    assert (ours.held_back(), ours.serial != serial) == ([], True)
+
+
+def test_a_service_that_fails_its_check_is_held_back_with_the_reason() -> None:
+    ours = registry()
+    web = ours.advertise(make(8080, "web", check="tcp"), SINCE)
+    ours.checked(web, "", SINCE)
+    ours.checked(web, "tcp: refused", SINCE)
+    assert (ours.services(), [each.held for each in ours.held_back()]) == ([], ["tcp: refused"])
+
+
+def test_a_check_of_what_is_withdrawn_changes_nothing() -> None:
+    ours = registry()
+    web = ours.advertise(make(8080, "web", check="tcp"), SINCE)
+    ours.withdraw(web, SINCE)
+    ours.checked(web, "", SINCE)
+    assert (ours.services(), ours.held_back()) == ([], [])
+
+
+def test_other_labels_leave_a_checked_service_as_it_is() -> None:
+    ours = registry()
+    web = ours.advertise(make(8080, "web", check="tcp"), SINCE)
+    ours.checked(web, "", SINCE + 1)
+    ours.advertise(make(8080, "web", {"env": "prod"}, check="tcp"), SINCE + 2)
+    assert [(each.labels, each.since) for each in ours.services()] == [({"env": "prod"}, SINCE + 1)]
+
+
+def test_without_its_check_a_service_is_offered_and_with_another_it_is_checked_anew() -> None:
+    ours = registry()
+    ours.advertise(make(8080, "web", check="tcp"), SINCE)
+    ours.advertise(make(8080, "web"), SINCE)
+    assert len(ours.services()) == 1
+    ours.replace([make(8080, "web", check="/healthz")], SINCE)
+    assert ours.services() == []

@@ -41,3 +41,10 @@ def test_what_one_message_cannot_hold_is_told_in_several() -> None:
         [(f"alpha-{port}", True) for port in range(1, MAX_SERVICES + 1)]
         + [(f"old-{port}", False) for port in range(1, MAX_SERVICES + 1)]
     )
+
+
+def test_aliases_and_the_reason_for_holding_back_are_told() -> None:
+    (message,) = updates([replace(service(80), srv=("etcd-client",), held="tcp: refused")], [], APEX)
+    (change,) = read(message, APEX)
+    assert change.told is not None
+    assert (change.told.attributes.srv, change.told.attributes.held) == (("etcd-client",), "tcp: refused")

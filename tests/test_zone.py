@@ -8,10 +8,11 @@ from itertools import permutations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, Said, peer, zone
+from played import ALPHA, APEX, BRAVO, CHARLIE, SINCE, Fleet, Host, Said, peer, zone
 
 from mddns.model import Endpoint, Service
-from mddns.zone import MAX_VIEWS, Zone, view_pair
+from mddns.names import Name
+from mddns.zone import MAX_HELD, MAX_VIEWS, Zone, view_pair
 
 OWN = "md.since=1800000000000"
 
@@ -532,3 +533,100 @@ def test_the_merged_zone_of_three_hosts_is_what_they_offer_together() -> None:
         web.prod._env 5 IN SRV 10 10 2 bravo-2.web.prod._env
         web.prod._env 5 IN SRV 10 10 3 charlie-3.web.prod._env
     """)
+
+
+# Aliases, and what is held back
+
+
+@pytest.fixture
+def kv() -> Host:
+    """`kv` at two ports, of which one has aliases, and over UDP with one of them."""
+    host = Host(ALPHA)
+    host.advertise("kv", 2379, {"env": "prod"}, srv=["etcd-client", "Etcd-Server"])
+    host.advertise("kv", 2380)
+    host.advertise("kv", 2381, protocol="udp", srv=["etcd-client"])
+    return host
+
+
+def test_an_alias_is_a_name_of_the_instances_that_have_it(kv: Host) -> None:
+    said = kv.ask("_etcd-client._tcp.kv SRV")
+    assert said.answer == zone("_etcd-client._tcp.kv 5 IN SRV 10 10 2379 alpha-2379.kv")
+    assert said.additional == zone(f"""
+        alpha-2379.kv 5 IN TXT "env=prod" "{OWN}" "md.srv=etcd-client,Etcd-Server"
+        alpha-2379.kv 5 IN A 100.64.0.1
+    """)
+
+
+def test_an_alias_has_the_protocol_of_its_service(kv: Host) -> None:
+    assert kv.ask("_etcd-client._udp.kv SRV").answer == zone(
+        "_etcd-client._udp.kv 5 IN SRV 10 10 2381 alpha-2381-udp.kv"
+    )
+    assert kv.ask("_etcd-server._udp.kv SRV").rcode == "NXDOMAIN"
+
+
+def test_an_alias_is_asked_for_in_any_case(kv: Host) -> None:
+    assert len(kv.ask("_ETCD-server._TCP.KV SRV").answer) == 1
+
+
+def test_an_alias_stands_in_views(kv: Host) -> None:
+    assert kv.ask("_etcd-client._tcp.kv.prod._env SRV").answer == zone(
+        "_etcd-client._tcp.kv.prod._env 5 IN SRV 10 10 2379 alpha-2379.kv.prod._env"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "rcode"),
+    [
+        ("_etcd-client._tcp SRV", "NXDOMAIN"),
+        ("_kv._tcp.kv SRV", "NXDOMAIN"),
+        ("x._etcd-client._tcp.kv SRV", "NXDOMAIN"),
+        ("etcd-client._tcp.kv SRV", "NXDOMAIN"),
+        ("_etcd-client._tcp.kv A", "NOERROR"),
+        ("_tcp.kv SRV", "NOERROR"),
+        ("_udp.kv SRV", "NOERROR"),
+    ],
+)
+def test_an_alias_exists_where_it_was_declared_and_nowhere_else(kv: Host, text: str, rcode: str) -> None:
+    said = kv.ask(text)
+    assert (said.rcode, said.answer) == (rcode, set())
+
+
+def test_without_aliases_there_is_nothing_below_a_name(alpha: Host) -> None:
+    assert alpha.ask("_tcp.web SRV").rcode == "NXDOMAIN"
+
+
+def test_the_longest_alias_of_the_longest_name_is_a_legal_name() -> None:
+    host = Host(ALPHA, apex=Name.parse(f"{'a' * 60}.{'b' * 58}"))
+    host.advertise("w" * 62, 80, srv=["b" * 62])
+    owners = [owner for owner, _ in host.responder._render()[1].rrsets()]
+    assert 200 < max(map(len, owners)) <= 255
+    assert any(owner.startswith(b"\x3f_") and b"\4_tcp" in owner for owner in owners)
+
+
+def test_what_is_held_back_is_told_by_held_alone() -> None:
+    host = Host(ALPHA)
+    web = host.advertise("web", 8080, {"env": "prod"}, check="tcp")
+    host.registry.checked(web, "tcp: 100.64.0.1:8080: Connection refused", SINCE)
+    for text in ("web SRV", "alpha-8080.web SRV", "_web._tcp PTR", "prod._env SRV"):
+        assert host.ask(text).rcode == "NXDOMAIN"
+    assert host.ask("_list PTR").answer == set()
+    said = host.ask("_held PTR")
+    assert said.answer == zone("_held 5 IN PTR alpha-8080.web")
+    assert said.additional == zone("""
+        alpha-8080.web 5 IN SRV 10 10 8080 alpha-8080.web
+        alpha-8080.web 5 IN TXT "md.held=tcp: 100.64.0.1:8080: Connection refused"
+        alpha-8080.web 5 IN A 100.64.0.1
+    """)
+
+
+def test_held_exists_where_nothing_is_held_back(alpha: Host) -> None:
+    said = alpha.ask("_held PTR")
+    assert (said.rcode, said.answer) == ("NOERROR", set())
+
+
+def test_what_is_held_back_fits_one_message() -> None:
+    host = Host(ALPHA)
+    for port in range(1, 1001):
+        registration = host.advertise("w" * 62, port, {"k": "v" * 200}, check="tcp")
+        registration.held = "x" * 200
+    assert len(host.whole("_held PTR").answer) == MAX_HELD

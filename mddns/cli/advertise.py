@@ -22,9 +22,7 @@ from .terminal import talk
 @click.argument("words", metavar="NAME ADDRESS [KEY=VALUE]... | FILE | -", nargs=-1, required=True)
 @spoken_options
 @common
-def command(
-    words: tuple[str, ...], protocol: str | None, priority: int | None, weight: int | None, options: Options
-) -> int:
+def command(words: tuple[str, ...], spoken: Spoken, options: Options) -> int:
     """Offer one service, or those of a file ('-': standard input), until Ctrl-C or SIGTERM.
 
     ADDRESS is :8080 for a port of this machine, or ip:port for a service of another.
@@ -37,10 +35,9 @@ def command(
       md advertise web :8080 env=prod
       md advertise my-services.yaml
     """
-    spoken = Spoken(protocol, priority, weight)
     if len(words) > 1:
         _words(offer_of(words, spoken, "md advertise"), options)
-    elif given := next((field for field, value in spoken._asdict().items() if value is not None), None):
+    elif given := next(iter(spoken.given()), None):
         raise click.UsageError(f"--{given} goes with NAME ADDRESS; in a file each service says it for itself")
     else:
         _file(words[0], options)
@@ -88,11 +85,13 @@ def _follow(reloader: Reloader, wait: Wait) -> None:
 
 
 def _told(registry: Registry, options: Options) -> None:
-    services = registry.services()
+    services, held = registry.services(), registry.held_back()
     if options.asked:
         print_services(services, options)
     else:
         for service in services:
             click.echo(at(service))
-    if services:
-        tell(services, registry, options.settings, "Ctrl-C")
+    for service in held:
+        talk(f"held back until its check passes: {at(service)}")
+    if services or held:
+        tell(services or held, registry, options.settings, "Ctrl-C")

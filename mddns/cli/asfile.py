@@ -41,6 +41,8 @@ def yaml_lines(services: Iterable[Service]) -> Iterator[str]:
             yield f"    weight: {offer.weight}"
         if offer.addresses not in ((), (offer.address,)):
             yield f"    addresses: [{', '.join(map(_quoted, offer.addresses))}]"
+        if offer.srv:
+            yield f"    srv: [{', '.join(map(_quoted, offer.srv))}]"
         if offer.labels:
             yield "    labels:"
             yield from (f"      {_quoted(key)}: {_quoted(value)}" for key, value in offer.labels.items())
@@ -102,6 +104,7 @@ def _offered(service: Service) -> tuple[Offer | None, list[str]]:
             priority=service.priority,
             weight=service.weight,
             addresses=service.addresses,
+            srv=service.srv,
         )
     except InvalidService as error:
         return None, [clean(f"left out: {service.name} at {service.endpoint}: {error}")]

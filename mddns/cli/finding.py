@@ -12,7 +12,7 @@ from ..remembered import load, save
 from ..resolver import Resolver
 from ..silence import sentence
 from .options import Options, remembered_as
-from .terminal import talk
+from .terminal import clean, talk
 
 
 def look(query: Query, options: Options) -> tuple[Found, Resolver]:
@@ -29,6 +29,14 @@ def look(query: Query, options: Options) -> tuple[Found, Resolver]:
             raise NetworkError(f"{told}; no registry could be asked. Is the network up, and port {settings.port} open?")
         talk(told)
     return found, resolver
+
+
+def tell_held_back(query: Query, resolver: Resolver) -> None:
+    """Says what hosts do not offer because its check fails."""
+    for service in resolver.held_back():
+        if query.name is None or service.matches(query.name):
+            where = f" on {clean(service.host)}" if service.host else ""
+            talk(f"held back: {clean(service.name)} {service.endpoint}{where}: {clean(service.held)}")
 
 
 def verdict(found: Found, options: Options, *, nothing: int = 0) -> int:

@@ -6,7 +6,7 @@ import click
 
 from ..inquiry import Query
 from ..resolver import in_order
-from .finding import complete_word, described, look, verdict
+from .finding import complete_word, described, look, tell_held_back, verdict
 from .options import Options, common, split_name
 from .output import print_services
 from .terminal import talk
@@ -24,8 +24,10 @@ def command(words: tuple[str, ...], options: Options) -> int:
       md list env=prod -o json
     """
     query = Query.of(*split_name(words))
-    found, _ = look(query, options)
+    found, resolver = look(query, options)
     print_services(in_order(found.services), options)
+    if options.output == "wide":
+        tell_held_back(query, resolver)
     if not found.services:
         if query == Query():
             talk("no services; 'md advertise NAME :PORT' offers one")

@@ -6,7 +6,7 @@ import click
 
 from ..inquiry import Query
 from ..resolver import in_order
-from .finding import complete_label, complete_name, described, look, verdict
+from .finding import complete_label, complete_name, described, look, tell_held_back, verdict
 from .options import Options, common, labels_of
 from .output import print_services
 from .terminal import talk
@@ -25,8 +25,10 @@ def command(name: str, labels: tuple[str, ...], options: Options) -> int:
       md lookup web env=prod -o name
     """
     query = Query.of(name, labels_of(labels))
-    found, _ = look(query, options)
+    found, resolver = look(query, options)
     print_services(in_order(found.services), options)
+    if options.output == "wide":
+        tell_held_back(query, resolver)
     if not found.services:
         talk(f"no service {described(query)} was found")
     return verdict(found, options, nothing=1)

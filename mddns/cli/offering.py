@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
+from ..check import Check
 from ..grammar import PROTOCOLS
 from ..model import DEFAULT_DOMAIN, DEFAULT_PORT, DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service, join_address
 from ..names import Name
@@ -29,12 +31,22 @@ class Spoken(NamedTuple):
     protocol: str | None
     priority: int | None
     weight: int | None
+    srv: tuple[str, ...]
+    check: str | None
+
+    def given(self) -> dict[str, Any]:
+        """What was given."""
+        return {field: value for field, value in self._asdict().items() if value not in (None, ())}
 
 
 def spoken_options(command: F) -> F:
-    """Gives a command ``--protocol``, ``--priority`` and ``--weight``."""
+    """Gives a command the flags of a service, ``--protocol`` and the like, as one argument `spoken`."""
     numbers = click.IntRange(0, 65535)
     for option in (
+        click.option("--check", metavar="tcp|/PATH", help="Offer it only while a connect, or a GET of PATH, succeeds."),
+        click.option(
+            "--srv", multiple=True, metavar="ALIAS", help="Found as _ALIAS._tcp.NAME, too: etcd-client; repeatable."
+        ),
         click.option("--weight", type=numbers, metavar="N", help=f"Share among equals; default {DEFAULT_WEIGHT}."),
         click.option(
             "--priority", type=numbers, metavar="N", help=f"The lowest is used first; default {DEFAULT_PRIORITY}."
@@ -42,7 +54,13 @@ def spoken_options(command: F) -> F:
         click.option("--protocol", type=click.Choice(PROTOCOLS), help="What its port speaks; default tcp."),
     ):
         command = option(command)
-    return command
+
+    @wraps(command)
+    def wrapped(*args: Any, **values: Any) -> Any:
+        spoken = Spoken(**{field: values.pop(field) for field in Spoken._fields})
+        return command(*args, spoken=spoken, **values)
+
+    return wrapped  # type: ignore[return-value]
 
 
 def offer_of(words: Sequence[str], spoken: Spoken, usage: str) -> Offer:
@@ -52,19 +70,24 @@ def offer_of(words: Sequence[str], spoken: Spoken, usage: str) -> Offer:
         labels = "".join(f" {shlex.quote(word)}" for word in rest)
         raise click.UsageError(f"an address is missing behind '{name}', as in: {usage} {name} :8080{labels}")
     host, port = parse_address(rest[0])
-    given = {field: value for field, value in spoken._asdict().items() if value is not None}
-    return make(port, name, labels_of(rest[1:]), address=host, **given)
+    return make(port, name, labels_of(rest[1:]), address=host, **spoken.given())
 
 
 def in_words(offer: Offer) -> str:
-    """An offer as ``md advertise`` takes it. Further addresses, which it does not take, are a comment."""
+    """An offer as ``md advertise`` takes it. What it does not take, as further addresses, is a comment."""
     address = f":{offer.port}" if offer.address is None else join_address(offer.address, offer.port)
     words = ["--", offer.name] if offer.name.startswith("-") else [offer.name]
     words += [address, *(f"{key}={value}" for key, value in offer.labels.items())]
     usual = {"protocol": "tcp", "priority": DEFAULT_PRIORITY, "weight": DEFAULT_WEIGHT}
     flags = [f"--{field} {getattr(offer, field)}" for field, value in usual.items() if getattr(offer, field) != value]
+    flags += [f"--srv {alias}" for alias in offer.srv]
+    if offer.check:
+        flags.append(f"--check {shell_word(offer.check.path or 'tcp')}")
     also = [each for each in offer.addresses if each != offer.address]
-    return " ".join([*flags, *map(shell_word, words), *([f" # also {', '.join(also)}"] if also else [])])
+    beside = [f"also {', '.join(also)}"] if also else []
+    if offer.check and offer.check != Check.of(offer.check.path or "tcp"):
+        beside.append("its check says more")
+    return " ".join([*flags, *map(shell_word, words), *([f" # {'; '.join(beside)}"] if beside else [])])
 
 
 def at(service: Service) -> str:

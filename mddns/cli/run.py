@@ -47,9 +47,7 @@ def command(
     ctx: click.Context,
     /,
     words: tuple[str, ...],
-    protocol: str | None,
-    priority: int | None,
-    weight: int | None,
+    spoken: Spoken,
     options: Options,
 ) -> int:
     """Run CMD, and offer a service while its port accepts connections (UDP: while it runs).
@@ -64,7 +62,7 @@ def command(
     """
     options.choose(("table",))  # stdout is CMD's
     argv: list[str] = ctx.meta[_META]
-    offer = offer_of(words, Spoken(protocol, priority, weight), "md run")
+    offer = offer_of(words, spoken, "md run")
     if not argv:
         raise click.UsageError("what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD")
     with Registry(options.settings) as registry:

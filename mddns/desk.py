@@ -14,7 +14,7 @@ from .channel import DROPPED, HELLO, PING, PONG, REFUSED, ROSTER, TABLE, TOLD_AL
 from .errors import BadMessage
 from .names import Name
 from .tenancy import HostTable
-from .update import add, read
+from .update import read, updates
 
 
 class Desk:
@@ -27,12 +27,10 @@ class Desk:
     def __init__(
         self,
         table: HostTable,
-        apex: Name,
         welcome: Callable[[], tuple[dict[str, Any], list[int]]],
         changed: Callable[[], None],
     ) -> None:
         self._table = table
-        self._apex = apex
         self._welcome = welcome
         self._changed = changed
         self._lines: set[Line] = set()  # also of those that have not said yet who they are
@@ -93,7 +91,7 @@ class Desk:
         elif not number:
             raise ValueError("HELLO comes first")
         elif kind == UPDATE:
-            self._table.apply(number[0], read(payload, self._apex), _unix_ms())
+            self._table.apply(number[0], read(payload, self._table.apex_of(number[0])), _unix_ms())
             self._broadcast(TABLE, number[0].to_bytes(8, "big") + payload)
             self._changed()
         elif kind == TOLD_ALL:
@@ -103,32 +101,32 @@ class Desk:
             line.send(PONG, payload)
 
     def _greet(self, line: Line, number: list[int], hello: dict[str, Any]) -> None:
-        if hello["apex"].lower() != str(self._apex).lower():
-            line.send(REFUSED, f"this host's registry serves {self._apex} alone".encode())
-            return
-        number.append(int(hello["number"]))
+        told, apex = int(hello["number"]), Name.parse(hello["apex"])
+        number.append(told)
         before = self._tenants.pop(number[0], None)
         if before:
             before.close()
             self._lines.discard(before)
         self._tenants[number[0]] = line
+        self._table.let_in(told, apex)
         self._tell_all(line)
         self._send_roster()
+        self._changed()
 
     def _tell_all(self, line: Line) -> None:
         """Hands our sockets to a tenant, and tells it the whole table; a roster must follow, which ends it."""
         told, descriptors = self._welcome()
         line.send(WELCOME, json.dumps(told).encode(), descriptors)
         for process in (self._table.number, *self._table.processes):
-            for service in self._table.of(process):
-                line.send(TABLE, process.to_bytes(8, "big") + add(service, self._apex))
+            for update in updates(self._table.of(process), (), self._table.apex_of(process)):
+                line.send(TABLE, process.to_bytes(8, "big") + update)
 
     def _dropped(self, number: int) -> None:
         self._broadcast(DROPPED, number.to_bytes(8, "big"))
         self._changed()
 
     def _send_roster(self) -> None:
-        told = {"serial": self._table.serial, "roster": list(self._tenants)}
+        told = {"serial": self._table.serial, "roster": list(self._tenants), "apexes": self._table.introduced()}
         self._broadcast(ROSTER, json.dumps(told).encode())
 
     def _broadcast(self, kind: int, payload: bytes) -> None:

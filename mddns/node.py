@@ -1,7 +1,7 @@
 """A node: registry, responder and directory on real sockets, inside a running event loop.
 
-It decides nothing. Queries go to the responder; what the responder must ask the network first is
-asked by one fan-out that all questions of the moment share.
+It decides nothing. Queries go to the responder of their apex; what that must ask the network first is
+asked by one fan-out that all questions of the moment share (:mod:`mddns.domain`).
 """
 
 from __future__ import annotations
@@ -9,21 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import time
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from . import aio_transport
 from .directory import Directory
+from .domain import Domain, Domains
 from .errors import Error, NetworkError
 from .health import Health, Target
-from .inquiry import learn
 from .instance import shares_machine
 from .listeners import Reaction
-from .lookup import Lookup, Outcome
-from .memory import Memory
 from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .networks import Network
@@ -36,14 +32,12 @@ from .seat import Seat
 from .settings import Settings
 from .tenancy import HostTable
 from .vitality import UNCHECKED
-from .wire import PTR
 
 _log = logging.getLogger("mddns")
 
 STATUS_EVERY: Final = 5.0  # seconds between looks at the network
 STATUS_TIMEOUT: Final = 2.0
 _RETRY_EVERY: Final = 0.5  # seconds between attempts while waiting for a network
-_MOST_WAITING: Final = 256  # questions that wait for the network
 _LOOPBACK: Final = "127.0.0.1"  # where the daemon forwards to, in userspace networking
 
 
@@ -54,25 +48,26 @@ class Node:
         self, network: Network, apex: Name, timeout: float, policy: Policy, snapshot: Snapshot, me: Peer
     ) -> None:
         self._network = network
-        self._timeout = timeout
         self._snapshot = snapshot
         self.registry = Registry(me, _shares_name(snapshot), _unix_ms())
-        self.directory = Directory(apex.wire, Memory(), policy)
         # Drawn anew after a fork; two processes of a host never share it.
-        self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"))
-        self.responder = Responder(apex, self.table, self.directory, random.shuffle)
-        self.seat = Seat(self.table, apex, self._answer, self._table_changed)
+        self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"), apex)
+
+        def also_serve(other: Name) -> Domain:
+            domain = Domain(other, self.table.part(other), policy, timeout)
+            domain.network(self._snapshot, self._may_ask)
+            return domain
+
+        self._domains = Domains(Domain(apex, self.table, policy, timeout), also_serve)
+        self.seat = Seat(self.table, self._answer, self._table_changed)
         self._health = Health(self._checked, self._found_six)
-        self._refreshing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._published: dict[tuple[str, str], Service] = {}
         self.abandoned = False  # in a forked child
-        self._waiting = 0
+        self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
-        self._callers: set[str] | None = None  # who asked us while we ask around
-        self._idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
 
     @classmethod
     async def open(cls, network: Network, apex: Name, *, timeout: float, policy: Policy) -> Node:
@@ -92,7 +87,7 @@ class Node:
             raise
         _nodes.add(node)
         node._following = asyncio.create_task(node._follow())
-        node._greeting = asyncio.create_task(node._greet())
+        node._greeting = asyncio.create_task(node._domains.own.greet())
         return node
 
     @property
@@ -100,12 +95,23 @@ class Node:
         """Our own node, as its network has it."""
         return self.registry.me
 
+    @property
+    def directory(self) -> Directory:
+        """What is known of the network under our own apex."""
+        return self._domains.own.directory
+
+    @property
+    def responder(self) -> Responder:
+        """What answers under our own apex."""
+        return self._domains.own.responder
+
     async def close(self) -> None:
         """Stops answering and closes every socket."""
-        tasks = [task for task in (self._following, self._greeting, self._refreshing) if task]
+        tasks = [task for task in (self._following, self._greeting) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._domains.close()
         await self._health.close()
         await self.seat.close()
 
@@ -175,7 +181,9 @@ class Node:
         self._table_changed()
 
     def _table_changed(self) -> None:
-        self.directory.own(self.table.services())
+        self._domains.serve(self.table.apexes)
+        for domain in self._domains:
+            domain.table_changed()
 
     async def settled(self) -> None:
         """Returns when what was advertised so far is answered, by whichever process of this host."""
@@ -205,15 +213,15 @@ class Node:
         self._snapshot = snapshot
         if snapshot.me:
             self.registry.moved(snapshot.me, _shares_name(snapshot), _unix_ms())
-            for registration in self.registry.registrations():
-                self._watch(registration)
-        self.directory.network(snapshot, with_own_host=False)
+        # Programs of this machine may come from loopback, where nobody else can.
+        self._may_ask = who_may_ask(snapshot) | {_LOOPBACK, "::1"} if snapshot.tun else who_may_ask(snapshot)
+        for domain in self._domains:
+            domain.network(snapshot, self._may_ask)
+        for registration in self.registry.registrations():
+            self._watch(registration)
         self._changed()
         self._own = frozenset(self.me.addresses)
         self._clients.clear()
-        self._idle.clear()
-        # Programs of this machine may come from loopback, where nobody else can.
-        self.responder.allow(who_may_ask(snapshot) | {_LOOPBACK, "::1"} if snapshot.tun else who_may_ask(snapshot))
 
     async def _keep_place(self) -> None:
         """Answers where we are now: after a change of address at the new one, and where a socket was not to be had."""
@@ -246,75 +254,13 @@ class Node:
             if len(self._clients) > 10_000:
                 self._clients.clear()
             who = self._clients[address, tcp] = client(address, self._own, tcp=tcp)
-        if self._callers is not None:
-            self._callers.add(address)
-        if address in self._idle:
-            self._heard(address)
-        answer = self.responder.respond(wire, who, time.monotonic())
-        if not isinstance(answer, Ask):
-            return answer
-        if self._waiting >= _MOST_WAITING:
-            return None  # the client asks again; by then the network has answered
-        return self._ask(answer)
-
-    async def _ask(self, ask: Ask) -> bytes:
-        self._waiting += 1
-        try:
-            await asyncio.shield(self._refresh(ask.age))
-        finally:
-            self._waiting -= 1
-        return ask.finish(time.monotonic())
-
-    def _heard(self, address: str) -> None:
-        """Who asks us is up, and may well be a registry by now."""
-        for peer in self._idle.pop(address):
-            self.directory.heard(peer)
-
-    def _refresh(self, age: float) -> asyncio.Task[None]:
-        """The one fan-out that is under way, or a new one to all who were last asked `age` seconds ago."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._list_peers(age))
-        return self._refreshing
-
-    async def _greet(self) -> None:
-        """Asks everybody once, so that they hear of us, and we learn who is there; answers come from later asking."""
-        await self._refresh(0.0)
-        self.directory.expire()
-
-    async def _list_peers(self, age: float) -> None:
-        directory, now = self.directory, time.monotonic()
-        due = directory.due(now, age)
-        if not due:
-            return
-        directory.asking(due, now)
-        lookup = Lookup(
-            self.responder.apex,
-            Name.of((b"_list",), self.responder.apex).wire,
-            PTR,
-            [(peer, directory.memory.standing(peer.id, now)) for peer in due],
-            now,
-            timeout=self._timeout,
-        )
-        callers: set[str] = set()
-        self._callers = callers
-        try:
-            await aio_transport.run(lookup, time.monotonic)
-        except OSError as error:  # no descriptor is left; who was not asked has not answered
-            _log.warning("%s", error)
-        finally:
-            self._callers = None
-            directory.asked(due)
-        now = time.monotonic()
-        for ask in lookup.asks:
-            learn(directory, ask, self._snapshot.network, now)
-            if ask.outcome is Outcome.ANSWERED:
-                continue
-            if ask.outcome is Outcome.PENDING:
-                directory.missed(ask.peer, now)
-            for address in ask.peer.addresses:
-                self._idle.setdefault(address, set()).add(ask.peer.id)
-        for address in callers & self._idle.keys():
-            self._heard(address)
+        domain = self._domains.own if self._domains.alone else self._domains.choose(wire)
+        if domain.callers is not None:
+            domain.callers.add(address)
+        if address in domain.idle:
+            domain.heard(address)
+        answer = domain.responder.respond(wire, who, time.monotonic())
+        return domain.ask(answer) if isinstance(answer, Ask) else answer
 
 
 def _unix_ms() -> int:

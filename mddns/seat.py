@@ -38,9 +38,8 @@ from .desk import Desk
 from .errors import Error, PortInUse
 from .listeners import Answering, TcpListener, UdpListener, bind_tcp, bind_udp
 from .model import Service, join_address
-from .names import Name
 from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
-from .update import add, read, updates
+from .update import read, updates
 
 _log = logging.getLogger("mddns")
 
@@ -56,9 +55,8 @@ _Key = tuple[str, str]  # kind of socket and address
 class Seat:
     """The place of one process. `answering` answers; `changed()` is called when the host's table has changed."""
 
-    def __init__(self, table: HostTable, apex: Name, answering: Answering, changed: Callable[[], None]) -> None:
+    def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None]) -> None:
         self._table = table
-        self._apex = apex
         self._answering = answering
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -70,7 +68,7 @@ class Seat:
         self._holder_number = 0
         self._udp: list[UdpListener] = []
         self._tcp: list[TcpListener] = []
-        self._desk = Desk(table, apex, self._welcome, changed)
+        self._desk = Desk(table, self._welcome, changed)
         self._line: Line | None = None  # ours to the holder
         self._welcomed: asyncio.Future[bool] | None = None
         self._told = False  # whether the holder knows all that we offer
@@ -130,7 +128,7 @@ class Seat:
 
     def publish(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
         """These of our services are new or have changed, those are withdrawn: at once, for whoever is told."""
-        for update in updates(added, withdrawn, self._apex):
+        for update in updates(added, withdrawn, self._table.apex):
             self._tell(update)
 
     async def settle(self) -> None:
@@ -250,7 +248,12 @@ class Seat:
 
     def _welcome(self) -> tuple[dict[str, Any], list[int]]:
         """What a tenant is told first: our sockets, in the order of their descriptors behind page and Unix socket."""
-        told = {"generation": self._generation, "sockets": list(self._sockets), "holder": self._table.number}
+        told = {
+            "generation": self._generation,
+            "sockets": list(self._sockets),
+            "holder": self._table.number,
+            "apexes": self._table.introduced(),
+        }
         handed = [self._meeting.fileno()] if self._meeting else []
         handed += [sock.fileno() for sock in self._sockets.values()]
         return told, [self._page.descriptor, *handed] if self._page else handed
@@ -271,9 +274,8 @@ class Seat:
         self._welcomed = welcomed = self._loop.create_future()
         line = Line(sock, self._loop, self._from_holder, lambda: self._line_ended(line))
         self._line = line
-        line.send(
-            HELLO, json.dumps({"version": VERSION, "apex": str(self._apex), "number": self._table.number}).encode()
-        )
+        hello = {"version": VERSION, "apex": str(self._table.apex), "number": self._table.number}
+        line.send(HELLO, json.dumps(hello).encode())
         try:
             let_in = await asyncio.wait_for(welcomed, WELCOME_WITHIN)
         except TimeoutError:
@@ -283,8 +285,8 @@ class Seat:
                 self._line = None
             line.close()
             return False
-        for service in self._table.registry.everything():
-            line.send(UPDATE, add(service, self._apex))
+        for update in updates(self._table.registry.everything(), (), self._table.apex):
+            line.send(UPDATE, update)
         line.send(TOLD_ALL, b"")
         self._told = True
         return True
@@ -293,10 +295,13 @@ class Seat:
         if kind == WELCOME:
             self._move_in(json.loads(payload), descriptors)
         elif kind == TABLE:
-            self._table.apply(int.from_bytes(payload[:8], "big"), read(payload[8:], self._apex), _unix_ms())
+            number = int.from_bytes(payload[:8], "big")
+            self._table.apply(number, read(payload[8:], self._table.apex_of(number)), _unix_ms())
         elif kind == ROSTER:
             told = json.loads(payload)
+            self._table.meet(told["apexes"])
             self._table.told_everything(_unix_ms())  # a roster ends what a holder tells
+            self._table.only(map(int, told["apexes"]), _unix_ms())
             self._roster = told["roster"]
             self._table.follow(int(told["serial"]))
         elif kind == DROPPED:
@@ -313,6 +318,7 @@ class Seat:
     def _move_in(self, told: dict[str, Any], descriptors: list[int]) -> None:
         self._forget_sockets()
         self._table.told_anew()
+        self._table.meet(told["apexes"])
         page, meeting, *rest = descriptors
         self._page = Page(page)
         self._meeting = socket.socket(fileno=meeting)

@@ -7,7 +7,7 @@ time in milliseconds, ``now`` seconds of the caller's clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from .apex import next_serial
 from .grammar import MAX_SERVICES
 from .instance import instance_label
 from .model import Peer, Service, fold
+from .names import Name
 from .registry import Registry
 from .update import Change
 
@@ -27,12 +28,18 @@ _Instance = tuple[str, str]  # name and instance label, in lower case
 
 
 class HostTable:
-    """The services of one host. ``serial`` moves with every change, and goes on where another process left off."""
+    """The services of one host. ``serial`` moves with every change, and goes on where another process left off.
 
-    def __init__(self, registry: Registry, number: int) -> None:
+    Each process has one apex, under which it offers what it offers; the serial is of all of them. The table
+    is what the host offers under our own apex, :meth:`part` what it does under another.
+    """
+
+    def __init__(self, registry: Registry, number: int, apex: Name) -> None:
         self.registry = registry
         self.number = number
+        self.apex = apex
         self._serial = registry.serial
+        self._apexes: dict[int, Name] = {}  # of the others
         self._others: dict[int, dict[_Instance, Service]] = {}
         self._unconfirmed: dict[int, set[_Instance]] = {}
         self._confirm_by = 0.0
@@ -55,10 +62,42 @@ class HostTable:
         """The holder's serial, which ours goes on from."""
         self._serial = serial
 
-    def services(self) -> list[Service]:
-        """What the host offers. One endpoint of several processes is one service, up since the first of them."""
+    @property
+    def apexes(self) -> list[Name]:
+        """All that processes of this host register under, ours first, each once."""
+        return list(dict.fromkeys((self.apex, *self._apexes.values())))
+
+    def apex_of(self, number: int) -> Name:
+        """What a process registers under. KeyError where it is not known."""
+        return self.apex if number == self.number else self._apexes[number]
+
+    def let_in(self, number: int, apex: Name) -> None:
+        """A process is there, which registers under `apex`."""
+        if number != self.number:
+            self._apexes[number] = apex
+
+    def introduced(self) -> dict[str, str]:
+        """The apex of every process, by its number: what the holder tells its tenants, who :meth:`meet` by it."""
+        everyone = {self.number: self.apex, **self._apexes}
+        return {str(number): str(apex) for number, apex in everyone.items()}
+
+    def meet(self, introduced: Mapping[str, str]) -> None:
+        """What another process's :meth:`introduced` says. BadMessage or ValueError for what it cannot say."""
+        for number, apex in introduced.items():
+            self.let_in(int(number), Name.parse(apex))
+
+    def part(self, apex: Name) -> Part:
+        """What the host offers under another apex than ours."""
+        return Part(self, apex)
+
+    def services(self, apex: Name | None = None) -> list[Service]:
+        """What the host offers under `apex`, or under ours. One endpoint of several processes is one service.
+
+        It is up since the first of them.
+        """
+        apex = apex or self.apex
         found: dict[tuple[str, str, str], Service] = {}
-        for service in self._everything():
+        for service in self._under(apex):
             if service.held:
                 continue
             other = found.setdefault(service.key, service)
@@ -66,47 +105,56 @@ class HostTable:
                 found[service.key] = service
         return list(found.values())
 
-    def held_back(self) -> list[Service]:
-        """What processes of the host would offer, if it passed its check."""
-        offered = {service.key for service in self.services()}
-        return [service for service in self._everything() if service.held and service.key not in offered]
+    def held_back(self, apex: Name | None = None) -> list[Service]:
+        """What processes of the host would offer under `apex`, or under ours, if it passed its check."""
+        apex = apex or self.apex
+        offered = {service.key for service in self.services(apex)}
+        return [service for service in self._under(apex) if service.held and service.key not in offered]
 
     def of(self, number: int) -> list[Service]:
         """What one process has registered, held back or not."""
         return self.registry.everything() if number == self.number else list(self._others.get(number, {}).values())
 
     def apply(self, number: int, changes: Iterable[Change], now_ms: int) -> None:
-        """A process has told of its services. KeyError where that is more than a host may offer."""
+        """A process has told of its services. ValueError, and nothing is done, where a host may not offer so many."""
         if number == self.number:
             return
-        table = self._others.setdefault(number, {})
-        for change in changes:
-            key = fold(change.name), fold(change.instance)
-            self._unconfirmed.get(number, set()).discard(key)
-            if change.told is None:
+        before = self._others.get(number, {})
+        table = dict(before)
+        changed = {(fold(change.name), fold(change.instance)): change.told for change in changes}
+        for key, told in changed.items():
+            if told is None:
                 table.pop(key, None)
-            elif key not in table and sum(1 for _ in self._everything()) >= MAX_SERVICES:
-                raise KeyError(f"a host offers at most {MAX_SERVICES} services")
             else:
-                table[key] = self._service(change.told)
+                table[key] = self._service(told)
+        elsewhere = len(self.registry.registrations()) + sum(map(len, self._others.values())) - len(before)
+        if len(table) > len(before) and elsewhere + len(table) > MAX_SERVICES:
+            raise ValueError(f"a host offers at most {MAX_SERVICES} services")
+        self._others[number] = table
+        self._unconfirmed.get(number, set()).difference_update(changed)
         self.changed(now_ms)
 
     def drop(self, number: int, now_ms: int) -> bool:
-        """A process is gone, and its services with it. Whether it had any."""
+        """A process is gone, and its services with it. Whether it was there."""
         self._unconfirmed.pop(number, None)
-        if not self._others.pop(number, None):
-            return False
-        self.changed(now_ms)
-        return True
+        left, apex = self._others.pop(number, None), self._apexes.pop(number, None)
+        if left:
+            self.changed(now_ms)
+        return apex is not None
 
     def told_anew(self) -> None:
         """A holder begins to tell us everything. What we know stands until it has: it may end before that."""
-        self._unconfirmed = {number: set(table) for number, table in self._others.items()}
+        self._unconfirmed = {number: set(self._others.get(number, ())) for number in self._apexes}
 
     def told_everything(self, now_ms: int) -> None:
         """It has; what it did not tell of is no more."""
         for number in list(self._unconfirmed):
             self.told_all(number, now_ms)
+
+    def only(self, numbers: Iterable[int], now_ms: int) -> None:
+        """These are all processes of the host; the others are gone."""
+        for number in self._apexes.keys() - set(numbers):
+            self.drop(number, now_ms)
 
     def taken_over(self, now: float) -> None:
         """We are the holder from now on: what the others offer has to be registered anew."""
@@ -138,10 +186,10 @@ class HostTable:
         """The other processes that have services here."""
         return list(self._others)
 
-    def _everything(self) -> Iterator[Service]:
-        yield from self.registry.everything()
-        for table in self._others.values():
-            yield from table.values()
+    def _under(self, apex: Name) -> Iterator[Service]:
+        for number in (self.number, *self._others):
+            if self.apex_of(number) == apex:
+                yield from self.of(number)
 
     def _service(self, told: Told) -> Service:
         service = introduce(told, self.me, "")
@@ -149,3 +197,29 @@ class HostTable:
         machine = "" if service.remote else self.registry.machine
         label = instance_label(machine, service.endpoint.address, told.port, service.protocol)
         return replace(service, network=None, instance=label)
+
+
+class Part:
+    """What the host of `table` offers under `apex`."""
+
+    def __init__(self, table: HostTable, apex: Name) -> None:
+        self._table = table
+        self._apex = apex
+
+    @property
+    def serial(self) -> int:
+        """The host's."""
+        return self._table.serial
+
+    @property
+    def me(self) -> Peer:
+        """Our own node."""
+        return self._table.me
+
+    def services(self) -> list[Service]:
+        """What is offered under this apex, one endpoint of several processes once."""
+        return self._table.services(self._apex)
+
+    def held_back(self) -> list[Service]:
+        """What would be, if it passed its check."""
+        return self._table.held_back(self._apex)

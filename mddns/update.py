@@ -37,11 +37,6 @@ def instance_name(service: Service, apex: Name) -> bytes:
     return Name.of(labels, apex).wire
 
 
-def add(service: Service, apex: Name) -> bytes:
-    """An update that adds or replaces `service`."""
-    return next(updates((service,), (), apex))
-
-
 def updates(added: Iterable[Service], withdrawn: Iterable[Service], apex: Name) -> Iterator[bytes]:
     """What withdraws services and adds or replaces others, at once: one update, or several where one cannot hold it."""
     packer, count = Packer(apex.wire, SOA, IN), 0

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "mddns"
 FLOORS = {
     6: "__init__ __main__ cli default demo sync",  # people
     5: "aio node resolver settings",  # parts put together
-    4: "desk seat",  # the processes of a host
+    4: "desk domain seat",  # the processes of a host
     3: "aio_transport channel health listeners networks portholder remembered transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: "answers apex cache compose direct directory inquiry lookup memory policy registry reload responder silence "
@@ -39,6 +39,7 @@ TESTED_ELSEWHERE = {
     "default": "test_resolver",
     "demo": "test_hosts_md",
     "desk": "test_hosts_tenants",
+    "domain": "test_node, test_hosts_domains",
     "errors": "test_docs holds its table",
     "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",

@@ -186,7 +186,7 @@ def test_without_descriptors_for_asking_around_an_answer_is_given_still(
         await until(lambda: memory.paused_until(peers[1].id) > 0)
         node.directory.answered(peers[1], [], asyncio.get_running_loop().time())
         node.directory.expire()
-        monkeypatch.setattr("mddns.node.aio_transport.run", no_descriptors)
+        monkeypatch.setattr("mddns.domain.aio_transport.run", no_descriptors)
         answer = node._answer(question("web SRV", rd=True, use_edns=0), "127.0.0.1", False)
         assert not isinstance(answer, bytes | tuple | None)
         import dns.message

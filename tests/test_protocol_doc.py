@@ -29,6 +29,7 @@ from docblocks import ROOT, Block, blocks, table
 from mddns import (
     answers,
     apex,
+    domain,
     grammar,
     instance,
     listeners,
@@ -327,7 +328,7 @@ LIMITS: Final = {
     "TCP connections of one source": listeners.MOST_PER_SOURCE,
     "questions under way on one TCP connection": listeners.MOST_QUESTIONS,
     "octets of answers that a TCP client has not read": listeners.MOST_UNSENT,
-    "questions that wait for the network": node._MOST_WAITING,
+    "questions that wait for the network": domain._MOST_WAITING,
     "refusals a second": responder._REFUSALS_PER_SECOND,
     "pointers that a name may follow": wire.MAX_HOPS,
     "peers asked at a time": lookup.IN_FLIGHT,

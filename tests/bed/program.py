@@ -1,8 +1,9 @@
-"""A program that embeds a registry, for tests of several on one host: ``python -m bed.program PORT``.
+"""A program that embeds a registry, for tests of several on one host.
 
-It prints ``up`` when its service is advertised, ``holder`` and ``tenant`` as its place changes. SIGUSR1 makes
-it hold the interpreter for 1.5 s as a careless extension does, SIGUSR2 makes it fork a child that lives on,
-SIGTERM makes it close its registry and end.
+``python -m bed.program PORT [NAME [OPTION=VALUE…]]``, the options being those of `start_registry`. It prints
+``up`` when its service is advertised, ``holder`` and ``tenant`` as its place changes. SIGUSR1 makes it hold the
+interpreter for 1.5 s as a careless extension does, SIGUSR2 makes it fork a child that lives on, SIGTERM makes
+it close its registry and end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import mddns
 
@@ -20,9 +22,10 @@ import mddns
 def main() -> None:
     """Runs until SIGTERM."""
     port, name = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "web"
+    options: dict[str, Any] = dict(option.split("=", 1) for option in sys.argv[3:])
     signals = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    registry = mddns.start_registry()
+    registry = mddns.start_registry(**options)
     registry.advertise_service(port, name, {"n": str(port)})
     print("up", flush=True)
     threading.Thread(target=_tell_place, args=(registry,), daemon=True).start()

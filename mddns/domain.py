@@ -1,0 +1,174 @@
+"""What a host says of one apex: its responder, its directory, and the fan-out that fills it.
+
+A node has one for its own apex. The holder has one more for each other apex that tenants of its host
+register under; what peers say under one apex, and how they behave there, is no news of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Final
+
+from . import aio_transport
+from .directory import Directory
+from .inquiry import learn
+from .lookup import Lookup, Outcome
+from .memory import Memory
+from .model import Snapshot
+from .names import Name
+from .policy import Policy
+from .responder import Ask, Responder, Served
+from .wire import PTR
+
+_log = logging.getLogger("mddns")
+
+_MOST_WAITING: Final = 256  # questions that wait for the network
+
+
+class Domain:
+    """One apex. `served` is what this host offers under it. Lives in a running event loop."""
+
+    def __init__(self, apex: Name, served: Served, policy: Policy, timeout: float) -> None:
+        self.apex = apex
+        self.directory = Directory(apex.wire, Memory(), policy)
+        self.responder = Responder(apex, served, self.directory, random.shuffle)
+        self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
+        self.callers: set[str] | None = None  # who asked us while we ask around
+        self._served = served
+        self._timeout = timeout
+        self._network = ""
+        self._refreshing: asyncio.Task[None] | None = None
+        self._waiting = 0
+
+    def network(self, snapshot: Snapshot, may_ask: frozenset[str]) -> None:
+        """Who is on the network now, and who gets merged answers."""
+        self._network = snapshot.network
+        self.directory.network(snapshot, with_own_host=False)
+        self.responder.allow(may_ask)
+        self.idle.clear()
+
+    def table_changed(self) -> None:
+        """What this host offers has changed."""
+        self.directory.own(self._served.services())
+
+    def ask(self, ask: Ask) -> Coroutine[None, None, bytes] | None:
+        """Fulfils an Ask of the responder; None where too many wait: the client asks again."""
+        return None if self._waiting >= _MOST_WAITING else self._ask(ask)
+
+    def heard(self, address: str) -> None:
+        """Who asks us is up, and may well be a registry by now."""
+        for peer in self.idle.pop(address):
+            self.directory.heard(peer)
+
+    async def greet(self) -> None:
+        """Asks everybody once, so that they hear of us, and we learn who is there; answers come from later asking."""
+        await self._refresh(0.0)
+        self.directory.expire()
+
+    @property
+    def refreshing(self) -> asyncio.Task[None] | None:
+        """The fan-out under way."""
+        task = self._refreshing
+        return None if task is None or task.done() else task
+
+    async def _ask(self, ask: Ask) -> bytes:
+        self._waiting += 1
+        try:
+            await asyncio.shield(self._refresh(ask.age))
+        finally:
+            self._waiting -= 1
+        return ask.finish(time.monotonic())
+
+    def _refresh(self, age: float) -> asyncio.Task[None]:
+        """The one fan-out that is under way, or a new one to all who were last asked `age` seconds ago."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._list_peers(age))
+        return self._refreshing
+
+    async def _list_peers(self, age: float) -> None:
+        directory, now = self.directory, time.monotonic()
+        due = directory.due(now, age)
+        if not due:
+            return
+        directory.asking(due, now)
+        lookup = Lookup(
+            self.apex,
+            Name.of((b"_list",), self.apex).wire,
+            PTR,
+            [(peer, directory.memory.standing(peer.id, now)) for peer in due],
+            now,
+            timeout=self._timeout,
+        )
+        callers: set[str] = set()
+        self.callers = callers
+        try:
+            await aio_transport.run(lookup, time.monotonic)
+        except OSError as error:  # no descriptor is left; who was not asked has not answered
+            _log.warning("%s", error)
+        finally:
+            self.callers = None
+            directory.asked(due)
+        now = time.monotonic()
+        for ask in lookup.asks:
+            learn(directory, ask, self._network, now)
+            if ask.outcome is Outcome.ANSWERED:
+                continue
+            if ask.outcome is Outcome.PENDING:
+                directory.missed(ask.peer, now)
+            for address in ask.peer.addresses:
+                self.idle.setdefault(address, set()).add(ask.peer.id)
+        for address in callers & self.idle.keys():
+            self.heard(address)
+
+
+class Domains:
+    """All that a host serves: a node's own apex, and those that its host's other processes brought along."""
+
+    def __init__(self, own: Domain, make: Callable[[Name], Domain]) -> None:
+        self.own = own
+        self.alone = True  # there is no other
+        self._make = make
+        self._by_apex = {own.apex.key: own}
+        self._ending: set[asyncio.Task[None]] = set()  # fan-outs for those that are served no more
+
+    def __iter__(self) -> Iterator[Domain]:
+        return iter(self._by_apex.values())
+
+    def serve(self, apexes: Iterable[Name]) -> None:
+        """These, beside our own, from now on. Who asked for one that is left out still gets an answer."""
+        wanted = {self.own.apex.key: self.own.apex, **{apex.key: apex for apex in apexes}}
+        for key in self._by_apex.keys() - wanted.keys():
+            if task := self._by_apex.pop(key).refreshing:
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+        for key in wanted.keys() - self._by_apex.keys():
+            self._by_apex[key] = self._make(wanted[key])
+        self.alone = len(self._by_apex) == 1
+
+    def choose(self, wire: bytes) -> Domain:
+        """The one with the longest apex that a query's name is under; ours, which refuses it, where there is none."""
+        end = len(wire)
+        at = 12
+        # A pointer, which no question has, ends it like a name that is cut off.
+        while at < end and 0 < wire[at] < 0x40:
+            at += 1 + wire[at]
+        name = wire[12 : at + 1].lower()
+        at = 0
+        while at < len(name):
+            domain = self._by_apex.get(name[at:])
+            if domain is not None:
+                return domain
+            at += 1 + name[at]
+        return self.own
+
+    async def close(self) -> None:
+        """Ends every fan-out."""
+        tasks = [*self._ending, *(domain.refreshing for domain in self)]
+        running = [task for task in tasks if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

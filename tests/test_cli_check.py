@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -279,3 +280,45 @@ def test_a_check_of_the_document_prints_what_it_shows(md: Md, written: Callable[
     assert (prompt, program, words[0]) == ("$", "md", "check")
     _, out, err = md(*words)
     assert [*err.splitlines(), *out.splitlines()] == shown or [*out.splitlines(), *err.splitlines()] == shown
+
+
+# In the formats of other commands
+
+TWO = "services: [{name: web, address: ':8080', srv: app}, {name: db, address: '100.64.0.9:5432', labels: {a: b}}]"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [("name", ":8080\n100.64.0.9:5432\n"), ("table", "web   :8080")],
+)
+def test_services_are_printed_in_another_format_where_one_is_asked_for(
+    md: Md, written: Callable[..., str], output: str, expected: str
+) -> None:
+    code, out, _ = md("check", written("a.yaml", TWO), "-o", output)
+    assert (code, expected in out) == (0, True)
+
+
+def test_json_of_a_file_has_the_documented_shape(md: Md, written: Callable[..., str]) -> None:
+    _, out, _ = md("check", written("a.yaml", TWO), "-o", "json")
+    assert [(each["name"], each["addrPort"], each["addresses"]) for each in json.loads(out)] == [
+        ("web", ":8080", []),
+        ("db", "100.64.0.9:5432", ["100.64.0.9"]),
+    ]
+
+
+def test_yaml_of_a_file_is_the_same_file(md: Md, written: Callable[..., str]) -> None:
+    _, out, _ = md("check", written("a.yaml", TWO), "-o", "yaml")
+    again = md("check", written("b.yaml", out))
+    assert again[:2] == md("check", written("a.yaml", TWO))[:2]
+
+
+def test_a_zone_leaves_out_what_has_no_address_with_a_word(md: Md, written: Callable[..., str]) -> None:
+    _, out, _ = md("check", written("a.yaml", TWO), "-o", "zone")
+    assert "; left out: web: a zone file has an address for it" in out
+    assert "db SRV 10 10 5432" in out
+
+
+def test_a_check_and_aliases_are_told_in_words(md: Md, written: Callable[..., str]) -> None:
+    text = "services: [{name: web, address: ':8080', srv: [a, b], check: {http: /x, status: 200}}]"
+    _, out, _ = md("check", written("a.yaml", text))
+    assert out == "--srv a --srv b --check /x web :8080  # its check says more\n"

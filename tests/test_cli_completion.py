@@ -116,6 +116,17 @@ def test_bash_completes_labels_of_the_name_that_is_typed(world: World, command: 
     assert bash(world, f"md {command} web env=prod u") == ["url=http://a/b"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("check a b", "file,b"), ("advertise b", "file,b"), ("advertise a b", "")]
+)
+def test_files_are_completed_where_a_command_takes_them(world: World, typed: str, offered: str) -> None:
+    env = {"_MD_COMPLETE": "bash_complete", "COMP_WORDS": f"md {typed}", "COMP_CWORD": str(len(typed.split()))}
+    done = subprocess.run(
+        ["md"], env=world.env(None, {**path(world), **env}), capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.stdout.strip() == offered
+
+
 def test_bash_asks_the_network_that_is_typed(world: World) -> None:
     env = {"MDDNS_NETWORK": "static:127.0.0.1:1"}
     assert bash(world, "md find we", **env) == []

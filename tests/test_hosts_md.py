@@ -195,6 +195,15 @@ def test_when_every_known_registry_is_silent_the_network_could_not_be_asked(make
 
 
 @pytest.mark.namespaces
+def test_a_query_that_nobody_answers_or_refuses_could_not_be_asked(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    for name in ("alpha", "bravo"):
+        bed.drop(name)
+    done = bed.host("alpha").run(["md", "query", "web", "--timeout", "0.2"])
+    assert done.returncode == 3
+    assert "none of 2 peers answered" in done.stderr
+
+
 def test_refusal_truncation_and_silence_in_repeated_rounds(make_bed: MakeBed) -> None:
     """Kernels ration ICMP errors: 20 rounds in a row find the same, one peer refusing, one TC, one silent."""
     bed = make_bed(["many", "refuses", "silent", "asker"])

@@ -8,7 +8,7 @@ import click
 
 from ..offer import Offer
 from ..sync import Registry
-from .files import can_be_read_again, read_offers, shown
+from .files import can_be_read_again, complete_file, read_offers, shown
 from .files import stamp as stamp_of
 from .offering import Spoken, at, offer_of, shell_word, spoken_options, tell
 from .options import Options, common
@@ -19,7 +19,9 @@ from .terminal import talk
 
 
 @click.command("advertise")
-@click.argument("words", metavar="NAME ADDRESS [KEY=VALUE]... | FILE | -", nargs=-1, required=True)
+@click.argument(
+    "words", metavar="NAME ADDRESS [KEY=VALUE]... | FILE | -", nargs=-1, required=True, shell_complete=complete_file
+)
 @spoken_options
 @common
 def command(words: tuple[str, ...], spoken: Spoken, options: Options) -> int:

@@ -64,7 +64,9 @@ def zone_lines(services: Iterable[Service], apex: Name, now: float) -> Iterator[
     for service in services:
         offer, remarks = _offered(service)
         yield from (f"; {remark}" for remark in remarks)
-        if offer is not None:
+        if offer is not None and not service.endpoint.address:
+            yield clean(f"; left out: {offer.name}: a zone file has an address for it, which is this machine's")
+        elif offer is not None:
             # Anything beyond letters, digits and hyphens may mean something here, as "*" does.
             plain = service.instance.isascii() and service.instance.replace("-", "").isalnum()
             addresses = tuple(dict.fromkeys((service.endpoint.address, *offer.addresses)))
@@ -93,7 +95,7 @@ def _offered(service: Service) -> tuple[Offer | None, list[str]]:
                 labels = check_labels({**labels, key: value})
             except InvalidService as error:
                 remarks.append(clean(f"left out: {error}"))
-    address, port = service.endpoint.address, service.endpoint.port
+    address, port = service.endpoint.address or None, service.endpoint.port
     try:
         offer = make(
             port,

@@ -7,31 +7,34 @@ from collections.abc import Iterator
 import click
 
 from ..errors import ConfigError
+from ..instance import instance_label
+from ..model import Endpoint, Service
 from ..names import MAX_LABEL
 from ..offer import Offer
 from ..zone import view_pair
-from .files import read_offers, shown
+from .files import complete_file, read_offers, shown
 from .offering import in_words
 from .options import Options, common
+from .output import print_services
 from .terminal import talk
 
 
 @click.command("check")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete_file)
 @common
 def command(files: tuple[str, ...], options: Options) -> int:
     """Is this file right? Say all that is wrong with it, else what it offers. It asks no network.
 
-    Each line that it prints is a service, as one would type it behind 'md advertise'. Label pairs
+    Each line that it prints is a service, as one would type it behind 'md advertise'; -o prints
+    them in another format, where :8080 is a port of whichever machine offers it. Label pairs
     that no name such as web.prod._env.minidisc can ask for are told; all the same they are labels.
 
     \b
     Examples:
       md check my-services.yaml
-      md check zones/*.zone
+      md check zones/*.zone -o json
     """
-    options.choose(("table",))  # what it prints is for md advertise
-    code = 0
+    code, services = 0, []
     for path in files:
         try:
             offers, remarks = read_offers(path, options.settings.apex)
@@ -43,9 +46,40 @@ def command(files: tuple[str, ...], options: Options) -> int:
         for remark in (*remarks, *without_view(offers)):
             talk(remark)
         for offer in offers:
-            click.echo(in_words(offer))
+            if options.asked:
+                if offer.check and options.asked == "yaml":
+                    talk(f"{offer.where}: {offer.name}: its check is in no output")
+                services.append(_as_service(offer))
+            else:
+                click.echo(in_words(offer))
         talk(f"{shown(path)}: right; {len(offers)} service{'' if len(offers) == 1 else 's'}")
+    if options.asked:
+        print_services(services, options)
     return code
+
+
+def _as_service(offer: Offer) -> Service:
+    """An offer as a service of nobody yet: without an address of its own, it is at ``:8080``."""
+    endpoint = Endpoint.of(offer.address, offer.port) if offer.address else _here(offer.port)
+    addresses = offer.addresses or ((offer.address,) if offer.address else ())
+    return Service(
+        offer.name,
+        offer.labels,
+        endpoint,
+        addresses,
+        offer.protocol,
+        offer.priority,
+        offer.weight,
+        instance=instance_label("this-machine", "", offer.port, offer.protocol) if not offer.address else "",
+        srv=offer.srv,
+    )
+
+
+def _here(port: int) -> Endpoint:
+    """A port of a machine whose address is not known."""
+    endpoint = str.__new__(Endpoint, f":{port}")
+    endpoint.address, endpoint.port = "", port
+    return endpoint
 
 
 def without_view(offers: list[Offer]) -> Iterator[str]:

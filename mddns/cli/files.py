@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import click
+from click.shell_completion import CompletionItem
+
 from ..config import MAX_TEXT, read_config
 from ..errors import ConfigError
 from ..names import Name
@@ -31,6 +34,12 @@ class Read(NamedTuple):
 
     offers: list[Offer]
     remarks: list[str]
+
+
+def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For a shell: files. Behind the first word of ``md advertise`` there is nothing to complete."""
+    alone = param.name == "words" and ctx.params.get("words")
+    return [] if alone else [CompletionItem(incomplete, type="file")]
 
 
 def shown(path: str) -> str:

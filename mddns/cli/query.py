@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import BadMessage, ConfigError
+from ..errors import BadMessage, ConfigError, NetworkError
 from ..lookup import Ask, Lookup, Outcome
 from ..memory import Standing
 from ..names import Name
@@ -55,6 +55,8 @@ def command(name: str, rtype: str, options: Options) -> int:
         closed = f"no registry runs on this network, or port {options.settings.port} is closed"
         talk(f"none of {len(asks)} peers answered: {closed}")
     silent = lookup.outcomes(Outcome.SILENT)
+    if silent and not answered and not lookup.outcomes(Outcome.REFUSED):
+        return NetworkError.exit_code  # a refusal would be an answer
     if options.strict and silent:
         return 4
     return 0 if any(Message(ask.message).answer for ask in answered if ask.message) else 1

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Final
+from typing import Any, Final
 
+from .acceptor import Acceptor
 from .errors import NetworkError, PortInUse
 from .model import join_address
 from .portholder import who_has
+
+_log = logging.getLogger("mddns")
 
 # What a message is answered with: octets, several messages (TCP alone), octets later, or nothing.
 Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
@@ -35,10 +40,11 @@ TRANSFER: Final = 30.0  # seconds for a whole transfer
 MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
 
 
-def _bind_error(error: OSError, kind: str, address: str, port: int) -> Exception:
+def _bind_error(error: OSError, kind: str, address: str, port: int, named: bool) -> Exception:
     where = join_address(address, port)
     if error.errno == errno.EADDRINUSE:
-        told = f"{kind} {where} is in use by another program{who_has(kind, address, port)}"
+        who = who_has(kind, address, port) if named else ""
+        told = f"{kind} {where} is in use by another program{who}"
         return PortInUse(error.errno, f"{told}: end it, or choose another port with --port (MDDNS_PORT)")
     if error.errno == errno.EADDRNOTAVAIL:
         return NetworkError(error.errno, f"{address} is no address of this machine: is the network up?")
@@ -47,18 +53,24 @@ def _bind_error(error: OSError, kind: str, address: str, port: int) -> Exception
     return NetworkError(error.errno, f"{kind} {where} cannot be bound: {error.strerror}")
 
 
-def bind_udp(address: str, port: int) -> socket.socket:
-    """A UDP socket at an address, without any reuse: who has it is alone. PortInUse or NetworkError."""
-    return _bind(socket.SOCK_DGRAM, "UDP", address, port)
+def bind_udp(address: str, port: int, *, named: bool = True) -> socket.socket:
+    """A UDP socket at an address, without any reuse: who has it is alone. PortInUse or NetworkError.
+
+    `named`: the error names the program that has it, which means to look at every process of the machine.
+    """
+    return _bind(socket.SOCK_DGRAM, "UDP", address, port, named)
 
 
-def bind_tcp(address: str, port: int) -> socket.socket:
-    """A listening TCP socket at an address. PortInUse or NetworkError."""
-    return _bind(socket.SOCK_STREAM, "TCP", address, port)
+def bind_tcp(address: str, port: int, *, named: bool = True) -> socket.socket:
+    """A listening TCP socket at an address. PortInUse or NetworkError, as with :func:`bind_udp`."""
+    return _bind(socket.SOCK_STREAM, "TCP", address, port, named)
 
 
-def _bind(kind: socket.SocketKind, shown: str, address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+def _bind(kind: socket.SocketKind, shown: str, address: str, port: int, named: bool) -> socket.socket:
+    try:
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    except OSError as error:  # no descriptor is left, or no such family on this machine
+        raise _bind_error(error, shown, address, port, named) from error
     try:
         sock.setblocking(False)
         if kind is socket.SOCK_STREAM:
@@ -69,8 +81,14 @@ def _bind(kind: socket.SocketKind, shown: str, address: str, port: int) -> socke
             sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise _bind_error(error, shown, address, port) from error
+        raise _bind_error(error, shown, address, port, named) from error
     return sock
+
+
+def _most_connections() -> int:
+    """Connections may take a quarter of the descriptors that this process may have, not those of its program."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MOST_CONNECTIONS, soft // 4))
 
 
 class UdpListener:
@@ -135,34 +153,51 @@ class UdpListener:
 class TcpListener:
     """Accepts at one listening socket, which stays its owner's; several queries a connection, limits on all else."""
 
-    def __init__(self, sock: socket.socket, server: asyncio.Server, connections: Connections) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        answering: Answering,
+        loop: asyncio.AbstractEventLoop,
+        ours: Callable[[], bool],
+    ) -> None:
         self.socket = sock
-        self._server = server
-        self._connections = connections
-
-    @classmethod
-    async def open(cls, sock: socket.socket, answering: Answering) -> TcpListener:
-        """Begins to accept."""
-        connections = Connections()
-        loop = asyncio.get_running_loop()
-        # The server closes what it is given; the socket may be wanted again.
-        server = await loop.create_server(lambda: _Connection(answering, connections), sock=sock.dup())
-        return cls(sock, server, connections)
+        self._answering = answering
+        self._loop = loop
+        self._connections = Connections(_most_connections())
+        self._beginning: set[asyncio.Task[Any]] = set()
+        where = join_address(*sock.getsockname()[:2])
+        self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
 
     def descriptors(self) -> list[int]:
-        """Those of its own: the listening one and those of its connections."""
-        return [sock.fileno() for sock in self._server.sockets] + self._connections.descriptors()
+        """Those of its connections."""
+        return self._connections.descriptors()
 
     def close(self) -> None:
         """Accepts no more, and ends every connection."""
-        self._server.close()
+        self._acceptor.close()
+        for task in self._beginning:
+            task.cancel()
         self._connections.close()
+
+    def _begin(self, accepted: socket.socket) -> None:
+        made = self._loop.connect_accepted_socket(lambda: _Connection(self._answering, self._connections), accepted)
+        task = self._loop.create_task(made)
+        self._beginning.add(task)
+        task.add_done_callback(lambda _: self._begun(task, accepted))
+
+    def _begun(self, task: asyncio.Task[Any], accepted: socket.socket) -> None:
+        self._beginning.discard(task)
+        if task.cancelled():
+            accepted.close()
+        elif error := task.exception():
+            _log.debug("a connection that ended as it began: %s", error)
 
 
 class Connections:
-    """The open connections of a listener, counted by source."""
+    """The open connections of a listener, at most `most`, counted by source."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_CONNECTIONS) -> None:
+        self._most = most
         self._open: dict[_Connection, str] = {}
         self._by_source: dict[str, int] = {}
 
@@ -170,7 +205,7 @@ class Connections:
         """Takes one in; False where all places, or this source's, are taken."""
         if self._by_source.get(source, 0) >= MOST_PER_SOURCE:
             return False
-        if len(self._open) >= MOST_CONNECTIONS and not self._end_idle_one():
+        if len(self._open) >= self._most and not self._end_idle_one():
             return False
         self._open[connection] = source
         self._by_source[source] = self._by_source.get(source, 0) + 1

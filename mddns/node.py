@@ -16,7 +16,7 @@ from typing import Final
 
 from .directory import Directory
 from .domain import Domain, Domains
-from .errors import Error, NetworkError
+from .errors import Error, NetworkError, PortInUse
 from .health import Health, Target
 from .instance import shares_machine
 from .listeners import Reaction
@@ -274,12 +274,12 @@ def _shares_name(snapshot: Snapshot) -> bool:
 
 
 async def open_node(settings: Settings, policy: Policy, wait: float) -> Node:
-    """A node, as soon as there is a network, for at most `wait` seconds."""
+    """A node, as soon as there is a network and the port is free; after `wait` seconds the error that stands."""
     deadline = time.monotonic() + wait
     while True:
         try:
             return await Node.open(settings.network, settings.apex, timeout=settings.timeout, policy=policy)
-        except NetworkError:
+        except (NetworkError, PortInUse):
             if time.monotonic() + _RETRY_EVERY > deadline:
                 raise
         await asyncio.sleep(_RETRY_EVERY)

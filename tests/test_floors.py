@@ -14,8 +14,9 @@ PACKAGE = Path(__file__).parent.parent / "mddns"
 FLOORS = {
     6: "__init__ __main__ cli default demo sync",  # people
     5: "aio node resolver settings",  # parts put together
-    4: "desk domain seat",  # the processes of a host
-    3: "aio_transport channel health listeners networks portholder remembered transport",  # sockets, LocalAPI
+    4: "desk domain hostsockets membership seat",  # the processes of a host
+    3: "acceptor aio_transport channel health listeners neighbour networks portholder remembered "
+    "transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: "answers apex cache compose direct directory inquiry lookup memory policy registry reload responder silence "
     "tenancy transfer update vitality web zone",  # decisions
@@ -38,8 +39,12 @@ TESTED_ELSEWHERE = {
     "compose": "test_responder: octets in, octets out",
     "default": "test_resolver",
     "demo": "test_hosts_md",
+    "acceptor": "test_hosts_port",
     "desk": "test_hosts_tenants",
     "domain": "test_node, test_hosts_domains",
+    "hostsockets": "test_hosts_tenants",
+    "membership": "test_hosts_tenants",
+    "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",
     "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",

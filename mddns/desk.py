@@ -87,6 +87,11 @@ class Desk:
         for number in self._table.expire(now, _unix_ms()):
             self._dropped(number)
 
+    @property
+    def occupied(self) -> bool:
+        """Whether anybody is here, or is expected to come back."""
+        return bool(self._lines) or self._table.unconfirmed
+
     def descriptors(self) -> list[int]:
         """Those of all connections."""
         return [line.fileno() for line in self._lines]

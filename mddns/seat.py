@@ -34,7 +34,8 @@ from .update import updates
 
 _log = logging.getLogger("mddns")
 
-TICK: Final = 0.1  # seconds between signs of life, and between looks for one
+BEAT_EVERY: Final = 0.1  # seconds between signs of life, while somebody looks for them
+_ALONE_EVERY: Final = 1.0  # seconds between looks at what is left to do, where nobody does
 JOIN_WITHIN: Final = 1.0  # seconds in which a holder that has the port must have let us in
 SETTLE_WITHIN: Final = 1.0
 RACE_EVERY: Final = 0.1  # seconds between attempts at a port that another registry has
@@ -59,7 +60,7 @@ class Seat:
         self._holder_number = 0
         self._desk = Desk(table, self._welcome, changed)
         self._membership = Membership(table, self._loop, self._move_in, self._holder_ended)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: asyncio.TimerHandle | None = None
         self._moving: asyncio.Task[None] | None = None
         self._closed = False
         self._standing_by = False
@@ -95,7 +96,7 @@ class Seat:
                     self._stand_by()
                     break
                 await asyncio.sleep(random.uniform(0.01, 0.05))
-        self._watching = asyncio.create_task(self._watch())
+        self._watch()
         self.place = address, port
 
     async def also_at(self, addresses: tuple[str, ...]) -> None:
@@ -138,17 +139,18 @@ class Seat:
         deadline = time.monotonic() + SETTLE_WITHIN
         while not (self._holder or self._closed or self._standing_by) and time.monotonic() < deadline:
             if not self._membership.joined:
-                await asyncio.sleep(TICK / 10)
+                await asyncio.sleep(BEAT_EVERY / 10)
             elif await self._membership.heard(SILENT_AFTER):
                 return  # otherwise the next holder is told everything anew
 
     async def close(self) -> None:
         """Leaves: tenants go on without us, a holder is told that we are gone. :meth:`take` may follow."""
         self._closed, self.place = True, None
-        tasks = [task for task in (self._watching, self._moving) if task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._watching:
+            self._watching.cancel()
+        if self._moving:
+            self._moving.cancel()
+            await asyncio.gather(self._moving, return_exceptions=True)
         self._stop_answering()
         self._leave()
 
@@ -221,6 +223,9 @@ class Seat:
 
     def _welcome(self) -> tuple[dict[str, Any], list[int]]:
         """What a tenant is told first: our sockets, in the order of their descriptors behind page and Unix socket."""
+        self._loop.call_soon(self._watch)  # from now on somebody looks for signs of life
+        if self._page:
+            self._page.beat(self._generation, time.monotonic())
         told = {
             "generation": self._generation,
             "sockets": self._sockets.keys,
@@ -269,21 +274,31 @@ class Seat:
 
     # -- succession
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(TICK)
-            now = time.monotonic()
-            if self._moving is not None and not self._moving.done():
-                continue
-            if self._holder:
-                if self._page and not self._page.beat(self._generation, now):
-                    self._step_down()
-                    continue
-                self._desk.expire(now)
-                if self._meet_again is not None and now >= self._meet_again:
-                    self._meet()
-            elif self._page and (self._page.generation != self._generation or self._page.age(now) > self._patience()):
-                self._move(at_once=False)
+    def _watch(self) -> None:
+        """Gives a sign of life, or looks for the holder's; again when the next is due."""
+        if self._watching:
+            self._watching.cancel()
+        self._watching = self._loop.call_later(self._look(time.monotonic()), self._watch)
+
+    def _look(self, now: float) -> float:
+        """Seconds until it has to be called again. A timer wakes the processor, so no more often than it must be."""
+        page = self._page
+        if page is None or (self._moving is not None and not self._moving.done()):
+            return BEAT_EVERY
+        if self._holder:
+            if not page.beat(self._generation, now):
+                self._step_down()
+                return BEAT_EVERY
+            self._desk.expire(now)
+            if self._meet_again is not None and now >= self._meet_again:
+                self._meet()
+            return BEAT_EVERY if self._desk.occupied else _ALONE_EVERY
+        left = self._patience() - page.age(now)
+        if left <= 0 or page.generation != self._generation:
+            self._move(at_once=False)
+            return BEAT_EVERY
+        # Who has another holder by now has to be registered there within CONFIRM_WITHIN.
+        return min(left, SILENT_AFTER)
 
     def _patience(self) -> float:
         return SILENT_AFTER + SUCCESSOR_AFTER * self._membership.rank
@@ -308,6 +323,7 @@ class Seat:
                 self._table.taken_over(now)
                 self._changed()  # the first answer already tells of everyone
                 self._hold()
+                self._watch()
                 _log.info("this process answers for the host from now on")
                 await self.also_at(self._wanted)
                 return

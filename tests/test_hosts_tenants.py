@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import pytest
 from bed.asker import Asker, faults
-from bed.dig import dig
-from bed.embedded import begin, processor_time
+from bed.embedded import begin, ports, processor_time
 from bed.host import Host
 from bed.hosts import Bed
 from bed.process import Process, wait_until
+from bed.tailnet import Node
 from conftest import MakeBed, Measured
 
 ROUNDS = int(os.environ.get("MDDNS_TEST_ROUNDS", "50"))
@@ -89,8 +89,7 @@ def bed(make_bed: MakeBed) -> Bed:
 
 
 def answers(bed: Bed, rd: str = "+norec") -> set[int]:
-    reply = dig(bed.host("bravo"), bed.host("alpha").ipv4, "web.minidisc", "SRV", rd, "+tcp")
-    return {int(line.split()[4]) for line in reply.answer}
+    return ports(bed, rd, "+tcp")
 
 
 def kill(fleet: Fleet, program: Program) -> None:
@@ -223,6 +222,29 @@ def test_a_holder_that_is_stopped_for_30_seconds(bed: Bed, measured: Measured) -
     assert sum(each.is_holder for each in fleet.running) == 1
     assert answers(bed, "+rec") == fleet.ports()
     assert max(share.values()) < 0.3, share
+
+
+def test_the_same_where_there_is_ipv6_alone(make_bed: MakeBed, measured: Measured) -> None:
+    """Every way in which a holder ends, once."""
+    bed = make_bed([Node("alpha", families=(6,)), Node("bravo", families=(6,))])
+    if not bed.namespaces:
+        pytest.skip("loopback has a single IPv6 address")
+    fleet = Fleet(bed.host("alpha"))
+    fleet.start(3)
+    asker = Asker(bed.host("bravo"), bed.host("alpha"))
+    with asker.running():
+        for event in (kill, close, fork):
+            event(fleet, fleet.holder())
+            fleet.start(1)
+        for away in (stop, starve):
+            away(fleet, fleet.holder())
+            assert wait_until(lambda: answers(bed) == fleet.ports(), timeout=5)
+    wrong = fleet.faults(asker)
+    measured(f"IPv6 alone: {len(wrong)} wrong answers; {asker.told()}")
+    assert not wrong, wrong[:5]
+    for rd in ("+norec", "+rec"):
+        assert answers(bed, rd) == fleet.ports()
+    assert bed.host("bravo").run(["md", "find", "web"]).stdout.startswith("[fd7a:")
 
 
 def test_20_programs_started_at_once_have_one_holder(bed: Bed, measured: Measured) -> None:

@@ -76,7 +76,8 @@ class Asker:
     def _udp(self, stop: threading.Event) -> None:
         waiting: dict[int, tuple[float, str]] = {}
         number, due, until = 0, time.monotonic(), float("inf")
-        with self.asking.socket_udp(timeout=0) as sock:
+        address = self.asked.addresses[0]
+        with self.asking.socket_udp(family=6 if ":" in address else 4, timeout=0) as sock:
             while time.monotonic() < until:
                 now = time.monotonic()
                 if stop.is_set():
@@ -85,7 +86,7 @@ class Asker:
                     number = number % 65535 + 1
                     query = _query(number)
                     waiting[number] = now, f"udp rd={number % 2}"
-                    sock.sendto(query, (self.asked.ipv4, 28004))
+                    sock.sendto(query, (address, 28004))
                     due = max(due + EVERY, now)
                 if select.select([sock], [], [], max(0.0, min(due - now, EVERY)) if not stop.is_set() else EVERY)[0]:
                     reply = dns.message.from_wire(sock.recv(65535))
@@ -108,7 +109,7 @@ class Asker:
                 self._keep(sent, kind, reply)
 
     def _over_tcp(self, wire: bytes) -> dns.message.Message:
-        with self.asking.connect_tcp(self.asked.ipv4, timeout=LATEST) as sock, sock.makefile("rb") as file:
+        with self.asking.connect_tcp(self.asked.addresses[0], timeout=LATEST) as sock, sock.makefile("rb") as file:
             sock.sendall(len(wire).to_bytes(2, "big") + wire)
             size = file.read(2)
             if len(size) < 2:

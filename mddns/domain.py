@@ -66,7 +66,8 @@ class Domain:
 
     async def greet(self) -> None:
         """Asks everybody once, so that they hear of us, and we learn who is there; answers come from later asking."""
-        await self._refresh(0.0)
+        # Questions may wait for the same fan-out; whoever cancels the greeting does not mean them.
+        await asyncio.shield(self._refresh(0.0))
         self.directory.expire()
 
     @property

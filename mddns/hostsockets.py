@@ -9,6 +9,7 @@ from typing import Final
 
 from .listeners import Answering, TcpListener, UdpListener, bind_tcp, bind_udp
 
+_LOOK_EVERY: Final = 0.005  # seconds
 _BIND: Final = {"udp": bind_udp, "tcp": bind_tcp}
 
 Key = tuple[str, str]  # "udp" or "tcp", and the address
@@ -61,6 +62,14 @@ class HostSockets:
             if key not in self._reading:
                 listener = UdpListener if key[0] == "udp" else TcpListener
                 self._reading[key] = listener(sock, self._answering, self._loop, self._ours)
+
+    async def finish(self, within: float) -> None:
+        """Takes no more questions, and gives the answers to those that were taken so many seconds at most."""
+        for listener in self._reading.values():
+            listener.pause()
+        deadline = self._loop.time() + within
+        while self._loop.time() < deadline and any(listener.busy for listener in self._reading.values()):
+            await asyncio.sleep(_LOOK_EVERY)
 
     def stop(self) -> None:
         """Answers no more; the sockets stay bound."""

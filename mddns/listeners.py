@@ -111,6 +111,15 @@ class UdpListener:
         self._waiting: set[asyncio.Task[None]] = set()
         loop.add_reader(sock.fileno(), self._read)
 
+    def pause(self) -> None:
+        """Takes no more questions."""
+        self._loop.remove_reader(self.socket.fileno())
+
+    @property
+    def busy(self) -> bool:
+        """Whether answers are still to go out."""
+        return bool(self._waiting)
+
     def close(self) -> None:
         """Stops answering; questions that wait for the network are dropped."""
         self._loop.remove_reader(self.socket.fileno())
@@ -172,6 +181,15 @@ class TcpListener:
         """Those of its connections."""
         return self._connections.descriptors()
 
+    def pause(self) -> None:
+        """Accepts no more."""
+        self._acceptor.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether answers are still to go out, or somebody who was taken in has yet to ask."""
+        return bool(self._beginning) or self._connections.busy
+
     def close(self) -> None:
         """Accepts no more, and ends every connection."""
         self._acceptor.close()
@@ -223,6 +241,11 @@ class Connections:
         """Those of all connections."""
         return [number for connection in self._open if (number := connection.fileno()) >= 0]
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way, or about to be."""
+        return any(not connection.idle or connection.fresh for connection in self._open)
+
     def close(self) -> None:
         """Ends all."""
         for connection in list(self._open):
@@ -253,6 +276,7 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
         self._sending = False  # a transfer is under way
         self._ended = False
+        self.fresh = True  # nothing was asked on it yet
 
     @property
     def idle(self) -> bool:
@@ -318,6 +342,7 @@ class _Connection(asyncio.Protocol):
                 break
             wire = bytes(received[2 : 2 + size])
             del received[: 2 + size]
+            self.fresh = False
             self._give(WHOLE_MESSAGE if received else IDLE)
             answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):

@@ -106,14 +106,15 @@ class Node:
         return self._domains.own.responder
 
     async def close(self) -> None:
-        """Stops answering and closes every socket."""
+        """Withdraws everything, answers what was asked so far, and closes every socket."""
         tasks = [task for task in (self._following, self._greeting) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._domains.close()
         await self._health.close()
+        self.replace(())
         await self.seat.close()
+        await self._domains.close()
 
     def advertise(self, offer: Offer) -> Registration:
         """Offers a service from now on; the same endpoint again updates it in place."""

@@ -34,6 +34,7 @@ from .update import updates
 
 _log = logging.getLogger("mddns")
 
+FINISH_WITHIN: Final = 0.5  # seconds that the answers to questions already taken get as we leave
 BEAT_EVERY: Final = 0.1  # seconds between signs of life, while somebody looks for them
 _ALONE_EVERY: Final = 1.0  # seconds between looks at what is left to do, where nobody does
 JOIN_WITHIN: Final = 1.0  # seconds in which a holder that has the port must have let us in
@@ -151,8 +152,12 @@ class Seat:
         if self._moving:
             self._moving.cancel()
             await asyncio.gather(self._moving, return_exceptions=True)
-        self._stop_answering()
-        self._leave()
+        self._stop_accepting()
+        self._desk.close()  # from here on the next in the succession reads our sockets
+        self._membership.leave()
+        await self._sockets.finish(FINISH_WITHIN)
+        self._holder = False
+        self._forget_sockets()
 
     def let_go(self) -> None:
         """In a forked child: replaces every descriptor by nothing, and touches neither loop nor parent.
@@ -167,11 +172,6 @@ class Seat:
             if number >= 0:
                 os.dup2(nothing, number, inheritable=False)
         os.close(nothing)
-
-    def _leave(self) -> None:
-        self._desk.close()
-        self._membership.leave()
-        self._forget_sockets()
 
     # -- the holder
 
@@ -214,12 +214,10 @@ class Seat:
         self._loop.call_soon(self._step_down)
         return False
 
-    def _stop_answering(self) -> None:
+    def _stop_accepting(self) -> None:
         if self._accepting:
             self._accepting.close()
             self._accepting = None
-        self._holder = False
-        self._sockets.stop()
 
     def _welcome(self) -> tuple[dict[str, Any], list[int]]:
         """What a tenant is told first: our sockets, in the order of their descriptors behind page and Unix socket."""
@@ -370,7 +368,9 @@ class Seat:
         if not self._holder:
             return
         _log.info("another process answers for the host by now")
-        self._stop_answering()
+        self._holder = False
+        self._stop_accepting()
+        self._sockets.stop()
         self._desk.close()
         self._move(at_once=False)
 

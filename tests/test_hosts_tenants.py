@@ -247,6 +247,21 @@ def test_the_same_where_there_is_ipv6_alone(make_bed: MakeBed, measured: Measure
     assert bed.host("bravo").run(["md", "find", "web"]).stdout.startswith("[fd7a:")
 
 
+def test_holders_that_close_answer_all_that_was_asked(bed: Bed, measured: Measured) -> None:
+    """Not only is no answer wrong: nothing is unanswered, and no connection cut."""
+    fleet = Fleet(bed.host("alpha"))
+    fleet.start(3)
+    asker = Asker(bed.host("bravo"), bed.host("alpha"))
+    with asker.running():
+        for _ in range(15):
+            close(fleet, fleet.holder())
+            fleet.start(1)
+    wrong = fleet.faults(asker)
+    measured(f"15 holders that close, one after the other: {len(wrong)} wrong answers; {asker.told()}")
+    assert not wrong, wrong[:5]
+    assert all(each.answered for each in asker.heard), [each for each in asker.heard if not each.answered]
+
+
 def test_20_programs_started_at_once_have_one_holder(bed: Bed, measured: Measured) -> None:
     fleet = Fleet(bed.host("alpha"))
     begun = time.monotonic()

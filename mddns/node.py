@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import random
+import socket
 import time
 import weakref
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ from . import aio_transport
 from .directory import Directory
 from .errors import Error, NetworkError
 from .health import SixProbe
+from .http_routes import open_site
+from .http_trust import Names
 from .inquiry import learn
 from .instance import shares_machine
 from .listeners import Reaction
@@ -60,7 +63,9 @@ class Node:
         # Drawn anew after a fork; two processes of a host never share it.
         self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"))
         self.responder = Responder(apex, self.table, self.directory, random.shuffle)
-        self.seat = Seat(self.table, apex, self._answer, self._table_changed)
+        # Further handlers by method and path, such as ("GET", "/ping"), go into the braces.
+        self.site = open_site(self.responder, self._answer_http, {})
+        self.seat = Seat(self.table, apex, self._answer, self._table_changed, self.site)
         self._six = SixProbe(self._found_six)
         self._refreshing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
@@ -197,6 +202,8 @@ class Node:
         self.directory.network(snapshot, with_own_host=False)
         self._changed()
         self._own = frozenset(self.me.addresses)
+        names = (self.me.name, snapshot.full_name, socket.gethostname())
+        self.site.moved(self._own, Names(names, [str(self.responder.apex)]))
         self._clients.clear()
         self._idle.clear()
         # Programs of this machine may come from loopback, where nobody else can.
@@ -233,6 +240,13 @@ class Node:
             if len(self._clients) > 10_000:
                 self._clients.clear()
             who = self._clients[address, tcp] = client(address, self._own, tcp=tcp)
+        return self._answer_client(wire, who)
+
+    def _answer_http(self, wire: bytes, address: str) -> Reaction:
+        return self._answer_client(wire, client(address, self._own, tcp=True)._replace(transport="http"))
+
+    def _answer_client(self, wire: bytes, who: Client) -> Reaction:
+        address = who.address
         if self._callers is not None:
             self._callers.add(address)
         if address in self._idle:

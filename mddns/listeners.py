@@ -10,11 +10,12 @@ import asyncio
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Final
+from typing import Final, Protocol
 
 from .errors import NetworkError, PortInUse
 from .model import join_address
 from .portholder import who_has
+from .web import Serving
 
 # What a message is answered with: octets, several messages (TCP alone), octets later, or nothing.
 Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
@@ -27,7 +28,7 @@ _BACKLOG: Final = 128
 MOST_CONNECTIONS: Final = 100
 MOST_PER_SOURCE: Final = 8
 MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
-LARGEST_QUERY: Final = 16_383  # a first octet of 0x40 and above is not DNS
+LARGEST_QUERY: Final = 16_383  # a connection's first octet of 0x40 and above is not DNS, but HTTP
 FIRST_OCTET: Final = 3.0  # seconds for the first octet of a connection
 WHOLE_MESSAGE: Final = 3.0  # seconds from a message's first octet to its last
 IDLE: Final = 10.0  # seconds between messages
@@ -141,12 +142,12 @@ class TcpListener:
         self._connections = connections
 
     @classmethod
-    async def open(cls, sock: socket.socket, answering: Answering) -> TcpListener:
-        """Begins to accept."""
+    async def open(cls, sock: socket.socket, answering: Answering, serving: Serving | None = None) -> TcpListener:
+        """Begins to accept. `serving` answers HTTP."""
         connections = Connections()
         loop = asyncio.get_running_loop()
         # The server closes what it is given; the socket may be wanted again.
-        server = await loop.create_server(lambda: _Connection(answering, connections), sock=sock.dup())
+        server = await loop.create_server(lambda: _Connection(answering, connections, serving), sock=sock.dup())
         return cls(sock, server, connections)
 
     def descriptors(self) -> list[int]:
@@ -159,14 +160,28 @@ class TcpListener:
         self._connections.close()
 
 
+class Connected(Protocol):
+    """One connection, whatever it speaks."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way on it."""
+
+    def fileno(self) -> int:
+        """Its socket's descriptor; -1 when it is closed."""
+
+    def end(self) -> None:
+        """Ends it at once."""
+
+
 class Connections:
     """The open connections of a listener, counted by source."""
 
     def __init__(self) -> None:
-        self._open: dict[_Connection, str] = {}
+        self._open: dict[Connected, str] = {}
         self._by_source: dict[str, int] = {}
 
-    def admit(self, connection: _Connection, source: str) -> bool:
+    def admit(self, connection: Connected, source: str) -> bool:
         """Takes one in; False where all places, or this source's, are taken."""
         if self._by_source.get(source, 0) >= MOST_PER_SOURCE:
             return False
@@ -176,7 +191,11 @@ class Connections:
         self._by_source[source] = self._by_source.get(source, 0) + 1
         return True
 
-    def leave(self, connection: _Connection) -> None:
+    def instead(self, connection: Connected, of: Connected) -> None:
+        """One goes on as another."""
+        self._open[connection] = self._open.pop(of)
+
+    def leave(self, connection: Connected) -> None:
         """One has ended."""
         source = self._open.pop(connection, None)
         if source is not None:
@@ -205,8 +224,10 @@ class Connections:
 class _Connection(asyncio.Protocol):
     """One TCP connection."""
 
-    def __init__(self, answering: Answering, connections: Connections) -> None:
+    def __init__(self, answering: Answering, connections: Connections, serving: Serving | None) -> None:
         self._answering = answering
+        self._serving = serving
+        self._first = True
         self._connections = connections
         self._received = bytearray()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -242,6 +263,10 @@ class _Connection(asyncio.Protocol):
             task.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._first and self._serving and data[0] > LARGEST_QUERY >> 8:
+            self._speak_http(data, self._serving)
+            return
+        self._first = False
         if not self._received and not self._waiting:
             self._give(WHOLE_MESSAGE)
         self._received += data
@@ -271,6 +296,17 @@ class _Connection(asyncio.Protocol):
         """Ends the connection at once."""
         if self._transport:
             self._transport.abort()
+
+    def _speak_http(self, data: bytes, serving: Serving) -> None:
+        from .http_connection import HttpConnection  # which most programs never need
+
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._stop_timer()
+        successor = HttpConnection(serving, self._connections, self._transport)
+        self._connections.instead(successor, self)
+        self._transport.set_protocol(successor)
+        successor.begin(data)
 
     def _serve(self) -> None:
         received = self._received

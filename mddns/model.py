@@ -183,13 +183,15 @@ class Snapshot:
     """A network at one moment: our own node, and everyone else.
 
     ``me`` is None where we only look on (a static network that this machine is not part of).
-    ``tun`` is False where our addresses are the daemon's alone (userspace networking).
+    ``tun`` is False where our addresses are the daemon's alone (userspace networking). ``full_name`` is this
+    machine's whole name in DNS, without a final dot, where the network gives it one.
     """
 
     me: Peer | None
     peers: tuple[Peer, ...]
     network: str = "tailscale"
     tun: bool = True
+    full_name: str = ""
 
     def everyone(self) -> Iterator[Peer]:
         """Our own node first, then the peers."""

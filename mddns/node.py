@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 import weakref
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,8 @@ from .directory import Directory
 from .domain import Domain, Domains
 from .errors import Error, NetworkError
 from .health import Health, Target
+from .http_routes import open_site
+from .http_trust import Names
 from .instance import shares_machine
 from .listeners import Reaction
 from .model import Peer, Service, Snapshot, fold
@@ -59,7 +62,9 @@ class Node:
             return domain
 
         self._domains = Domains(Domain(apex, self.table, policy, timeout), also_serve)
-        self.seat = Seat(self.table, self._answer, self._table_changed)
+        # Further handlers by method and path, such as ("GET", "/ping"), go into the braces.
+        self.site = open_site(self.responder, self._answer_http, {})
+        self.seat = Seat(self.table, self._answer, self._table_changed, self.site)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
@@ -182,6 +187,8 @@ class Node:
 
     def _table_changed(self) -> None:
         self._domains.serve(self.table.apexes)
+        names = (self.me.name, self._snapshot.full_name, socket.gethostname())
+        self.site.moved(self._own, Names(names, map(str, self.table.apexes)))
         for domain in self._domains:
             domain.table_changed()
 
@@ -219,9 +226,9 @@ class Node:
             domain.network(snapshot, self._may_ask)
         for registration in self.registry.registrations():
             self._watch(registration)
-        self._changed()
         self._own = frozenset(self.me.addresses)
         self._clients.clear()
+        self._changed()
 
     async def _keep_place(self) -> None:
         """Answers where we are now: after a change of address at the new one, and where a socket was not to be had."""
@@ -254,6 +261,13 @@ class Node:
             if len(self._clients) > 10_000:
                 self._clients.clear()
             who = self._clients[address, tcp] = client(address, self._own, tcp=tcp)
+        return self._answer_client(wire, who)
+
+    def _answer_http(self, wire: bytes, address: str) -> Reaction:
+        return self._answer_client(wire, client(address, self._own, tcp=True)._replace(transport="http"))
+
+    def _answer_client(self, wire: bytes, who: Client) -> Reaction:
+        address = who.address
         domain = self._domains.own if self._domains.alone else self._domains.choose(wire)
         if domain.callers is not None:
             domain.callers.add(address)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from .apex import Apex
 from .cache import Cache
 from .compose import Shuffle, Variant, compose, compose_error, compose_header, compose_plain
+from .counts import Counts, Tally
 from .directory import NEGATIVE_TTL, Directory
 from .errors import BadMessage
 from .instance import TTL
@@ -64,12 +65,13 @@ class Client(NamedTuple):
     address: str
     limit: int
     tcp: bool = False
+    transport: str = "udp"  # under which it is counted: one of mddns.counts.TRANSPORTS
 
 
 def client(address: str, own: frozenset[str], *, tcp: bool) -> Client:
     """A client as the responder sees it: TCP carries 65,535 octets, UDP 1,232 off loopback."""
     if tcp:
-        return Client(address, MAX_MESSAGE, True)
+        return Client(address, MAX_MESSAGE, True, "tcp")
     loopback = address in own or address.startswith("127.") or address == "::1"
     return Client(address, LOOPBACK_SIZE if loopback else TAILNET_SIZE)
 
@@ -105,21 +107,28 @@ class Served(Protocol):
 class Responder:
     """Answers for one apex."""
 
-    def __init__(self, apex: Name, registry: Served, directory: Directory, shuffle: Shuffle) -> None:
+    def __init__(
+        self, apex: Name, registry: Served, directory: Directory, shuffle: Shuffle, counts: Counts | None = None
+    ) -> None:
         """`shuffle` puts records into random order where not all of them can be told."""
+        self.counts = counts or Counts()
         self.apex = apex
         self._shuffle = shuffle
         self._registry = registry
         self._directory = directory
         self._may_ask: frozenset[str] = frozenset()
         self._rendered: tuple[int, Apex, Zone] | None = None
-        # Octets behind the id, as they came: a stub that asks the same again.
-        self._same: Cache[tuple[bytes, int], bytes] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        # Octets behind the id, as they came: a stub that asks the same again. All with what they count in.
+        self._same: Cache[tuple[bytes, int], tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         # Everything that an answer depends on: dig, whose cookie is another each time.
-        self._own: Cache[_Shape, bytes] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        self._own: Cache[_Shape, tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         # The same of merged answers, and until when each of them holds.
-        self._merged: Cache[_Shape, tuple[bytes, float]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        self._merged: Cache[_Shape, tuple[bytes, Tally, float]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         self._refusals = (0, 0)
+
+    def may_ask(self, address: str) -> bool:
+        """Whether this address gets merged answers."""
+        return address in self._may_ask
 
     def allow(self, addresses: frozenset[str]) -> None:
         """These addresses, and no others, get merged answers."""
@@ -130,20 +139,42 @@ class Responder:
         serial = self._registry.serial
         same = self._same.at(serial).get((wire[2:], client.limit))
         if same is not None:
-            return wire[:2] + same
+            kept, tally = same
+            tally[client.transport] += 1
+            return wire[:2] + kept
         shape, end = _shape(wire, client.limit)
         if shape is not None:
-            kept = self._own.at(serial).get(shape)
-            if kept is not None:
+            own = self._own.at(serial).get(shape)
+            if own is not None:
+                kept, tally = own
+                tally[client.transport] += 1
                 answer = wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
                 if len(wire) <= end + 4 + _EMPTY_OPT:
-                    self._same.put((wire[2:], client.limit), answer[2:], len(wire) + len(answer))
+                    self._same.put((wire[2:], client.limit), (answer[2:], tally), len(wire) + len(answer))
                 return answer
             merged = self._merged.at((serial, self._directory.stirred)).get(shape)
-            if merged is not None and now < merged[1] and client.address in self._may_ask:
-                kept = merged[0]
+            if merged is not None and now < merged[2] and client.address in self._may_ask:
+                kept, tally, _ = merged
+                tally[client.transport] += 1
                 return wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
-        return self._read_and_answer(wire, shape, client, now)
+        return self._counted(wire, client, self._read_and_answer(wire, shape, client, now))
+
+    def _counted(
+        self, wire: bytes, client: Client, answer: bytes | tuple[bytes, ...] | Ask | None
+    ) -> bytes | tuple[bytes, ...] | Ask | None:
+        """The same answer, counted now, or when it has been made."""
+        if isinstance(answer, Ask):
+            finish = answer.finish
+
+            def counted(now: float) -> bytes:
+                made = finish(now)
+                self.counts.answered(wire, made, client.transport)
+                return made
+
+            return answer._replace(finish=counted)
+        if answer:
+            self.counts.answered(wire, answer if isinstance(answer, bytes) else answer[0], client.transport)
+        return answer
 
     def _read_and_answer(
         self, wire: bytes, shape: _Shape | None, client: Client, now: float
@@ -186,7 +217,7 @@ class Responder:
         apex, zone = self._render()
         answer = compose(question, apex.node(labels) or zone.node(labels), apex, variant, TTL, (), self._shuffle)
         if shape is not None:
-            self._own.put(shape, answer, len(answer) + len(wire))
+            self._own.put(shape, (answer, self.counts.tally(wire, answer)), len(answer) + len(wire))
         return wire[:2] + answer[2:]
 
     def _answer_merged(
@@ -217,7 +248,8 @@ class Responder:
         if shape is not None:
             until = directory.holds_until(TTL if found else NEGATIVE_TTL)
             self._merged.at((self._registry.serial, directory.stirred))
-            self._merged.put(shape, (answer, until), len(answer) + len(wire))
+            kept = answer, self.counts.tally(wire, answer), until
+            self._merged.put(shape, kept, len(answer) + len(wire))
         return wire[:2] + answer[2:]
 
     def _compose_merged(self, question: Question, labels: Labels, variant: Variant, now: float) -> tuple[bytes, bool]:
@@ -256,6 +288,7 @@ class Responder:
         return self._rendered[1:]
 
     def _refuse(self, query: Query, variant: Variant, now: float) -> bytes | None:
+        self.counts.refused += 1
         second, count = self._refusals
         if int(now) != second:
             second, count = int(now), 0

@@ -40,6 +40,7 @@ from .listeners import Answering, TcpListener, UdpListener, bind_tcp, bind_udp
 from .model import Service, join_address
 from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
 from .update import read, updates
+from .web import Serving
 
 _log = logging.getLogger("mddns")
 
@@ -53,12 +54,15 @@ _Key = tuple[str, str]  # kind of socket and address
 
 
 class Seat:
-    """The place of one process. `answering` answers; `changed()` is called when the host's table has changed."""
+    """The place of one process. `answering` answers DNS, `serving` HTTP; `changed()` is called when the host's
+    table has changed.
+    """
 
-    def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None]) -> None:
+    def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None], serving: Serving) -> None:
         self._table = table
         self._answering = answering
         self._changed = changed
+        self._serving = serving
         self._loop = asyncio.get_running_loop()
         self._sockets: dict[_Key, socket.socket] = {}
         self._meeting: socket.socket | None = None  # the Unix socket on which the holder listens
@@ -217,7 +221,7 @@ class Seat:
             if kind == "udp":
                 self._udp.append(UdpListener(sock, self._answering, self._loop, self._still_holder))
             else:
-                self._tcp.append(await TcpListener.open(sock, self._answering))
+                self._tcp.append(await TcpListener.open(sock, self._answering, self._serving))
 
     def _still_holder(self) -> bool:
         """Asked before each burst of questions: somebody who was stopped may wake up replaced."""

@@ -152,11 +152,18 @@ def snapshot(document: Mapping[str, Any], port: int) -> Snapshot:
     if state != "Running":
         raise TailscaleError(_STATES.get(str(state), f"Tailscale is not connected (its state is {state!r})"))
     users = _mapping(document.get("User"))
-    me = _peer(_mapping(document.get("Self")), users, port)
+    own = _mapping(document.get("Self"))
+    me = _peer(own, users, port)
     if me is None:
         raise TailscaleError("Tailscale has given this machine no address yet: try again in a moment")
     peers = (_peer(_mapping(node), users, port) for node in _mapping(document.get("Peer")).values())
-    return Snapshot(me, tuple(peer for peer in peers if peer), "tailscale", tun=document.get("TUN") is not False)
+    return Snapshot(
+        me,
+        tuple(peer for peer in peers if peer),
+        "tailscale",
+        tun=document.get("TUN") is not False,
+        full_name=str(own.get("DNSName") or "").removesuffix("."),
+    )
 
 
 def _peer(node: Mapping[str, Any], users: Mapping[str, Any], port: int) -> Peer | None:

@@ -213,8 +213,9 @@ class Node:
         self._changed()
 
     def _found_six(self, registration: Registration, answers: bool) -> None:
-        self.registry.answers_over_six(registration, answers, _unix_ms())
-        self._changed()
+        if registration.six != answers:
+            self.registry.answers_over_six(registration, answers, _unix_ms())
+            self._changed()
 
     def _apply(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

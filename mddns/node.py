@@ -14,9 +14,11 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from . import clock
 from .directory import Directory
 from .domain import Domain, Domains
-from .errors import Error, NetworkError
+from .errors import NetworkError
+from .following import STATUS_TIMEOUT, Follower
 from .health import Health, Target
 from .instance import shares_machine
 from .listeners import Reaction
@@ -35,8 +37,6 @@ from .vitality import UNCHECKED
 
 _log = logging.getLogger("mddns")
 
-STATUS_EVERY: Final = 5.0  # seconds between looks at the network
-STATUS_TIMEOUT: Final = 2.0
 _RETRY_EVERY: Final = 0.5  # seconds between attempts while waiting for a network
 _LOOPBACK: Final = "127.0.0.1"  # where the daemon forwards to, in userspace networking
 
@@ -65,6 +65,7 @@ class Node:
         self._greeting: asyncio.Task[None] | None = None
         self._published: dict[tuple[str, str], Service] = {}
         self.abandoned = False  # in a forked child
+        self._turns = clock.Turns(clock.now())
         self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
@@ -86,8 +87,8 @@ class Node:
             await node.close()
             raise
         _nodes.add(node)
-        node._following = asyncio.create_task(node._follow())
-        node._greeting = asyncio.create_task(node._domains.own.greet())
+        node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
+        node._greet_all()
         return node
 
     @property
@@ -228,25 +229,40 @@ class Node:
         place = self.reached_at[0], self.me.port
         if self.seat.place != place:
             await self.seat.close()
+            self.table.moved(_unix_ms())
+            self._table_changed()
             await self.seat.take(*place)
             _log.info("answering at %s from now on", place[0])
         await self.seat.also_at(self.reached_at)
 
-    async def _follow(self) -> None:
-        """Keeps up with the network: peers come and go."""
-        failing = False
-        while True:
-            await asyncio.sleep(STATUS_EVERY)
-            try:
-                snapshot = await self._network.aread(STATUS_TIMEOUT)
-                if snapshot != self._snapshot:
-                    self._apply(snapshot)
-                await self._keep_place()
-                failing = False
-            except Error as error:
-                if not failing:
-                    _log.warning("%s", error)
-                failing = True
+    async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
+        """The network as it is now, which could not be read for so many seconds before."""
+        if snapshot != self._snapshot:
+            self._apply(snapshot)
+        before = self.seat.place
+        await self._keep_place()
+        if lost_for or self.seat.place != before:
+            for domain in self._domains:
+                domain.directory.slept(lost_for, clock.now())
+            self._greet_all()
+
+    def _tick(self) -> bool:
+        """Whether we have been asleep, stopped or starved since the last time."""
+        now = clock.now()
+        for domain in self._domains:
+            domain.tick(now)
+        away = self._turns.away(now)
+        if away:
+            _log.info("away for %.0f s: everybody is asked anew", away)
+            self._greet_all()
+        return bool(away)
+
+    def _greet_all(self) -> None:
+        if self._greeting is None or self._greeting.done():
+            self._greeting = asyncio.create_task(self._greet())
+
+    async def _greet(self) -> None:
+        await asyncio.gather(*(domain.greet() for domain in self._domains))
 
     def _answer(self, wire: bytes, address: str, tcp: bool) -> Reaction:
         who = self._clients.get((address, tcp))
@@ -259,7 +275,7 @@ class Node:
             domain.callers.add(address)
         if address in domain.idle:
             domain.heard(address)
-        answer = domain.responder.respond(wire, who, time.monotonic())
+        answer = domain.responder.respond(wire, who, clock.now())
         return domain.ask(answer) if isinstance(answer, Ask) else answer
 
 

@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "mddns"
 
 FLOORS = {
     6: "__init__ __main__ cli default demo sync",  # people
-    5: "aio node resolver settings",  # parts put together
+    5: "aio following node resolver settings",  # parts put together
     4: "desk domain seat",  # the processes of a host
-    3: "aio_transport channel health listeners networks portholder remembered transport",  # sockets, LocalAPI
+    3: "aio_transport channel clock health listeners networks portholder remembered transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: "answers apex cache compose direct directory inquiry lookup memory policy registry reload responder silence "
     "tenancy transfer update vitality web zone",  # decisions

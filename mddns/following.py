@@ -90,7 +90,7 @@ class Follower:
         else:
             if self._lost_since is not None:
                 # As loud as the loss: who was told of that wants to know.
-                _log.warning("the network is back after %.0f s", lost_for)
+                _log.warning("the network is back after %.0f s", lost_for, extra={"event": "network-back"})
                 self._lost_since = None
                 self._reasons.clear()
                 self._back.set()
@@ -101,9 +101,9 @@ class Follower:
         if self._lost_since is None:
             self._lost_since = clock.now()
         if reason not in self._reasons and len(self._reasons) < _MOST_REASONS:
-            first = not self._reasons
+            still = "still " if self._reasons else ""
             self._reasons.append(reason)
-            _log.warning("the network is lost: %s" if first else "the network is still lost: %s", reason)
+            _log.warning("the network is %slost: %s", still, reason, extra={"event": "network-lost"})
 
     async def _listen(self, changes: Callable[[], AsyncIterator[None]]) -> None:
         """Listens to the door-bell, and begins again where it breaks; looking every few seconds goes on meanwhile."""

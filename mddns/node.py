@@ -25,6 +25,7 @@ from .listeners import Reaction
 from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .networks import Network
+from .news import News
 from .offer import Offer
 from .policy import Policy, who_may_ask
 from .registry import Registration, Registry
@@ -66,6 +67,7 @@ class Node:
         self._published: dict[tuple[str, str], Service] = {}
         self.abandoned = False  # in a forked child
         self._turns = clock.Turns(clock.now())
+        self._news = News()
         self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
@@ -87,6 +89,10 @@ class Node:
             await node.close()
             raise
         _nodes.add(node)
+        if node.seat.is_holder:
+            _log.info("this process answers for the host", extra={"event": "holder"})
+        else:
+            _log.info("another process answers for the host, this one's services too", extra={"event": "tenant"})
         node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
         node._greet_all()
         return node
@@ -198,9 +204,9 @@ class Node:
     def _checked(self, registration: Registration, held: str) -> None:
         name, port = registration.offer.name, registration.offer.port
         if not held:
-            _log.info("%s on port %s passes its check", name, port)
+            _log.info("%s on port %s passes its check", name, port, extra={"event": "passes"})
         elif registration.held in ("", UNCHECKED):
-            _log.warning("%s on port %s is held back: %s", name, port, held)
+            _log.warning("%s on port %s is held back: %s", name, port, held, extra={"event": "held"})
         else:
             _log.debug("%s on port %s: %s", name, port, held)
         self.registry.checked(registration, held, _unix_ms())
@@ -232,7 +238,7 @@ class Node:
             self.table.moved(_unix_ms())
             self._table_changed()
             await self.seat.take(*place)
-            _log.info("answering at %s from now on", place[0])
+            _log.info("answering at %s from now on", place[0], extra={"event": "moved"})
         await self.seat.also_at(self.reached_at)
 
     async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
@@ -252,10 +258,13 @@ class Node:
         for domain in self._domains:
             domain.tick(now)
         away = self._turns.away(now)
-        if away:
-            _log.info("away for %.0f s: everybody is asked anew", away)
-            self._greet_all()
-        return bool(away)
+        if not away:
+            for item in self._news.since(self.directory, now):
+                _log.info("%s", item.text, extra={"event": item.event})
+            return False
+        _log.info("away for %.0f s: everybody is asked anew", away, extra={"event": "away"})
+        self._greet_all()
+        return True
 
     def _greet_all(self) -> None:
         if self._greeting is None or self._greeting.done():

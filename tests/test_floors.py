@@ -17,8 +17,8 @@ FLOORS = {
     4: "desk domain seat",  # the processes of a host
     3: "aio_transport channel clock health listeners networks portholder remembered transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
-    2: "answers apex cache compose direct directory inquiry lookup memory policy registry reload responder silence "
-    "tenancy transfer update vitality web zone",  # decisions
+    2: "answers apex cache compose direct directory inquiry lookup memory news policy registry reload responder "
+    "silence tenancy transfer update vitality web zone",  # decisions
     1: "check config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }

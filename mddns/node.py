@@ -15,9 +15,11 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from . import clock
 from .directory import Directory
 from .domain import Domain, Domains
-from .errors import Error, NetworkError
+from .errors import NetworkError
+from .following import STATUS_TIMEOUT, Follower
 from .health import Health, Target
 from .http_routes import open_site
 from .http_trust import Names
@@ -26,6 +28,7 @@ from .listeners import Reaction
 from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .networks import Network
+from .news import News
 from .offer import Offer
 from .policy import Policy, who_may_ask
 from .registry import Registration, Registry
@@ -38,8 +41,6 @@ from .vitality import UNCHECKED
 
 _log = logging.getLogger("mddns")
 
-STATUS_EVERY: Final = 5.0  # seconds between looks at the network
-STATUS_TIMEOUT: Final = 2.0
 _RETRY_EVERY: Final = 0.5  # seconds between attempts while waiting for a network
 _LOOPBACK: Final = "127.0.0.1"  # where the daemon forwards to, in userspace networking
 
@@ -70,6 +71,8 @@ class Node:
         self._greeting: asyncio.Task[None] | None = None
         self._published: dict[tuple[str, str], Service] = {}
         self.abandoned = False  # in a forked child
+        self._turns = clock.Turns(clock.now())
+        self._news = News()
         self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
@@ -91,8 +94,12 @@ class Node:
             await node.close()
             raise
         _nodes.add(node)
-        node._following = asyncio.create_task(node._follow())
-        node._greeting = asyncio.create_task(node._domains.own.greet())
+        if node.seat.is_holder:
+            _log.info("this process answers for the host", extra={"event": "holder"})
+        else:
+            _log.info("another process answers for the host, this one's services too", extra={"event": "tenant"})
+        node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
+        node._greet_all()
         return node
 
     @property
@@ -204,9 +211,9 @@ class Node:
     def _checked(self, registration: Registration, held: str) -> None:
         name, port = registration.offer.name, registration.offer.port
         if not held:
-            _log.info("%s on port %s passes its check", name, port)
+            _log.info("%s on port %s passes its check", name, port, extra={"event": "passes"})
         elif registration.held in ("", UNCHECKED):
-            _log.warning("%s on port %s is held back: %s", name, port, held)
+            _log.warning("%s on port %s is held back: %s", name, port, held, extra={"event": "held"})
         else:
             _log.debug("%s on port %s: %s", name, port, held)
         self.registry.checked(registration, held, _unix_ms())
@@ -236,25 +243,43 @@ class Node:
         place = self.reached_at[0], self.me.port
         if self.seat.place != place:
             await self.seat.close()
+            self.table.moved(_unix_ms())
+            self._table_changed()
             await self.seat.take(*place)
-            _log.info("answering at %s from now on", place[0])
+            _log.info("answering at %s from now on", place[0], extra={"event": "moved"})
         await self.seat.also_at(self.reached_at)
 
-    async def _follow(self) -> None:
-        """Keeps up with the network: peers come and go."""
-        failing = False
-        while True:
-            await asyncio.sleep(STATUS_EVERY)
-            try:
-                snapshot = await self._network.aread(STATUS_TIMEOUT)
-                if snapshot != self._snapshot:
-                    self._apply(snapshot)
-                await self._keep_place()
-                failing = False
-            except Error as error:
-                if not failing:
-                    _log.warning("%s", error)
-                failing = True
+    async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
+        """The network as it is now, which could not be read for so many seconds before."""
+        if snapshot != self._snapshot:
+            self._apply(snapshot)
+        before = self.seat.place
+        await self._keep_place()
+        if lost_for or self.seat.place != before:
+            for domain in self._domains:
+                domain.directory.slept(lost_for, clock.now())
+            self._greet_all()
+
+    def _tick(self) -> bool:
+        """Whether we have been asleep, stopped or starved since the last time."""
+        now = clock.now()
+        for domain in self._domains:
+            domain.tick(now)
+        away = self._turns.away(now)
+        if not away:
+            for item in self._news.since(self.directory, now):
+                _log.info("%s", item.text, extra={"event": item.event})
+            return False
+        _log.info("away for %.0f s: everybody is asked anew", away, extra={"event": "away"})
+        self._greet_all()
+        return True
+
+    def _greet_all(self) -> None:
+        if self._greeting is None or self._greeting.done():
+            self._greeting = asyncio.create_task(self._greet())
+
+    async def _greet(self) -> None:
+        await asyncio.gather(*(domain.greet() for domain in self._domains))
 
     def _answer(self, wire: bytes, address: str, tcp: bool) -> Reaction:
         who = self._clients.get((address, tcp))
@@ -274,7 +299,7 @@ class Node:
             domain.callers.add(address)
         if address in domain.idle:
             domain.heard(address)
-        answer = domain.responder.respond(wire, who, time.monotonic())
+        answer = domain.responder.respond(wire, who, clock.now())
         return domain.ask(answer) if isinstance(answer, Ask) else answer
 
 

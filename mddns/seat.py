@@ -399,7 +399,7 @@ class Seat:
                 self._table.taken_over(now)
                 self._changed()  # the first answer already tells of everyone
                 await self._hold()
-                _log.info("this process answers for the host from now on")
+                _log.info("this process answers for the host from now on", extra={"event": "holder"})
                 return
             at_once = False
             try:
@@ -426,7 +426,7 @@ class Seat:
         """Somebody took over while we were stopped: we are a tenant like the others."""
         if not self._holder:
             return
-        _log.info("another process answers for the host by now")
+        _log.info("another process answers for the host by now", extra={"event": "tenant"})
         self._stop_answering()
         self._desk.close()
         self._move(at_once=False)

@@ -142,6 +142,14 @@ class HostTable:
             self.changed(now_ms)
         return apex is not None
 
+    def moved(self, now_ms: int) -> None:
+        """Our host is somewhere else: the others tell anew, there, that they are and what they offer."""
+        self._unconfirmed.clear()
+        self._apexes.clear()
+        if self._others:
+            self._others.clear()
+            self.changed(now_ms)
+
     def told_anew(self) -> None:
         """A holder begins to tell us everything. What we know stands until it has: it may end before that."""
         self._unconfirmed = {number: set(self._others.get(number, ())) for number in self._apexes}

@@ -30,12 +30,12 @@ from mddns import (
     answers,
     apex,
     domain,
+    following,
     grammar,
     instance,
     listeners,
     lookup,
     memory,
-    node,
     packer,
     responder,
     transfer,
@@ -352,7 +352,8 @@ TIMES: Final = {
     "a whole message over TCP": listeners.WHOLE_MESSAGE,
     "between messages of a TCP connection": listeners.IDLE,
     "a whole transfer": listeners.TRANSFER,
-    "between looks at the network's list of nodes": node.STATUS_EVERY,
+    "between looks at the network's list of nodes": following.STATUS_EVERY,
+    "the same where tailscaled tells of changes": following.STATUS_EVERY_WITH_BELL,
 }
 
 

@@ -26,6 +26,8 @@ from .wire import AAAA, PTR, SRV, TXT, A
 MAX_VIEW_DEPTH: Final = 4
 MAX_HELD: Final = 128  # services that are held back and told of
 MAX_VIEWS: Final = 64  # compiled at a time, below one zone
+# Where to browse: here, by choice, by default, and for programs that are told of no domain (RFC 6763 11).
+_BROWSING: Final = (b"b", b"db", b"lb")
 _NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
 _KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -155,6 +157,7 @@ class Zone:
     def rrsets(self) -> Iterator[tuple[bytes, RRset]]:
         """Owner and RRset of everything in it, views and leaders left out."""
         paths: list[Labels] = [(b"_services", b"_dns-sd", b"_udp"), (b"_list",)]
+        paths += [(each, b"_dns-sd", b"_udp") for each in _BROWSING]
         for name, group in self._by_name.items():
             paths.append((name,))
             for protocol in dict.fromkeys(b"_" + placed.service.protocol.encode() for placed in group):
@@ -227,6 +230,8 @@ class Zone:
         protocol = protocol_label[1:].decode()
         if labels == (b"_services", b"_dns-sd", b"_udp"):
             return self._types_node()
+        if len(labels) == 3 and labels[1:] == (b"_dns-sd", b"_udp") and labels[0] in _BROWSING:
+            return Node((RRset(PTR, ((b"", self.origin),)),))
         if len(labels) == 1:
             exists = protocol == "udp" or any(p.service.protocol == "tcp" for p in self._placed)
             return ENT if exists else None

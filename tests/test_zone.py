@@ -112,6 +112,18 @@ def test_a_service_stands_under_its_own_protocol_alone(alpha: Host) -> None:
     assert alpha.ask("_web._udp SRV").rcode == "NXDOMAIN"
 
 
+@pytest.mark.parametrize("which", ["b", "db", "lb"])
+def test_browsers_are_told_to_browse_here_and_in_a_view_there(alpha: Host, which: str) -> None:
+    assert alpha.ask(f"{which}._dns-sd._udp PTR").answer == zone(f"{which}._dns-sd._udp 5 IN PTR @")
+    view = f"{which}._dns-sd._udp.prod._env"
+    assert alpha.ask(f"{view} PTR").answer == zone(f"{view} 5 IN PTR prod._env")
+
+
+@pytest.mark.parametrize("which", ["r", "dr", "x"])
+def test_nobody_is_told_to_register_here(alpha: Host, which: str) -> None:
+    assert alpha.ask(f"{which}._dns-sd._udp PTR").rcode == "NXDOMAIN"
+
+
 def test_services_lists_every_type_once(alpha: Host) -> None:
     alpha.advertise("WEB", 8081)
     alpha.advertise("web", 53, protocol="udp")

@@ -60,6 +60,7 @@ HEADER: Final = Struct("!6H")
 _TYPE_CLASS: Final = Struct("!2H")
 _RR: Final = Struct("!2HIH")
 _SRV: Final = Struct("!3H")
+_SOA_NUMBERS: Final = 20  # octets behind its two names
 
 
 class Question(NamedTuple):
@@ -82,12 +83,13 @@ class Edns(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query as far as a responder needs it: header, one question, EDNS."""
+    """A query as far as a responder needs it: header, one question, EDNS; for IXFR the serial that the asker has."""
 
     id: int
     flags: int
     question: Question
     edns: Edns | None
+    serial: int | None = None
 
 
 class Record(NamedTuple):
@@ -183,18 +185,20 @@ def read_query(wire: bytes) -> Query:
     # Only IXFR puts a record there (RFC 1995 3), and only TSIG and OPT go behind (RFC 8945, RFC 6891).
     if answers or authority > (question.qtype == IXFR) or additional > 2:
         raise BadMessage("a query with records in it")
-    edns = None
+    edns = serial = None
     if authority or additional:
         names = Names(wire)
-        for _ in range(authority + additional):
+        for number in range(authority + additional):
             record, at = read_record(wire, names, at)
-            if record.rtype == OPT:
+            if number < authority and record.rtype == SOA and record.key == question.key:
+                serial = soa_serial(wire, names, record)
+            elif record.rtype == OPT:
                 if edns is not None or record.key != b"\0":
                     raise BadMessage("more than one OPT record, or one that is not the root's")
                 edns = _edns(wire, record)
     if at != len(wire):
         raise BadMessage("octets behind the last record")
-    return Query(ident, flags, question, edns)
+    return Query(ident, flags, question, edns, serial)
 
 
 def read_record(wire: bytes, names: Names, at: int) -> tuple[Record, int]:
@@ -207,6 +211,15 @@ def read_record(wire: bytes, names: Names, at: int) -> tuple[Record, int]:
     if end > len(wire):
         raise BadMessage("the message ends within RDATA")
     return Record(owner.lower(), rtype, rclass, ttl, at + 10, end), end
+
+
+def soa_serial(wire: bytes, names: Names, record: Record) -> int:
+    """The serial in an SOA record (RFC 1035 3.3.13)."""
+    _, at = names.read(record.start)
+    _, at = names.read(at)
+    if at + _SOA_NUMBERS != record.end:
+        raise BadMessage("an SOA record of the wrong length")
+    return int.from_bytes(wire[at : at + 4], "big")
 
 
 def _edns(wire: bytes, record: Record) -> Edns:

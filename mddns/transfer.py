@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 # Larger messages save nothing, and names beyond 16 KiB cannot be pointed at.
 _MESSAGE_SIZE: Final = 16_000
-_MOST_MESSAGES: Final = 1_000
+MOST_MESSAGES: Final = 1_000
 # A service stands at its name, as an instance and as one of a type: three times its labels, 1,300 octets, and four
 # SRV records; and by an SRV record for each of 16 aliases. With the longest names, and an apex of 122 octets, 1,000
 # services are close to 13 million octets.
-_MOST_OCTETS: Final = 16 << 20
-_MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # that tell of instances: SRV, TXT, and their addresses
+MOST_OCTETS: Final = 16 << 20
+MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # that tell of instances: SRV, TXT, and their addresses
 _TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 
 
@@ -80,7 +80,7 @@ class TransferIn:
         message = Message(wire)
         self._messages += 1
         self._octets += len(wire)
-        if self._messages > _MOST_MESSAGES or self._octets > _MOST_OCTETS:
+        if self._messages > MOST_MESSAGES or self._octets > MOST_OCTETS:
             raise BadMessage("a transfer that is too large")
         if (
             message.flags & (QR | OPCODE | TC) != QR
@@ -101,7 +101,7 @@ class TransferIn:
                 raise BadMessage("a transfer that does not begin with SOA")
             elif record.rtype in _TELLING:
                 self._kept += 1
-                if self._kept > _MOST_RECORDS:
+                if self._kept > MOST_RECORDS:
                     raise BadMessage("a transfer of too many records")
                 self._records.setdefault((record.key, record.rtype), []).append((message, record))
         return False

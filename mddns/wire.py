@@ -213,6 +213,18 @@ def read_record(wire: bytes, names: Names, at: int) -> tuple[Record, int]:
     return Record(owner.lower(), rtype, rclass, ttl, at + 10, end), end
 
 
+def read_strings(wire: bytes, at: int, end: int, most: int = 256) -> list[bytes]:
+    """The character-strings of TXT RDATA (RFC 1035 3.3.14), at most `most` of them (more is a BadMessage)."""
+    out: list[bytes] = []
+    while at < end:
+        behind = at + 1 + wire[at]
+        if behind > end or len(out) == most:
+            raise BadMessage("a TXT record whose strings do not fit, or too many of them")
+        out.append(wire[at + 1 : behind])
+        at = behind
+    return out
+
+
 def soa_serial(wire: bytes, names: Names, record: Record) -> int:
     """The serial in an SOA record (RFC 1035 3.3.13)."""
     _, at = names.read(record.start)
@@ -284,17 +296,9 @@ class Message:
             raise BadMessage("RDATA of the wrong length")
         return name
 
-    def strings(self, record: Record, most: int = 256) -> list[bytes]:
-        """The character-strings of a TXT record, at most `most` of them (more is a BadMessage)."""
-        out: list[bytes] = []
-        at, end, wire = record.start, record.end, self.wire
-        while at < end:
-            behind = at + 1 + wire[at]
-            if behind > end or len(out) == most:
-                raise BadMessage("a TXT record whose strings do not fit, or too many of them")
-            out.append(wire[at + 1 : behind])
-            at = behind
-        return out
+    def strings(self, record: Record) -> list[bytes]:
+        """The character-strings of a TXT record."""
+        return read_strings(self.wire, record.start, record.end)
 
     def errors(self) -> list[tuple[int, str]]:
         """The Extended DNS Errors in it (RFC 8914 2): info-code and extra text."""

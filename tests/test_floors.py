@@ -51,7 +51,6 @@ TESTED_ELSEWHERE = {
     "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
-    "tenancy": "test_hosts_tenants",
 }
 
 

@@ -19,7 +19,8 @@ FLOORS = {
     "transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: "answers apex cache compose counts direct directory http_dns http_routes http_site http_trust inquiry journal "
-    "lookup memory policy registry reload responder silence tenancy transfer update vitality web zone",  # decisions
+    "lookup memory policy registry reload responder secondary silence tenancy "
+    "transfer update vitality web zone",  # decisions
     1: "check config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }

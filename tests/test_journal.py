@@ -200,9 +200,9 @@ def test_differences_lead_where_a_whole_transfer_leads(made_changes: list[tuple]
 
 services = st.lists(
     st.builds(
-        lambda name, port, machine, address, labels, priority: Service(
+        lambda name, port, machine, address, labels, priority, srv: Service(
             name, labels, Endpoint.of(address, port), (address,), priority=priority,
-            instance=instance_label(machine, address, port, "tcp"),
+            instance=instance_label(machine, address, port, "tcp"), srv=srv,
         ),
         st.sampled_from(("web", "WEB", "db")),
         st.integers(1, 2),
@@ -210,6 +210,7 @@ services = st.lists(
         st.sampled_from(("100.64.0.1", "100.64.0.2", "fd7a::1")),
         st.sampled_from(({}, {"env": "prod"})),
         st.integers(0, 1),
+        st.sampled_from(((), ("http",), ("http", "HTTP", "x"))),
     ),
     max_size=8,
     unique_by=lambda each: each.key,

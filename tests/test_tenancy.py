@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from played import ALPHA, SINCE
+from played import ALPHA, APEX, SINCE
 
 from mddns.registry import Registry
 from mddns.tenancy import HostTable
@@ -11,7 +11,7 @@ START = SINCE // 10 % 2**32
 
 
 def table() -> HostTable:
-    return HostTable(Registry(ALPHA, False, SINCE), 1)
+    return HostTable(Registry(ALPHA, False, SINCE), 1, APEX)
 
 
 def test_changes_that_nobody_saw_share_a_serial() -> None:

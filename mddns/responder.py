@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from .apex import Apex
+from .apex import Apex, is_after
 from .cache import Cache
 from .compose import Shuffle, Variant, compose, compose_error, compose_header, compose_plain
 from .counts import Counts, Tally
 from .directory import NEGATIVE_TTL, Directory
 from .errors import BadMessage
 from .instance import TTL
+from .journal import Journal, Step, difference
 from .model import Peer, Service
 from .names import Name
 from .packer import opt_record
 from .silence import sentence
-from .transfer import transfer_out
+from .transfer import differences_out, transfer_out
 from .wire import (
     ANY,
     AXFR,
@@ -118,6 +119,7 @@ class Responder:
         self._directory = directory
         self._may_ask: frozenset[str] = frozenset()
         self._rendered: tuple[int, Apex, Zone] | None = None
+        self._journal = Journal()
         # Octets behind the id, as they came: a stub that asks the same again. All with what they count in.
         self._same: Cache[tuple[bytes, int], tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         # Everything that an answer depends on: dig, whose cookie is another each time.
@@ -208,7 +210,7 @@ class Responder:
             labels = Name(question.key).relative_to(self.apex)
         if labels is None:
             return compose_plain(query, variant, REFUSED)
-        if question.qtype == AXFR and not labels:
+        if question.qtype in (AXFR, IXFR) and not labels:
             return self._transfer(query, variant, client, now)
         if question.qtype in (AXFR, IXFR):
             return compose_plain(query, variant, NOTIMP)
@@ -267,14 +269,30 @@ class Responder:
         return compose(question, node, apex, variant, view.ttl, ((EDE_NETWORK_ERROR, told),), self._shuffle), found
 
     def _transfer(self, query: Query, variant: Variant, client: Client, now: float) -> bytes | tuple[bytes, ...] | None:
-        """This host's own zone, whole, to those who may ask; over TCP alone (RFC 5936 4.2)."""
-        if not client.tcp:
+        """This host's own zone to those who may ask: whole over TCP alone (RFC 5936 4.2), or what is new in it."""
+        question = query.question
+        if question.qtype == AXFR and not client.tcp:
             return compose_plain(query, variant, FORMERR)
         if client.address not in self._may_ask:
             return self._refuse(query, variant, now)
+        if question.qtype == IXFR and query.serial is None:
+            return compose_plain(query, variant, FORMERR)
         apex, zone = self._render()
         opt = opt_record(do=variant.do) if variant.edns else b""
-        return tuple(transfer_out(query.question, query.id, apex, zone, opt))
+        steps: list[Step] | None = None
+        if query.serial is not None:
+            # Whoever is ahead of us has what we cannot know of (RFC 1995 2).
+            up_to_date = query.serial == apex.serial or is_after(query.serial, apex.serial)
+            steps = [] if up_to_date else self._journal.since(query.serial)
+        if client.tcp:
+            if steps is None:
+                return tuple(transfer_out(question, query.id, apex, zone, opt))
+            return tuple(differences_out(question, query.id, apex, steps, opt))
+        # One datagram, or the SOA alone, which says that there is more to be had over TCP (RFC 1995 2).
+        answer, *rest = differences_out(question, query.id, apex, steps or (), opt)
+        if rest or len(answer) > variant.limit:
+            (answer,) = differences_out(question, query.id, apex, (), opt)
+        return answer
 
     def _is_ours(self, labels: Labels) -> bool:
         """Whether a name is of whoever answers, even for RD=1."""
@@ -283,8 +301,11 @@ class Responder:
     def _render(self) -> tuple[Apex, Zone]:
         registry = self._registry
         if self._rendered is None or self._rendered[0] != registry.serial:
+            before = self._rendered
             apex = Apex(self.apex, registry.serial, registry.me.addresses)
             self._rendered = registry.serial, apex, Zone(self.apex.wire, registry.services(), registry.held_back())
+            if before:
+                self._journal.add(difference(before[1:], self._rendered[1:]))
         return self._rendered[1:]
 
     def _refuse(self, query: Query, variant: Variant, now: float) -> bytes | None:

@@ -60,6 +60,7 @@ class Seat:
 
     def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None], serving: Serving) -> None:
         self._table = table
+        table.on_serial = self._tell_serial
         self._answering = answering
         self._changed = changed
         self._serving = serving
@@ -208,6 +209,7 @@ class Seat:
 
     async def _hold(self) -> None:
         self._holder, self._holder_number = True, self._table.number
+        self._tell_serial(self._table.serial)
         if self._meeting:
             self._loop.add_reader(self._meeting.fileno(), self._accept)
         await self._answer()
@@ -240,6 +242,10 @@ class Seat:
             tcp.close()
         self._udp.clear()
         self._tcp.clear()
+
+    def _tell_serial(self, serial: int) -> None:
+        if self._holder and self._page:
+            self._page.tell_serial(self._generation, serial)
 
     def _accept(self) -> None:
         if not self._still_holder() or self._meeting is None:
@@ -307,7 +313,6 @@ class Seat:
             self._table.told_everything(_unix_ms())  # a roster ends what a holder tells
             self._table.only(map(int, told["apexes"]), _unix_ms())
             self._roster = told["roster"]
-            self._table.follow(int(told["serial"]))
         elif kind == DROPPED:
             self._table.drop(int.from_bytes(payload, "big"), _unix_ms())
         elif kind == PONG:
@@ -342,6 +347,7 @@ class Seat:
             self._meeting.close()
             self._meeting = None
         if self._page:
+            self._table.follow(self._page.serial)
             self._page.close()
             self._page = None
 
@@ -396,7 +402,9 @@ class Seat:
             silent = page.age(now) > self._patience() or (at_once and present == self._generation)
             if silent and (generation := page.claim(present, now)):
                 self._generation = generation
+                self._table.follow(page.serial)
                 self._table.taken_over(now)
+                self._table.changed(_unix_ms())
                 self._changed()  # the first answer already tells of everyone
                 await self._hold()
                 _log.info("this process answers for the host from now on", extra={"event": "holder"})

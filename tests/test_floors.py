@@ -18,9 +18,9 @@ FLOORS = {
     3: "aio_transport channel clock health http_connection listeners networks portholder remembered "
     "transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
-    2: "answers apex cache compose counts direct directory http_dns http_routes http_site http_trust inquiry "
-    "lookup memory news policy registry reload responder silence tenancy transfer "
-    "update vitality web zone",  # decisions
+    2: "answers apex cache compose counts direct directory http_dns http_routes http_site http_trust "
+    "inquiry journal lookup memory news policy registry reload responder secondary silence tenancy "
+    "transfer update vitality web zone",  # decisions
     1: "check config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }
@@ -52,7 +52,6 @@ TESTED_ELSEWHERE = {
     "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
-    "tenancy": "test_hosts_tenants",
 }
 
 

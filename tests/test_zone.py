@@ -610,7 +610,7 @@ def test_without_aliases_there_is_nothing_below_a_name(alpha: Host) -> None:
 def test_the_longest_alias_of_the_longest_name_is_a_legal_name() -> None:
     host = Host(ALPHA, apex=Name.parse(f"{'a' * 60}.{'b' * 58}"))
     host.advertise("w" * 62, 80, srv=["b" * 62])
-    owners = [owner for owner, _ in host.responder._render()[1].rrsets()]
+    owners = [owner for owner, _, _ in host.responder._render()[1].records()]
     assert 200 < max(map(len, owners)) <= 255
     assert any(owner.startswith(b"\x3f_") and b"\4_tcp" in owner for owner in owners)
 

@@ -54,10 +54,10 @@ def _run() -> int:
         return error.exit_code
     except ConfigError as error:
         for problem in error.problems:
-            talk(problem)
+            talk(problem, "error")
         return error.exit_code
     except Error as error:
-        talk(_message(error))
+        talk(_message(error), "error")
         return error.exit_code
 
 

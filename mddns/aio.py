@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
-from . import aio_transport
+from . import aio_transport, clock
 from .check import Check
 from .errors import Error, InvalidService
 from .inquiry import Found, Inquirer, Query
@@ -54,6 +53,7 @@ class Resolver:
         self._flights: dict[object, _Flight] = {}
         self._snapshot: Snapshot | None = None
         self._seen = 0.0
+        self._naps = clock.Naps()
         self._closed = False
 
     async def resolve(self, name: str, labels: Mapping[str, str] | None = None, *, nearest: bool = False) -> Services:
@@ -81,11 +81,16 @@ class Resolver:
             return await self._join(flight, query)
         flight = self._flights[key] = _Flight()
         try:
-            snapshot = await self._read_network()
-            lookup = self._inquirer.begin(query, snapshot, time.monotonic())
-            if lookup is not None:
-                await aio_transport.run(lookup, time.monotonic)
-            flight.found = self._inquirer.finish(query._replace(labels={}), lookup, time.monotonic())
+            while True:
+                snapshot = await self._read_network()
+                self._inquirer.slept(self._naps.taken(), clock.now())
+                lookup = self._inquirer.begin(query, snapshot, clock.now())
+                if lookup is not None:
+                    await aio_transport.run(lookup, clock.now)
+                    if clock.now() > lookup.deadline + clock.AWAY:
+                        continue  # we slept, and could hear nobody
+                break
+            flight.found = self._inquirer.finish(query._replace(labels={}), lookup, clock.now())
             return flight.found.matching(query.labels)
         except Error as error:
             flight.error = error
@@ -116,7 +121,7 @@ class Resolver:
         await self.close()
 
     async def _read_network(self) -> Snapshot:
-        now = time.monotonic()
+        now = clock.now()
         if self._snapshot is None or now - self._seen >= STATUS_EVERY:
             snapshot = await self._network.aread(STATUS_TIMEOUT)
             if snapshot != self._snapshot:

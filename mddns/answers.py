@@ -31,6 +31,7 @@ from .wire import (
     A,
     Message,
     Record,
+    read_strings,
 )
 
 # What a server says that does not know our zone. Any other error is of one that does, and failed.
@@ -121,22 +122,30 @@ def _is_part(text: str) -> bool:
 
 def told_of(target: bytes, srv: tuple[int, int, int], apex: Name, records: Records) -> Told | None:
     """The instance at `target`, None where its labels or its addresses are not among `records`."""
-    labels = Name(target).relative_to(apex)
     key = target.lower()
-    texts = records.get((key, TXT))
-    name = readable_name(labels[1]) if labels and len(labels) == 2 else None
+    texts = [message.wire[record.start : record.end] for message, record in records.get((key, TXT), ())[:1]]
     addresses = [
-        address
+        message.wire[record.start : record.end]
         for rtype, size in ((A, 4), (AAAA, 16))
         for message, record in records.get((key, rtype), ())
-        if record.end - record.start == size and (address := address_text(message.wire[record.start : record.end]))
+        if record.end - record.start == size
     ]
-    if labels is None or name is None or not texts or not addresses:
+    return told_in(target, srv, apex, texts, addresses)
+
+
+def told_in(
+    target: bytes, srv: tuple[int, int, int], apex: Name, texts: Iterable[bytes], addresses: Iterable[bytes]
+) -> Told | None:
+    """The same from the RDATA of its TXT, A and AAAA records."""
+    labels = Name(target).relative_to(apex)
+    name = readable_name(labels[1]) if labels and len(labels) == 2 else None
+    text = next(iter(texts), None)
+    found = dict.fromkeys(address for each in addresses if (address := address_text(each)))
+    if labels is None or name is None or text is None or not found:
         return None
-    message, record = texts[0]
     instance = labels[0].decode("utf-8", "surrogateescape")
-    attributes = read_attributes(message.strings(record))
-    return Told(name, instance, *srv, tuple(dict.fromkeys(addresses)), attributes)
+    attributes = read_attributes(read_strings(text, 0, len(text)))
+    return Told(name, instance, *srv, tuple(found), attributes)
 
 
 def lifetime(message: Message, most: int) -> int:

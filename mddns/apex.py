@@ -8,7 +8,7 @@ from typing import Final
 
 from .instance import address_octets
 from .names import Name
-from .packer import Rdata, RRset
+from .packer import RR, RRset
 from .wire import AAAA, IN, NS, SOA, TXT, A
 from .zone import Labels, Node
 
@@ -45,16 +45,17 @@ class Apex:
         return self._nodes.get(labels)
 
     @property
-    def soa(self) -> Rdata:
-        """The SOA record's RDATA."""
-        return self._soa, None
+    def soa_record(self) -> RR:
+        """The SOA record."""
+        return self.name.wire, SOA, (self._soa, None)
 
-    def rrsets(self) -> Iterator[tuple[bytes, RRset]]:
-        """Owner and RRset of everything here but the SOA."""
+    def records(self) -> Iterator[RR]:
+        """Everything here but the SOA."""
         for labels, node in self._nodes.items():
             for rrset in node.rrsets.values():
                 if rrset.rtype != SOA:
-                    yield Name.of(labels, self.name).wire, rrset
+                    for rdata in rrset.rdatas:
+                        yield Name.of(labels, self.name).wire, rrset.rtype, rdata
 
     def negative_soa(self) -> bytes:
         """The SOA record of NXDOMAIN and NODATA, its TTL the negative one (RFC 2308 3)."""
@@ -66,4 +67,9 @@ def next_serial(last: int | None, unix_ms: int) -> int:
     clock = unix_ms // 10 % 2**32
     if last is None:
         return clock
-    return clock if 0 < (clock - last) % 2**32 < 2**31 else (last + 1) % 2**32
+    return clock if is_after(clock, last) else (last + 1) % 2**32
+
+
+def is_after(serial: int, other: int) -> bool:
+    """Whether a serial is greater than another (RFC 1982 3.2). Neither is, of two that are 2**31 apart."""
+    return 0 < (serial - other) % 2**32 < 2**31

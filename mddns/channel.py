@@ -184,9 +184,11 @@ class Line:
 
 
 class Page:
-    """A page of memory that all processes of the host share: generation, heartbeat, pid of the holder."""
+    """A page of memory that all processes of the host share: generation, heartbeat, pid of the holder, serial."""
 
     _LAYOUT: Final = struct.Struct("=QdQ")
+    _SERIAL: Final = struct.Struct("=I")
+    _SERIAL_AT: Final = 64  # behind the layout; a sign of life does not touch it
     _BEAT: Final = struct.Struct("=d")
     # The kernel's lock keeps other processes out, this one the other registries of ours.
     _claiming = threading.Lock()
@@ -214,6 +216,16 @@ class Page:
     def generation(self) -> int:
         """How often the holder has changed."""
         return int(self._LAYOUT.unpack_from(self._memory)[0])
+
+    @property
+    def serial(self) -> int:
+        """The last serial that a holder told anybody."""
+        return int(self._SERIAL.unpack_from(self._memory, self._SERIAL_AT)[0])
+
+    def tell_serial(self, generation: int, serial: int) -> None:
+        """The holder of `generation` is about to tell of `serial`."""
+        if self.generation == generation:
+            self._SERIAL.pack_into(self._memory, self._SERIAL_AT, serial)
 
     def age(self, now: float) -> float:
         """Seconds since the holder's last sign of life (`now` is CLOCK_MONOTONIC, which all processes share)."""

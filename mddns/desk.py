@@ -147,7 +147,7 @@ class Desk:
         self._changed()
 
     def _send_roster(self) -> None:
-        told = {"serial": self._table.serial, "roster": list(self._tenants), "apexes": self._table.introduced()}
+        told = {"roster": list(self._tenants), "apexes": self._table.introduced()}
         self._broadcast(ROSTER, json.dumps(told).encode())
 
     def _broadcast(self, kind: int, payload: bytes) -> None:

@@ -65,7 +65,7 @@ class Directory:
         self._sources: dict[str, _Source] = {}
         self._peers: tuple[Peer, ...] | None = None
         self._me: str | None = None  # our own host's, where it is among them
-        self._known: frozenset[str] | None = None  # the ids of those
+        self._known: dict[str, Peer] | None = None  # those by their ids
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
         self._fresh_until: dict[float, float] = {}
@@ -83,14 +83,17 @@ class Directory:
         return self._peers is not None
 
     def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
-        """Who is on the network now. What peers that left had said is dropped."""
+        """Who is on the network now. What peers that left had said is dropped.
+
+        So is what was said by the node that had an address before, where another one has it now.
+        """
         self._me = snapshot.me.id if snapshot.me and with_own_host else None
         peers = snapshot.everyone() if with_own_host else snapshot.peers
         self._peers = tuple(peer for peer in peers if peer.asked)
-        self._known = known = frozenset(peer.id for peer in self._peers)
-        for left in [source for source in self._sources if source not in known]:
-            del self._sources[left]
-        self.memory.keep_only(known)
+        before, self._known = self._known or {}, {peer.id: peer for peer in self._peers}
+        self._sources = {key: source for key, source in self._sources.items() if not self.has_left(source.peer)}
+        self.memory.keep_only(self._known)
+        self.memory.forget(key for key, peer in before.items() if self.has_left(peer))
         self._changed()
 
     def own(self, services: Iterable[Service]) -> None:
@@ -126,6 +129,11 @@ class Directory:
             source.asked = source.whole = None
         self._stir()
 
+    def slept(self, seconds: float, now: float) -> None:
+        """We were away for so long, until now: all are asked again, and nobody is gone for what we could not hear."""
+        self.memory.slept(seconds, now)
+        self.expire()
+
     def stale(self, now: float, age: float = TTL) -> bool:
         """Whether peers are due, or are being asked at this moment."""
         return bool(self._in_flight) or bool(self.due(now, age))
@@ -156,7 +164,7 @@ class Directory:
 
         `partial`: they are a part of it, and it is silent about the rest; what it said before stands beside them.
         """
-        if self._has_left(peer):
+        if self.has_left(peer):
             return
         self.memory.answered(peer.id, now, rtt)
         if partial:
@@ -172,19 +180,23 @@ class Directory:
 
     def refused(self, peer: Peer, now: float) -> None:
         """There is no responder for our zone at `peer`; so it offers nothing."""
-        if not self._has_left(peer):
+        if not self.has_left(peer):
             self.memory.refused(peer.id, now)
             self._learn(peer, (), now)
 
     def missed(self, peer: Peer, now: float) -> None:
         """`peer` did not answer in time; what it said stands until it is gone."""
-        if not self._has_left(peer):
+        if not self.has_left(peer):
             self.memory.missed(peer.id, now)
             self._stir()
 
-    def _has_left(self, peer: Peer) -> bool:
-        # While it was being asked; nobody would ever ask it again, nor drop what it said.
-        return self._known is not None and peer.id not in self._known
+    def has_left(self, peer: Peer) -> bool:
+        """Whether nobody, or another node, is at its address by now."""
+        # While it was being asked, perhaps; nobody would ever ask it again, nor drop what it said.
+        if self._known is None:
+            return False
+        present = self._known.get(peer.id)
+        return present is None or not present.is_same_node(peer)
 
     def heard(self, peer: str) -> None:
         """`peer` asked us something, so it is up."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Final
 
-from . import aio_transport
+from . import aio_transport, clock
 from .directory import Directory
 from .inquiry import learn
 from .lookup import Lookup, Outcome
@@ -42,6 +41,7 @@ class Domain:
         self._timeout = timeout
         self._network = ""
         self._refreshing: asyncio.Task[None] | None = None
+        self._turns = clock.Turns(clock.now())
         self._waiting = 0
 
     def network(self, snapshot: Snapshot, may_ask: frozenset[str]) -> None:
@@ -64,8 +64,15 @@ class Domain:
         for peer in self.idle.pop(address):
             self.directory.heard(peer)
 
+    def tick(self, now: float) -> None:
+        """Wants to be called every second; notices where we have been asleep, stopped or starved."""
+        if away := self._turns.away(now):
+            self.directory.slept(away, now)
+
     async def greet(self) -> None:
         """Asks everybody once, so that they hear of us, and we learn who is there; answers come from later asking."""
+        if before := self.refreshing:
+            await asyncio.wait([before])  # who was asked before now may not have heard it
         # Questions may wait for the same fan-out; whoever cancels the greeting does not mean them.
         await asyncio.shield(self._refresh(0.0))
         self.directory.expire()
@@ -82,7 +89,7 @@ class Domain:
             await asyncio.shield(self._refresh(ask.age))
         finally:
             self._waiting -= 1
-        return ask.finish(time.monotonic())
+        return ask.finish(clock.now())
 
     def _refresh(self, age: float) -> asyncio.Task[None]:
         """The one fan-out that is under way, or a new one to all who were last asked `age` seconds ago."""
@@ -91,7 +98,8 @@ class Domain:
         return self._refreshing
 
     async def _list_peers(self, age: float) -> None:
-        directory, now = self.directory, time.monotonic()
+        directory, now = self.directory, clock.now()
+        self.tick(now)
         due = directory.due(now, age)
         if not due:
             return
@@ -107,13 +115,17 @@ class Domain:
         callers: set[str] = set()
         self.callers = callers
         try:
-            await aio_transport.run(lookup, time.monotonic)
+            await aio_transport.run(lookup, clock.now)
         except OSError as error:  # no descriptor is left; who was not asked has not answered
             _log.warning("%s", error)
         finally:
             self.callers = None
             directory.asked(due)
-        now = time.monotonic()
+        now = clock.now()
+        self.tick(now)
+        if now > lookup.deadline + clock.AWAY:
+            await self._list_peers(0.0)  # we slept, and could hear nobody
+            return
         for ask in lookup.asks:
             learn(directory, ask, self._network, now)
             if ask.outcome is Outcome.ANSWERED:

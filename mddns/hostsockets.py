@@ -7,7 +7,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from .listeners import Answering, TcpListener, UdpListener, bind_tcp, bind_udp
+from .binding import bind_tcp, bind_udp
+from .listeners import Answering, TcpListener, UdpListener
+from .web import Serving
 
 _LOOK_EVERY: Final = 0.005  # seconds
 _BIND: Final = {"udp": bind_udp, "tcp": bind_tcp}
@@ -16,10 +18,15 @@ Key = tuple[str, str]  # "udp" or "tcp", and the address
 
 
 class HostSockets:
-    """Sockets by kind and address. `answering` answers; `ours` tells whether we still are who reads them."""
+    """Sockets by kind and address. `answering` answers DNS, `serving` HTTP; `ours` tells whether we still are who
+    reads them.
+    """
 
-    def __init__(self, answering: Answering, ours: Callable[[], bool], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, answering: Answering, serving: Serving, ours: Callable[[], bool], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._answering = answering
+        self._serving = serving
         self._ours = ours
         self._loop = loop
         self._bound: dict[Key, socket.socket] = {}
@@ -59,9 +66,12 @@ class HostSockets:
     def read(self) -> None:
         """Answers at every socket that is not answered at yet."""
         for key, sock in self._bound.items():
-            if key not in self._reading:
-                listener = UdpListener if key[0] == "udp" else TcpListener
-                self._reading[key] = listener(sock, self._answering, self._loop, self._ours)
+            if key in self._reading:
+                continue
+            if key[0] == "udp":
+                self._reading[key] = UdpListener(sock, self._answering, self._loop, self._ours)
+            else:
+                self._reading[key] = TcpListener(sock, self._answering, self._loop, self._ours, self._serving)
 
     async def finish(self, within: float) -> None:
         """Takes no more questions, and gives the answers to those that were taken so many seconds at most."""

@@ -89,6 +89,12 @@ class Inquirer:
         self._held: dict[str | None, _Told] = {}
         self._snapshot: Snapshot | None = None
 
+    def slept(self, seconds: float, now: float) -> None:
+        """The machine was asleep for so long, until now; 0 is none of it."""
+        if seconds:
+            self.directory.slept(seconds, now)
+            self._held.clear()
+
     def begin(self, query: Query, snapshot: Snapshot, now: float) -> Lookup | None:
         """The lookup that `query` needs, None where what is known answers it."""
         directory = self.directory
@@ -180,7 +186,8 @@ class Inquirer:
         # What the holder knows has an age already: its records say how long they still hold.
         most = TTL if services else NEGATIVE_TTL
         left = lifetime(Message(holder.message), most) if holder.message else 0
-        self._held[query.key] = _Told(now + left, found)
+        if not self.directory.has_left(me):  # nor is it another network's by now
+            self._held[query.key] = _Told(now + left, found)
         return found
 
 

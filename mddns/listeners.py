@@ -1,23 +1,17 @@
-"""The sockets that a node answers on: UDP read in bursts, TCP with limits (RFC 7766).
-
-Everything is bound to given addresses, never to a wildcard, and UDP without any reuse: who has the
-port is the host's one responder.
-"""
+"""The sockets that a node answers on: UDP read in bursts, TCP with limits (RFC 7766)."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import resource
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from .acceptor import Acceptor
-from .errors import NetworkError, PortInUse
+from .connections import Connections, most_connections
 from .model import join_address
-from .portholder import who_has
+from .web import Serving
 
 _log = logging.getLogger("mddns")
 
@@ -27,68 +21,14 @@ Answering = Callable[[bytes, str, bool], Reaction]
 
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
 _LARGEST: Final = 65_535
-_BACKLOG: Final = 128
 
-MOST_CONNECTIONS: Final = 100
-MOST_PER_SOURCE: Final = 8
 MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
-LARGEST_QUERY: Final = 16_383  # a first octet of 0x40 and above is not DNS
+LARGEST_QUERY: Final = 16_383  # a connection's first octet of 0x40 and above is not DNS, but HTTP
 FIRST_OCTET: Final = 3.0  # seconds for the first octet of a connection
 WHOLE_MESSAGE: Final = 3.0  # seconds from a message's first octet to its last
 IDLE: Final = 10.0  # seconds between messages
 TRANSFER: Final = 30.0  # seconds for a whole transfer
 MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
-
-
-def _bind_error(error: OSError, kind: str, address: str, port: int, named: bool) -> Exception:
-    where = join_address(address, port)
-    if error.errno == errno.EADDRINUSE:
-        who = who_has(kind, address, port) if named else ""
-        told = f"{kind} {where} is in use by another program{who}"
-        return PortInUse(error.errno, f"{told}: end it, or choose another port with --port (MDDNS_PORT)")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return NetworkError(error.errno, f"{address} is no address of this machine: is the network up?")
-    if error.errno == errno.EACCES:
-        return NetworkError(error.errno, f"{kind} {where} may not be bound by this user: ports below 1024 want root")
-    return NetworkError(error.errno, f"{kind} {where} cannot be bound: {error.strerror}")
-
-
-def bind_udp(address: str, port: int, *, named: bool = True) -> socket.socket:
-    """A UDP socket at an address, without any reuse: who has it is alone. PortInUse or NetworkError.
-
-    `named`: the error names the program that has it, which means to look at every process of the machine.
-    """
-    return _bind(socket.SOCK_DGRAM, "UDP", address, port, named)
-
-
-def bind_tcp(address: str, port: int, *, named: bool = True) -> socket.socket:
-    """A listening TCP socket at an address. PortInUse or NetworkError, as with :func:`bind_udp`."""
-    return _bind(socket.SOCK_STREAM, "TCP", address, port, named)
-
-
-def _bind(kind: socket.SocketKind, shown: str, address: str, port: int, named: bool) -> socket.socket:
-    try:
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-    except OSError as error:  # no descriptor is left, or no such family on this machine
-        raise _bind_error(error, shown, address, port, named) from error
-    try:
-        sock.setblocking(False)
-        if kind is socket.SOCK_STREAM:
-            # Connections of a responder that has just ended linger, and are in nobody's way.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
-        if kind is socket.SOCK_STREAM:
-            sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise _bind_error(error, shown, address, port, named) from error
-    return sock
-
-
-def _most_connections() -> int:
-    """Connections may take a quarter of the descriptors that this process may have, not those of its program."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MOST_CONNECTIONS, soft // 4))
 
 
 class UdpListener:
@@ -168,11 +108,14 @@ class TcpListener:
         answering: Answering,
         loop: asyncio.AbstractEventLoop,
         ours: Callable[[], bool],
+        serving: Serving | None = None,
     ) -> None:
+        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP."""
         self.socket = sock
         self._answering = answering
+        self._serving = serving
         self._loop = loop
-        self._connections = Connections(_most_connections())
+        self._connections = Connections(most_connections())
         self._beginning: set[asyncio.Task[Any]] = set()
         where = join_address(*sock.getsockname()[:2])
         self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
@@ -198,8 +141,8 @@ class TcpListener:
         self._connections.close()
 
     def _begin(self, accepted: socket.socket) -> None:
-        made = self._loop.connect_accepted_socket(lambda: _Connection(self._answering, self._connections), accepted)
-        task = self._loop.create_task(made)
+        connection = _Connection(self._answering, self._connections, self._serving)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, accepted))
         self._beginning.add(task)
         task.add_done_callback(lambda _: self._begun(task, accepted))
 
@@ -211,60 +154,13 @@ class TcpListener:
             _log.debug("a connection that ended as it began: %s", error)
 
 
-class Connections:
-    """The open connections of a listener, at most `most`, counted by source."""
-
-    def __init__(self, most: int = MOST_CONNECTIONS) -> None:
-        self._most = most
-        self._open: dict[_Connection, str] = {}
-        self._by_source: dict[str, int] = {}
-
-    def admit(self, connection: _Connection, source: str) -> bool:
-        """Takes one in; False where all places, or this source's, are taken."""
-        if self._by_source.get(source, 0) >= MOST_PER_SOURCE:
-            return False
-        if len(self._open) >= self._most and not self._end_idle_one():
-            return False
-        self._open[connection] = source
-        self._by_source[source] = self._by_source.get(source, 0) + 1
-        return True
-
-    def leave(self, connection: _Connection) -> None:
-        """One has ended."""
-        source = self._open.pop(connection, None)
-        if source is not None:
-            self._by_source[source] -= 1
-            if not self._by_source[source]:
-                del self._by_source[source]
-
-    def descriptors(self) -> list[int]:
-        """Those of all connections."""
-        return [number for connection in self._open if (number := connection.fileno()) >= 0]
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything is under way, or about to be."""
-        return any(not connection.idle or connection.fresh for connection in self._open)
-
-    def close(self) -> None:
-        """Ends all."""
-        for connection in list(self._open):
-            connection.end()
-
-    def _end_idle_one(self) -> bool:
-        idle = next((connection for connection in self._open if connection.idle), None)
-        if idle is None:
-            return False
-        idle.end()
-        self.leave(idle)
-        return True
-
-
 class _Connection(asyncio.Protocol):
     """One TCP connection."""
 
-    def __init__(self, answering: Answering, connections: Connections) -> None:
+    def __init__(self, answering: Answering, connections: Connections, serving: Serving | None) -> None:
         self._answering = answering
+        self._serving = serving
+        self._first = True
         self._connections = connections
         self._received = bytearray()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -276,7 +172,11 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
         self._sending = False  # a transfer is under way
         self._ended = False
-        self.fresh = True  # nothing was asked on it yet
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing came on it yet."""
+        return self._first
 
     @property
     def idle(self) -> bool:
@@ -301,6 +201,10 @@ class _Connection(asyncio.Protocol):
             task.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._first and self._serving and data[0] > LARGEST_QUERY >> 8:
+            self._speak_http(data, self._serving)
+            return
+        self._first = False
         if not self._received and not self._waiting:
             self._give(WHOLE_MESSAGE)
         self._received += data
@@ -331,6 +235,17 @@ class _Connection(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
+    def _speak_http(self, data: bytes, serving: Serving) -> None:
+        from .http_connection import HttpConnection  # which most programs never need
+
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._stop_timer()
+        successor = HttpConnection(serving, self._connections, self._transport)
+        self._connections.instead(successor, self)
+        self._transport.set_protocol(successor)
+        successor.begin(data)
+
     def _serve(self) -> None:
         received = self._received
         while len(received) >= 2 and self._may_serve():
@@ -342,7 +257,6 @@ class _Connection(asyncio.Protocol):
                 break
             wire = bytes(received[2 : 2 + size])
             del received[: 2 + size]
-            self.fresh = False
             self._give(WHOLE_MESSAGE if received else IDLE)
             answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):

@@ -148,7 +148,6 @@ class Membership:
             table.told_everything(now_ms)  # a roster ends what a holder tells
             table.only(map(int, told["apexes"]), now_ms)
             self._roster = told["roster"]
-            table.follow(int(told["serial"]))
         elif kind == DROPPED:
             table.drop(int.from_bytes(payload, "big"), now_ms)
         elif kind == PONG:

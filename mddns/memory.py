@@ -131,6 +131,20 @@ class Memory:
         manners.pause = manners.paused_until = 0.0
         return True
 
+    def slept(self, seconds: float, now: float) -> None:
+        """We were away for so long, until now: no silence of that time counts, and nobody is left alone for it."""
+        for manners in self._peers.values():
+            if manners.answered is not None:
+                manners.answered = min(manners.answered + seconds, now)
+            if manners.missed is not None:
+                manners.missed = min(manners.missed + seconds, now)
+            manners.pause = manners.paused_until = 0.0
+
+    def forget(self, peers: Iterable[str]) -> None:
+        """There are others at these addresses now."""
+        for peer in peers:
+            self._peers.pop(peer, None)
+
     def keep_only(self, peers: Iterable[str]) -> None:
         """Forgets everyone who is not of `peers`."""
         wanted = set(peers)

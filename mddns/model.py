@@ -150,7 +150,8 @@ class Peer:
     ``asked`` is whether lookups go to it (phones, shared-in and expired nodes: no); ``member``
     whether it may ask us for merged answers. ``online`` is a hint only. ``id`` is the endpoint of its
     responder at its first address: what it is known by in every table; ``route`` the addresses that a
-    lookup tries, one of each family, IPv4 first.
+    lookup tries, one of each family, IPv4 first. ``node`` tells whether that address is still the same
+    machine's: a network may give it to another one.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Peer:
     online: bool = True
     asked: bool = True
     member: bool = True
+    node: str = ""
     id: str = field(init=False, compare=False)
     route: tuple[str, ...] = field(init=False, compare=False)
 
@@ -171,6 +173,10 @@ class Peer:
         six = next((address for address in self.addresses if ":" in address), None)
         four = next((address for address in self.addresses if ":" not in address), None)
         set_(self, "route", tuple(address for address in (four, six) if address))
+
+    def is_same_node(self, other: Peer) -> bool:
+        """Whether what was learned of one holds for the other: one machine, at one address, under one name."""
+        return (self.id, self.node, self.name) == (other.id, other.node, other.name)
 
     @property
     def shown(self) -> str:
@@ -183,13 +189,15 @@ class Snapshot:
     """A network at one moment: our own node, and everyone else.
 
     ``me`` is None where we only look on (a static network that this machine is not part of).
-    ``tun`` is False where our addresses are the daemon's alone (userspace networking).
+    ``tun`` is False where our addresses are the daemon's alone (userspace networking). ``full_name`` is this
+    machine's whole name in DNS, without a final dot, where the network gives it one.
     """
 
     me: Peer | None
     peers: tuple[Peer, ...]
     network: str = "tailscale"
     tun: bool = True
+    full_name: str = ""
 
     def everyone(self) -> Iterator[Peer]:
         """Our own node first, then the peers."""

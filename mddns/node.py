@@ -9,20 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from . import clock
 from .directory import Directory
 from .domain import Domain, Domains
-from .errors import Error, NetworkError, PortInUse
+from .errors import NetworkError, PortInUse
+from .following import STATUS_TIMEOUT, Follower
 from .health import Health, Target
+from .http_routes import open_site
+from .http_trust import Names
 from .instance import shares_machine
 from .listeners import Reaction
 from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .networks import Network
+from .news import News
 from .offer import Offer
 from .policy import Policy, who_may_ask
 from .registry import Registration, Registry
@@ -35,8 +41,6 @@ from .vitality import UNCHECKED
 
 _log = logging.getLogger("mddns")
 
-STATUS_EVERY: Final = 5.0  # seconds between looks at the network
-STATUS_TIMEOUT: Final = 2.0
 _RETRY_EVERY: Final = 0.5  # seconds between attempts while waiting for a network
 _LOOPBACK: Final = "127.0.0.1"  # where the daemon forwards to, in userspace networking
 
@@ -59,12 +63,16 @@ class Node:
             return domain
 
         self._domains = Domains(Domain(apex, self.table, policy, timeout), also_serve)
-        self.seat = Seat(self.table, self._answer, self._table_changed)
+        # Further handlers by method and path, such as ("GET", "/ping"), go into the braces.
+        self.site = open_site(self.responder, self._answer_http, {})
+        self.seat = Seat(self.table, self._answer, self._table_changed, self.site)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._published: dict[tuple[str, str], Service] = {}
         self.abandoned = False  # in a forked child
+        self._turns = clock.Turns(clock.now())
+        self._news = News()
         self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
@@ -86,8 +94,12 @@ class Node:
             await node.close()
             raise
         _nodes.add(node)
-        node._following = asyncio.create_task(node._follow())
-        node._greeting = asyncio.create_task(node._domains.own.greet())
+        if node.seat.is_holder:
+            _log.info("this process answers for the host", extra={"event": "holder"})
+        else:
+            _log.info("another process answers for the host, this one's services too", extra={"event": "tenant"})
+        node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
+        node._greet_all()
         return node
 
     @property
@@ -183,6 +195,8 @@ class Node:
 
     def _table_changed(self) -> None:
         self._domains.serve(self.table.apexes)
+        names = (self.me.name, self._snapshot.full_name, socket.gethostname())
+        self.site.moved(self._own, Names(names, map(str, self.table.apexes)))
         for domain in self._domains:
             domain.table_changed()
 
@@ -198,17 +212,18 @@ class Node:
     def _checked(self, registration: Registration, held: str) -> None:
         name, port = registration.offer.name, registration.offer.port
         if not held:
-            _log.info("%s on port %s passes its check", name, port)
+            _log.info("%s on port %s passes its check", name, port, extra={"event": "passes"})
         elif registration.held in ("", UNCHECKED):
-            _log.warning("%s on port %s is held back: %s", name, port, held)
+            _log.warning("%s on port %s is held back: %s", name, port, held, extra={"event": "held"})
         else:
             _log.debug("%s on port %s: %s", name, port, held)
         self.registry.checked(registration, held, _unix_ms())
         self._changed()
 
     def _found_six(self, registration: Registration, answers: bool) -> None:
-        self.registry.answers_over_six(registration, answers, _unix_ms())
-        self._changed()
+        if registration.six != answers:
+            self.registry.answers_over_six(registration, answers, _unix_ms())
+            self._changed()
 
     def _apply(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -220,34 +235,52 @@ class Node:
             domain.network(snapshot, self._may_ask)
         for registration in self.registry.registrations():
             self._watch(registration)
-        self._changed()
         self._own = frozenset(self.me.addresses)
         self._clients.clear()
+        self._changed()
 
     async def _keep_place(self) -> None:
         """Answers where we are now: after a change of address at the new one, and where a socket was not to be had."""
         place = self.reached_at[0], self.me.port
         if self.seat.place != place:
             await self.seat.close()
+            self.table.moved(_unix_ms())
+            self._table_changed()
             await self.seat.take(*place)
-            _log.info("answering at %s from now on", place[0])
+            _log.info("answering at %s from now on", place[0], extra={"event": "moved"})
         await self.seat.also_at(self.reached_at)
 
-    async def _follow(self) -> None:
-        """Keeps up with the network: peers come and go."""
-        failing = False
-        while True:
-            await asyncio.sleep(STATUS_EVERY)
-            try:
-                snapshot = await self._network.aread(STATUS_TIMEOUT)
-                if snapshot != self._snapshot:
-                    self._apply(snapshot)
-                await self._keep_place()
-                failing = False
-            except Error as error:
-                if not failing:
-                    _log.warning("%s", error)
-                failing = True
+    async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
+        """The network as it is now, which could not be read for so many seconds before."""
+        if snapshot != self._snapshot:
+            self._apply(snapshot)
+        before = self.seat.place
+        await self._keep_place()
+        if lost_for or self.seat.place != before:
+            for domain in self._domains:
+                domain.directory.slept(lost_for, clock.now())
+            self._greet_all()
+
+    def _tick(self) -> bool:
+        """Whether we have been asleep, stopped or starved since the last time."""
+        now = clock.now()
+        for domain in self._domains:
+            domain.tick(now)
+        away = self._turns.away(now)
+        if not away:
+            for item in self._news.since(self.directory, now):
+                _log.info("%s", item.text, extra={"event": item.event})
+            return False
+        _log.info("away for %.0f s: everybody is asked anew", away, extra={"event": "away"})
+        self._greet_all()
+        return True
+
+    def _greet_all(self) -> None:
+        if self._greeting is None or self._greeting.done():
+            self._greeting = asyncio.create_task(self._greet())
+
+    async def _greet(self) -> None:
+        await asyncio.gather(*(domain.greet() for domain in self._domains))
 
     def _answer(self, wire: bytes, address: str, tcp: bool) -> Reaction:
         who = self._clients.get((address, tcp))
@@ -255,12 +288,19 @@ class Node:
             if len(self._clients) > 10_000:
                 self._clients.clear()
             who = self._clients[address, tcp] = client(address, self._own, tcp=tcp)
+        return self._answer_client(wire, who)
+
+    def _answer_http(self, wire: bytes, address: str) -> Reaction:
+        return self._answer_client(wire, client(address, self._own, tcp=True)._replace(transport="http"))
+
+    def _answer_client(self, wire: bytes, who: Client) -> Reaction:
+        address = who.address
         domain = self._domains.own if self._domains.alone else self._domains.choose(wire)
         if domain.callers is not None:
             domain.callers.add(address)
         if address in domain.idle:
             domain.heard(address)
-        answer = domain.responder.respond(wire, who, time.monotonic())
+        answer = domain.responder.respond(wire, who, clock.now())
         return domain.ask(answer) if isinstance(answer, Ask) else answer
 
 

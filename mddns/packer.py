@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from .wire import EDE, EDNS_DO, HEADER, IN, OPT, RD, SRV
 
 Rdata = tuple[bytes, bytes | None]
+RR = tuple[bytes, int, Rdata]  # owner, type, RDATA
 
 _RR: Final = Struct("!2HI")
 _POINTER_SPACE: Final = 0x4000

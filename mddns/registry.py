@@ -23,7 +23,7 @@ class Registration:
     """One offer and since when it stands. ``six``: it is known to answer over IPv6 too; ``held``: why it is held
     back, "" where it is offered."""
 
-    __slots__ = ("held", "key", "offer", "since", "six")
+    __slots__ = ("held", "key", "made", "offer", "since", "six")
 
     def __init__(self, key: Key, offer: Offer, since: int) -> None:
         self.key = key
@@ -31,6 +31,7 @@ class Registration:
         self.since = since
         self.six = False
         self.held = UNCHECKED if offer.check else ""
+        self.made: tuple[Offer, bool, str, Peer, str, Service] | None = None  # the service, and of what it was made
 
 
 class Registry:
@@ -162,6 +163,15 @@ class Registry:
 
     def service(self, registration: Registration) -> Service:
         """One registration, as others find it."""
+        made = registration.made
+        # Kept, because a host of a thousand services is rendered anew for a change of one.
+        if made and made[:5] == (registration.offer, registration.six, registration.held, self._me, self._machine):
+            return made[5]
+        service = self._make(registration)
+        registration.made = registration.offer, registration.six, registration.held, self._me, self._machine, service
+        return service
+
+    def _make(self, registration: Registration) -> Service:
         offer, me = registration.offer, self._me
         # Programs that listen on 0.0.0.0 must not be offered at IPv6, so IPv6 has to be shown or asked for.
         own = tuple(

@@ -6,11 +6,11 @@ Callers in several threads may share one Resolver. Equal questions at one time b
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final
 
+from . import clock
 from .errors import Error, Incomplete
 from .inquiry import Found, Inquirer, Query, by_preference, held_back
 from .memory import Memory
@@ -72,6 +72,7 @@ class Resolver:
         self._flights: dict[object, _Flight] = {}
         self._snapshot: Snapshot | None = None
         self._seen = 0.0
+        self._naps = clock.Naps()
         self._closed = False
 
     def resolve(self, name: str, labels: Mapping[str, str] | None = None, *, nearest: bool = False) -> Services:
@@ -101,13 +102,18 @@ class Resolver:
         if flight is not None:
             return self._join(flight, query)
         try:
-            snapshot = self._read_network()
+            while True:
+                snapshot = self._read_network()
+                with self._lock:
+                    self._inquirer.slept(self._naps.taken(), clock.now())
+                    lookup = self._inquirer.begin(query, snapshot, clock.now())
+                if lookup is not None:
+                    run(lookup, clock.now)
+                    if clock.now() > lookup.deadline + clock.AWAY:
+                        continue  # we slept, and could hear nobody
+                break
             with self._lock:
-                lookup = self._inquirer.begin(query, snapshot, time.monotonic())
-            if lookup is not None:
-                run(lookup, time.monotonic)
-            with self._lock:
-                ours.found = self._inquirer.finish(query._replace(labels={}), lookup, time.monotonic())
+                ours.found = self._inquirer.finish(query._replace(labels={}), lookup, clock.now())
             return ours.found.matching(query.labels)
         except Error as error:
             ours.error = error
@@ -123,8 +129,8 @@ class Resolver:
 
         snapshot = self._read_network()
         with self._lock:
-            lookup = self._inquirer.ask_held_back(snapshot, time.monotonic())
-        run(lookup, time.monotonic)
+            lookup = self._inquirer.ask_held_back(snapshot, clock.now())
+        run(lookup, clock.now)
         return held_back(lookup, snapshot.network)
 
     def _join(self, flight: _Flight, query: Query) -> Found:
@@ -153,7 +159,7 @@ class Resolver:
         self.close()
 
     def _read_network(self) -> Snapshot:
-        now = time.monotonic()
+        now = clock.now()
         if self._snapshot is None or now - self._seen >= STATUS_EVERY:
             snapshot = self._network.read(STATUS_TIMEOUT)
             # The same object stands for the same network.

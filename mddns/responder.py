@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from .apex import Apex
+from .apex import Apex, is_after
 from .cache import Cache
 from .compose import Shuffle, Variant, compose, compose_error, compose_header, compose_plain
+from .counts import Counts, Tally
 from .directory import NEGATIVE_TTL, Directory
 from .errors import BadMessage
 from .instance import TTL
+from .journal import Journal, Step, difference
 from .model import Peer, Service
 from .names import Name
 from .packer import opt_record
 from .silence import sentence
-from .transfer import transfer_out
+from .transfer import differences_out, transfer_out
 from .wire import (
     ANY,
     AXFR,
@@ -64,12 +66,13 @@ class Client(NamedTuple):
     address: str
     limit: int
     tcp: bool = False
+    transport: str = "udp"  # under which it is counted: one of mddns.counts.TRANSPORTS
 
 
 def client(address: str, own: frozenset[str], *, tcp: bool) -> Client:
     """A client as the responder sees it: TCP carries 65,535 octets, UDP 1,232 off loopback."""
     if tcp:
-        return Client(address, MAX_MESSAGE, True)
+        return Client(address, MAX_MESSAGE, True, "tcp")
     loopback = address in own or address.startswith("127.") or address == "::1"
     return Client(address, LOOPBACK_SIZE if loopback else TAILNET_SIZE)
 
@@ -105,21 +108,29 @@ class Served(Protocol):
 class Responder:
     """Answers for one apex."""
 
-    def __init__(self, apex: Name, registry: Served, directory: Directory, shuffle: Shuffle) -> None:
+    def __init__(
+        self, apex: Name, registry: Served, directory: Directory, shuffle: Shuffle, counts: Counts | None = None
+    ) -> None:
         """`shuffle` puts records into random order where not all of them can be told."""
+        self.counts = counts or Counts()
         self.apex = apex
         self._shuffle = shuffle
         self._registry = registry
         self._directory = directory
         self._may_ask: frozenset[str] = frozenset()
         self._rendered: tuple[int, Apex, Zone] | None = None
-        # Octets behind the id, as they came: a stub that asks the same again.
-        self._same: Cache[tuple[bytes, int], bytes] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        self._journal = Journal()
+        # Octets behind the id, as they came: a stub that asks the same again. All with what they count in.
+        self._same: Cache[tuple[bytes, int], tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         # Everything that an answer depends on: dig, whose cookie is another each time.
-        self._own: Cache[_Shape, bytes] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        self._own: Cache[_Shape, tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         # The same of merged answers, and until when each of them holds.
-        self._merged: Cache[_Shape, tuple[bytes, float]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        self._merged: Cache[_Shape, tuple[bytes, Tally, float]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         self._refusals = (0, 0)
+
+    def may_ask(self, address: str) -> bool:
+        """Whether this address gets merged answers."""
+        return address in self._may_ask
 
     def allow(self, addresses: frozenset[str]) -> None:
         """These addresses, and no others, get merged answers."""
@@ -130,20 +141,42 @@ class Responder:
         serial = self._registry.serial
         same = self._same.at(serial).get((wire[2:], client.limit))
         if same is not None:
-            return wire[:2] + same
+            kept, tally = same
+            tally[client.transport] += 1
+            return wire[:2] + kept
         shape, end = _shape(wire, client.limit)
         if shape is not None:
-            kept = self._own.at(serial).get(shape)
-            if kept is not None:
+            own = self._own.at(serial).get(shape)
+            if own is not None:
+                kept, tally = own
+                tally[client.transport] += 1
                 answer = wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
                 if len(wire) <= end + 4 + _EMPTY_OPT:
-                    self._same.put((wire[2:], client.limit), answer[2:], len(wire) + len(answer))
+                    self._same.put((wire[2:], client.limit), (answer[2:], tally), len(wire) + len(answer))
                 return answer
             merged = self._merged.at((serial, self._directory.stirred)).get(shape)
-            if merged is not None and now < merged[1] and client.address in self._may_ask:
-                kept = merged[0]
+            if merged is not None and now < merged[2] and client.address in self._may_ask:
+                kept, tally, _ = merged
+                tally[client.transport] += 1
                 return wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
-        return self._read_and_answer(wire, shape, client, now)
+        return self._counted(wire, client, self._read_and_answer(wire, shape, client, now))
+
+    def _counted(
+        self, wire: bytes, client: Client, answer: bytes | tuple[bytes, ...] | Ask | None
+    ) -> bytes | tuple[bytes, ...] | Ask | None:
+        """The same answer, counted now, or when it has been made."""
+        if isinstance(answer, Ask):
+            finish = answer.finish
+
+            def counted(now: float) -> bytes:
+                made = finish(now)
+                self.counts.answered(wire, made, client.transport)
+                return made
+
+            return answer._replace(finish=counted)
+        if answer:
+            self.counts.answered(wire, answer if isinstance(answer, bytes) else answer[0], client.transport)
+        return answer
 
     def _read_and_answer(
         self, wire: bytes, shape: _Shape | None, client: Client, now: float
@@ -177,7 +210,7 @@ class Responder:
             labels = Name(question.key).relative_to(self.apex)
         if labels is None:
             return compose_plain(query, variant, REFUSED)
-        if question.qtype == AXFR and not labels:
+        if question.qtype in (AXFR, IXFR) and not labels:
             return self._transfer(query, variant, client, now)
         if question.qtype in (AXFR, IXFR):
             return compose_plain(query, variant, NOTIMP)
@@ -186,7 +219,7 @@ class Responder:
         apex, zone = self._render()
         answer = compose(question, apex.node(labels) or zone.node(labels), apex, variant, TTL, (), self._shuffle)
         if shape is not None:
-            self._own.put(shape, answer, len(answer) + len(wire))
+            self._own.put(shape, (answer, self.counts.tally(wire, answer)), len(answer) + len(wire))
         return wire[:2] + answer[2:]
 
     def _answer_merged(
@@ -217,7 +250,8 @@ class Responder:
         if shape is not None:
             until = directory.holds_until(TTL if found else NEGATIVE_TTL)
             self._merged.at((self._registry.serial, directory.stirred))
-            self._merged.put(shape, (answer, until), len(answer) + len(wire))
+            kept = answer, self.counts.tally(wire, answer), until
+            self._merged.put(shape, kept, len(answer) + len(wire))
         return wire[:2] + answer[2:]
 
     def _compose_merged(self, question: Question, labels: Labels, variant: Variant, now: float) -> tuple[bytes, bool]:
@@ -235,14 +269,30 @@ class Responder:
         return compose(question, node, apex, variant, view.ttl, ((EDE_NETWORK_ERROR, told),), self._shuffle), found
 
     def _transfer(self, query: Query, variant: Variant, client: Client, now: float) -> bytes | tuple[bytes, ...] | None:
-        """This host's own zone, whole, to those who may ask; over TCP alone (RFC 5936 4.2)."""
-        if not client.tcp:
+        """This host's own zone to those who may ask: whole over TCP alone (RFC 5936 4.2), or what is new in it."""
+        question = query.question
+        if question.qtype == AXFR and not client.tcp:
             return compose_plain(query, variant, FORMERR)
         if client.address not in self._may_ask:
             return self._refuse(query, variant, now)
+        if question.qtype == IXFR and query.serial is None:
+            return compose_plain(query, variant, FORMERR)
         apex, zone = self._render()
         opt = opt_record(do=variant.do) if variant.edns else b""
-        return tuple(transfer_out(query.question, query.id, apex, zone, opt))
+        steps: list[Step] | None = None
+        if query.serial is not None:
+            # Whoever is ahead of us has what we cannot know of (RFC 1995 2).
+            up_to_date = query.serial == apex.serial or is_after(query.serial, apex.serial)
+            steps = [] if up_to_date else self._journal.since(query.serial)
+        if client.tcp:
+            if steps is None:
+                return tuple(transfer_out(question, query.id, apex, zone, opt))
+            return tuple(differences_out(question, query.id, apex, steps, opt))
+        # One datagram, or the SOA alone, which says that there is more to be had over TCP (RFC 1995 2).
+        answer, *rest = differences_out(question, query.id, apex, steps or (), opt)
+        if rest or len(answer) > variant.limit:
+            (answer,) = differences_out(question, query.id, apex, (), opt)
+        return answer
 
     def _is_ours(self, labels: Labels) -> bool:
         """Whether a name is of whoever answers, even for RD=1."""
@@ -251,11 +301,15 @@ class Responder:
     def _render(self) -> tuple[Apex, Zone]:
         registry = self._registry
         if self._rendered is None or self._rendered[0] != registry.serial:
+            before = self._rendered
             apex = Apex(self.apex, registry.serial, registry.me.addresses)
             self._rendered = registry.serial, apex, Zone(self.apex.wire, registry.services(), registry.held_back())
+            if before:
+                self._journal.add(difference(before[1:], self._rendered[1:]))
         return self._rendered[1:]
 
     def _refuse(self, query: Query, variant: Variant, now: float) -> bytes | None:
+        self.counts.refused += 1
         second, count = self._refusals
         if int(now) != second:
             second, count = int(now), 0

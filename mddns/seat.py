@@ -20,17 +20,19 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from .acceptor import Acceptor
+from .binding import bind_udp
 from .channel import Page, channel_path, listen
 from .desk import Desk
 from .errors import Error, PortInUse
 from .hostsockets import HostSockets, Key
-from .listeners import Answering, bind_udp
+from .listeners import Answering
 from .membership import Membership
 from .model import DEFAULT_DOMAIN, Service, join_address
 from .names import Name
 from .neighbour import is_registry
 from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
 from .update import updates
+from .web import Serving
 
 _log = logging.getLogger("mddns")
 
@@ -41,17 +43,21 @@ JOIN_WITHIN: Final = 1.0  # seconds in which a holder that has the port must hav
 SETTLE_WITHIN: Final = 1.0
 RACE_EVERY: Final = 0.1  # seconds between attempts at a port that another registry has
 _KNOCK_AGAIN: Final = 2.0  # seconds until one who has let nobody in is asked again
+_BIND_AGAIN: Final = 5.0  # seconds until what another program has beside our port is tried again
 _MEET_AGAIN: Final = 1.0  # seconds until a Unix socket that somebody else has is tried again
 
 
 class Seat:
-    """The place of one process. `answering` answers; `changed()` is called when the host's table has changed."""
+    """The place of one process. `answering` answers DNS, `serving` HTTP; `changed()` is called when the host's
+    table has changed.
+    """
 
-    def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None]) -> None:
+    def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None], serving: Serving) -> None:
         self._table = table
+        table.on_serial = self._tell_serial
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._sockets = HostSockets(answering, self._still_holder, self._loop)
+        self._sockets = HostSockets(answering, serving, self._still_holder, self._loop)
         self._meeting: socket.socket | None = None  # the Unix socket on which the holder listens
         self._accepting: Acceptor | None = None
         self._meet_again: float | None = None
@@ -66,6 +72,7 @@ class Seat:
         self._closed = False
         self._standing_by = False
         self._wanted: tuple[str, ...] = ()  # where the holder answers
+        self._bind_again = 0.0
         self._told_taken: set[Key] = set()  # what was said to be another program's
         self._address, self._port = "", 0
         self.place: tuple[str, int] | None = None  # where we are, once we are
@@ -101,17 +108,21 @@ class Seat:
         self.place = address, port
 
     async def also_at(self, addresses: tuple[str, ...]) -> None:
-        """Binds what is not bound yet: TCP, and the other addresses. What cannot be is tried again next time."""
+        """Binds what is not bound yet: TCP, and the other addresses. What cannot be is tried again and again."""
         self._wanted = addresses
-        if not self._holder:
-            return
-        before = self._sockets.keys
-        for key in ((kind, address) for address in addresses for kind in ("udp", "tcp")):
-            if key not in self._sockets:
-                self._also_bind(key)
-        if self._sockets.keys != before:
+        if self._holder:
+            self._bind_wanted()
+
+    def _bind_wanted(self) -> None:
+        missing = [
+            (kind, each) for each in self._wanted for kind in ("udp", "tcp") if (kind, each) not in self._sockets
+        ]
+        for key in missing:
+            self._also_bind(key)
+        if any(key in self._sockets for key in missing):
             self._sockets.read()
             self._desk.hand_over()
+        self._bind_again = time.monotonic() + _BIND_AGAIN
 
     def _also_bind(self, key: Key) -> None:
         try:
@@ -189,6 +200,7 @@ class Seat:
     def _hold(self) -> None:
         self._holder, self._holder_number = True, self._table.number
         self._standing_by = False
+        self._tell_serial(self._table.serial)
         self._sockets.read()
         self._meet()
 
@@ -213,6 +225,10 @@ class Seat:
             return True
         self._loop.call_soon(self._step_down)
         return False
+
+    def _tell_serial(self, serial: int) -> None:
+        if self._holder and self._page:
+            self._page.tell_serial(self._generation, serial)
 
     def _stop_accepting(self) -> None:
         if self._accepting:
@@ -261,6 +277,7 @@ class Seat:
             self._meeting.close()
             self._meeting = None
         if self._page:
+            self._table.follow(self._page.serial)
             self._page.close()
             self._page = None
 
@@ -290,6 +307,8 @@ class Seat:
             self._desk.expire(now)
             if self._meet_again is not None and now >= self._meet_again:
                 self._meet()
+            if now >= self._bind_again:
+                self._bind_wanted()
             return BEAT_EVERY if self._desk.occupied else _ALONE_EVERY
         left = self._patience() - page.age(now)
         if left <= 0 or page.generation != self._generation:
@@ -318,12 +337,14 @@ class Seat:
             silent = page.age(now) > self._patience() or (at_once and present == self._generation)
             if silent and (generation := page.claim(present, now)):
                 self._generation = generation
+                self._table.follow(page.serial)
                 self._table.taken_over(now)
+                self._table.changed(_unix_ms())
                 self._changed()  # the first answer already tells of everyone
                 self._hold()
                 self._watch()
-                _log.info("this process answers for the host from now on")
-                await self.also_at(self._wanted)
+                _log.info("this process answers for the host from now on", extra={"event": "holder"})
+                self._bind_wanted()
                 return
             at_once = False
             if await self._join():
@@ -353,21 +374,21 @@ class Seat:
             except Error:
                 if time.monotonic() >= knock:
                     if await self._join():
-                        _log.info("the host's registry has let this one in")
+                        _log.info("the host's registry has let this one in", extra={"event": "tenant"})
                         return
                     knock = time.monotonic() + _KNOCK_AGAIN if self._membership.knocked else 0.0
                 await asyncio.sleep(random.uniform(0.5, 1.0) * RACE_EVERY)
             else:
                 self._changed()
-                _log.info("this process answers for the host from now on")
-                await self.also_at(self._wanted)
+                _log.info("this process answers for the host from now on", extra={"event": "holder"})
+                self._bind_wanted()
                 return
 
     def _step_down(self) -> None:
         """Somebody took over while we were stopped: we are a tenant like the others."""
         if not self._holder:
             return
-        _log.info("another process answers for the host by now")
+        _log.info("another process answers for the host by now", extra={"event": "tenant"})
         self._holder = False
         self._stop_accepting()
         self._sockets.stop()

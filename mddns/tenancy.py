@@ -7,12 +7,12 @@ time in milliseconds, ``now`` seconds of the caller's clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from .answers import Told, introduce
-from .apex import next_serial
+from .apex import is_after, next_serial
 from .grammar import MAX_SERVICES
 from .instance import instance_label
 from .model import Peer, Service, fold
@@ -28,7 +28,7 @@ _Instance = tuple[str, str]  # name and instance label, in lower case
 
 
 class HostTable:
-    """The services of one host. ``serial`` moves with every change, and goes on where another process left off.
+    """The services of one host. ``serial`` goes on where another process left off.
 
     Each process has one apex, under which it offers what it offers; the serial is of all of them. The table
     is what the host offers under our own apex, :meth:`part` what it does under another.
@@ -38,7 +38,9 @@ class HostTable:
         self.registry = registry
         self.number = number
         self.apex = apex
+        self.on_serial: Callable[[int], None] = lambda serial: None
         self._serial = registry.serial
+        self._changed_ms: int | None = None  # when what nobody was told of has changed
         self._apexes: dict[int, Name] = {}  # of the others
         self._others: dict[int, dict[_Instance, Service]] = {}
         self._unconfirmed: dict[int, set[_Instance]] = {}
@@ -46,7 +48,14 @@ class HostTable:
 
     @property
     def serial(self) -> int:
-        """The serial of the host's zone."""
+        """The serial of the host's zone: another one whenever something has changed since it was last read.
+
+        Changes that nobody saw one by one share a serial, so that it does not run ahead of the clock: a holder
+        that has forgotten everything starts by the clock, and must not start behind what was told.
+        """
+        if self._changed_ms is not None:
+            self._serial, self._changed_ms = next_serial(self._serial, self._changed_ms), None
+            self.on_serial(self._serial)
         return self._serial
 
     @property
@@ -56,11 +65,12 @@ class HostTable:
 
     def changed(self, now_ms: int) -> None:
         """Our own registry has changed."""
-        self._serial = next_serial(self._serial, now_ms)
+        self._changed_ms = now_ms
 
     def follow(self, serial: int) -> None:
-        """The holder's serial, which ours goes on from."""
-        self._serial = serial
+        """The last serial that a holder told of, which ours goes on from."""
+        if is_after(serial, self._serial):
+            self._serial = serial
 
     @property
     def apexes(self) -> list[Name]:
@@ -141,6 +151,14 @@ class HostTable:
         if left:
             self.changed(now_ms)
         return apex is not None
+
+    def moved(self, now_ms: int) -> None:
+        """Our host is somewhere else: the others tell anew, there, that they are and what they offer."""
+        self._unconfirmed.clear()
+        self._apexes.clear()
+        if self._others:
+            self._others.clear()
+            self.changed(now_ms)
 
     def told_anew(self) -> None:
         """A holder begins to tell us everything. What we know stands until it has: it may end before that."""

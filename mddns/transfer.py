@@ -1,11 +1,11 @@
-"""Zone transfers (AXFR, RFC 5936): a whole zone in as many messages as it needs, and the reading of one.
+"""Zone transfers, whole (AXFR, RFC 5936) and by differences (IXFR, RFC 1995), in as many messages as they need.
 
-A list that no single message holds comes this way. Nothing here knows connections.
+A list that no single message holds comes this way, and mirrors follow this way. Nothing here knows connections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -13,37 +13,51 @@ from .answers import Told, told_of
 from .errors import BadMessage
 from .instance import TTL
 from .names import Name
-from .packer import Packer
+from .packer import RR, Packer
 from .policy import MAX_FROM_PEER
 from .wire import AA, AAAA, AXFR, IN, NOERROR, OPCODE, QR, SOA, SRV, TC, TXT, A, Message, Question, Record
 
 if TYPE_CHECKING:
     from .apex import Apex
+    from .journal import Step
     from .zone import Zone
 
 # Larger messages save nothing, and names beyond 16 KiB cannot be pointed at.
 _MESSAGE_SIZE: Final = 16_000
-_MOST_MESSAGES: Final = 1_000
+MOST_MESSAGES: Final = 1_000
 # A service stands at its name, as an instance and as one of a type: three times its labels, 1,300 octets, and four
 # SRV records; and by an SRV record for each of 16 aliases. With the longest names, and an apex of 122 octets, 1,000
 # services are close to 13 million octets.
-_MOST_OCTETS: Final = 16 << 20
-_MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # that tell of instances: SRV, TXT, and their addresses
+MOST_OCTETS: Final = 16 << 20
+MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # that tell of instances: SRV, TXT, and their addresses
 _TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 
 
 def transfer_out(question: Question, ident: int, apex: Apex, zone: Zone, opt: bytes = b"") -> Iterator[bytes]:
-    """The messages of a transfer: SOA, everything else, SOA. The first has `opt` (RFC 5936 2.2.5)."""
+    """The messages of a whole transfer: SOA, everything else, SOA. The first has `opt` (RFC 5936 2.2.5)."""
+    soa = apex.soa_record
+    return _messages(question, ident, chain((soa,), apex.records(), zone.records(), (soa,)), opt)
 
+
+def differences_out(
+    question: Question, ident: int, apex: Apex, steps: Iterable[Step], opt: bytes = b""
+) -> Iterator[bytes]:
+    """The messages of an incremental transfer (RFC 1995 4). Without steps it is the SOA alone: all is known."""
+    soa = apex.soa_record
+    records: list[RR] = [soa]
+    for step in steps:
+        records += [step.before, *step.deleted, step.after, *step.added]
+    if len(records) > 1:
+        records.append(soa)
+    return _messages(question, ident, records, opt)
+
+
+def _messages(question: Question, ident: int, records: Iterable[RR], opt: bytes) -> Iterator[bytes]:
     def pack(packer: Packer, count: int) -> bytes:
         return packer.finish(ident, QR | AA, (count, 0, 0), opt)
 
     packer, count = Packer(question.qname, question.qtype), 0
-    soa = apex.name.wire, SOA, apex.soa
-    records = (
-        (owner, rrset.rtype, rdata) for owner, rrset in (*apex.rrsets(), *zone.rrsets()) for rdata in rrset.rdatas
-    )
-    for owner, rtype, rdata in chain((soa,), records, (soa,)):
+    for owner, rtype, rdata in records:
         if len(packer) > _MESSAGE_SIZE:
             yield pack(packer, count)
             packer, count, opt = Packer(question.qname, question.qtype), 0, b""
@@ -66,7 +80,7 @@ class TransferIn:
         message = Message(wire)
         self._messages += 1
         self._octets += len(wire)
-        if self._messages > _MOST_MESSAGES or self._octets > _MOST_OCTETS:
+        if self._messages > MOST_MESSAGES or self._octets > MOST_OCTETS:
             raise BadMessage("a transfer that is too large")
         if (
             message.flags & (QR | OPCODE | TC) != QR
@@ -87,7 +101,7 @@ class TransferIn:
                 raise BadMessage("a transfer that does not begin with SOA")
             elif record.rtype in _TELLING:
                 self._kept += 1
-                if self._kept > _MOST_RECORDS:
+                if self._kept > MOST_RECORDS:
                     raise BadMessage("a transfer of too many records")
                 self._records.setdefault((record.key, record.rtype), []).append((message, record))
         return False

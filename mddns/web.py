@@ -7,7 +7,30 @@ with what it is about; how requests arrive is the business of whoever reads them
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+
+class Head(NamedTuple):
+    """A request of which the body may still be to come. Header names are in lower case; `target` is as it came."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    address: str  # who asks
+    port: int
+
+
+class Serving(Protocol):
+    """What a connection asks about the requests that it reads."""
+
+    def look(self, head: Head) -> Response | None:
+        """Whether to refuse a request by its head alone, before its body is read."""
+
+    def answer(self, head: Head, body: bytes) -> Response | Awaitable[Response]:
+        """The response to a whole request."""
+
+    def responded(self, status: int) -> None:
+        """A response was sent."""
 
 
 class Request(NamedTuple):

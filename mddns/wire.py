@@ -60,6 +60,7 @@ HEADER: Final = Struct("!6H")
 _TYPE_CLASS: Final = Struct("!2H")
 _RR: Final = Struct("!2HIH")
 _SRV: Final = Struct("!3H")
+_SOA_NUMBERS: Final = 20  # octets behind its two names
 
 
 class Question(NamedTuple):
@@ -82,12 +83,13 @@ class Edns(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query as far as a responder needs it: header, one question, EDNS."""
+    """A query as far as a responder needs it: header, one question, EDNS; for IXFR the serial that the asker has."""
 
     id: int
     flags: int
     question: Question
     edns: Edns | None
+    serial: int | None = None
 
 
 class Record(NamedTuple):
@@ -183,18 +185,20 @@ def read_query(wire: bytes) -> Query:
     # Only IXFR puts a record there (RFC 1995 3), and only TSIG and OPT go behind (RFC 8945, RFC 6891).
     if answers or authority > (question.qtype == IXFR) or additional > 2:
         raise BadMessage("a query with records in it")
-    edns = None
+    edns = serial = None
     if authority or additional:
         names = Names(wire)
-        for _ in range(authority + additional):
+        for number in range(authority + additional):
             record, at = read_record(wire, names, at)
-            if record.rtype == OPT:
+            if number < authority and record.rtype == SOA and record.key == question.key:
+                serial = soa_serial(wire, names, record)
+            elif record.rtype == OPT:
                 if edns is not None or record.key != b"\0":
                     raise BadMessage("more than one OPT record, or one that is not the root's")
                 edns = _edns(wire, record)
     if at != len(wire):
         raise BadMessage("octets behind the last record")
-    return Query(ident, flags, question, edns)
+    return Query(ident, flags, question, edns, serial)
 
 
 def read_record(wire: bytes, names: Names, at: int) -> tuple[Record, int]:
@@ -207,6 +211,27 @@ def read_record(wire: bytes, names: Names, at: int) -> tuple[Record, int]:
     if end > len(wire):
         raise BadMessage("the message ends within RDATA")
     return Record(owner.lower(), rtype, rclass, ttl, at + 10, end), end
+
+
+def read_strings(wire: bytes, at: int, end: int, most: int = 256) -> list[bytes]:
+    """The character-strings of TXT RDATA (RFC 1035 3.3.14), at most `most` of them (more is a BadMessage)."""
+    out: list[bytes] = []
+    while at < end:
+        behind = at + 1 + wire[at]
+        if behind > end or len(out) == most:
+            raise BadMessage("a TXT record whose strings do not fit, or too many of them")
+        out.append(wire[at + 1 : behind])
+        at = behind
+    return out
+
+
+def soa_serial(wire: bytes, names: Names, record: Record) -> int:
+    """The serial in an SOA record (RFC 1035 3.3.13)."""
+    _, at = names.read(record.start)
+    _, at = names.read(at)
+    if at + _SOA_NUMBERS != record.end:
+        raise BadMessage("an SOA record of the wrong length")
+    return int.from_bytes(wire[at : at + 4], "big")
 
 
 def _edns(wire: bytes, record: Record) -> Edns:
@@ -271,17 +296,9 @@ class Message:
             raise BadMessage("RDATA of the wrong length")
         return name
 
-    def strings(self, record: Record, most: int = 256) -> list[bytes]:
-        """The character-strings of a TXT record, at most `most` of them (more is a BadMessage)."""
-        out: list[bytes] = []
-        at, end, wire = record.start, record.end, self.wire
-        while at < end:
-            behind = at + 1 + wire[at]
-            if behind > end or len(out) == most:
-                raise BadMessage("a TXT record whose strings do not fit, or too many of them")
-            out.append(wire[at + 1 : behind])
-            at = behind
-        return out
+    def strings(self, record: Record) -> list[bytes]:
+        """The character-strings of a TXT record."""
+        return read_strings(self.wire, record.start, record.end)
 
     def errors(self) -> list[tuple[int, str]]:
         """The Extended DNS Errors in it (RFC 8914 2): info-code and extra text."""

@@ -20,12 +20,14 @@ from typing import Final
 from .instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
 from .model import Service, fold
 from .names import MAX_NAME
-from .packer import Rdata, RRset
+from .packer import RR, Rdata, RRset
 from .wire import AAAA, PTR, SRV, TXT, A
 
 MAX_VIEW_DEPTH: Final = 4
 MAX_HELD: Final = 128  # services that are held back and told of
 MAX_VIEWS: Final = 64  # compiled at a time, below one zone
+# Where to browse: here, by choice, by default, and for programs that are told of no domain (RFC 6763 11).
+_BROWSING: Final = (b"b", b"db", b"lb")
 _NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
 _KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -152,24 +154,51 @@ class Zone:
         for placed in self._members():
             yield replace(placed.service, instance=placed.instance.decode("utf-8", "surrogateescape"))
 
-    def rrsets(self) -> Iterator[tuple[bytes, RRset]]:
-        """Owner and RRset of everything in it, views and leaders left out."""
-        paths: list[Labels] = [(b"_services", b"_dns-sd", b"_udp"), (b"_list",)]
+    def records(self) -> Iterator[RR]:
+        """Every record in it, views and leaders left out."""
+        for each in _BROWSING:
+            yield self._wire(each, b"_dns-sd", b"_udp"), PTR, (b"", self.origin)
         for name, group in self._by_name.items():
-            paths.append((name,))
-            for protocol in dict.fromkeys(b"_" + placed.service.protocol.encode() for placed in group):
-                paths.append((b"_" + name, protocol))
+            yield from self.shared_records(name)
             for placed in group:
-                protocol = b"_" + placed.service.protocol.encode()
-                paths += [(placed.key, name), (placed.key, b"_" + name, protocol)]
-            aliases = dict.fromkeys(
-                (alias, b"_" + placed.service.protocol.encode()) for placed in group for alias in placed.aliases
-            )
-            paths += [(*alias, name) for alias in aliases]
-        for path in paths:
-            node = self.node(path)
-            for rrset in node.rrsets.values() if node else ():
-                yield self._wire(*path), rrset
+                yield from self.records_of(placed)
+
+    def groups(self) -> Mapping[bytes, Sequence[Placed]]:
+        """What stands under each name, in lower case."""
+        return self._by_name
+
+    def records_of(self, placed: Placed) -> Iterator[RR]:
+        """All records that one instance alone brings into the zone, views and leaders left out."""
+        name, protocol = placed.name.lower(), b"_" + placed.service.protocol.encode()
+        target = self._target(placed)
+        numbers, text, *addresses = placed.rrsets(target)
+        owner, typed = self._wire(placed.key, name), self._wire(placed.key, b"_" + name, protocol)
+        (srv,), (txt,) = numbers.rdatas, text.rdatas
+        yield self._wire(name), SRV, srv
+        for rrset in (numbers, text, *addresses):
+            for rdata in rrset.rdatas:
+                yield owner, rrset.rtype, rdata
+        of_type = self._wire(b"_" + name, protocol)
+        yield of_type, SRV, srv
+        yield of_type, PTR, (b"", self._wire(placed.instance, b"_" + placed.name, protocol))
+        yield typed, SRV, srv
+        yield typed, TXT, txt
+        for alias in dict.fromkeys(placed.aliases):
+            yield self._wire(alias, protocol, name), SRV, srv
+        yield self._wire(b"_list"), PTR, (b"", target)
+
+    def shared_records(self, name: bytes) -> Iterator[RR]:
+        """The records that the instances of one name (in lower case) share: texts, addresses, types."""
+        group = self._by_name.get(name, ())
+        owner = self._wire(name)
+        for text in dict.fromkeys(labels_txt(placed.service) for placed in group):
+            yield owner, TXT, (text, None)
+        for rrset in address_rrsets(placed.service for placed in group):
+            for rdata in rrset.rdatas:
+                yield owner, rrset.rtype, rdata
+        types = {placed.service.protocol.encode(): placed.name for placed in group}
+        for protocol, shown in types.items():
+            yield self._wire(b"_services", b"_dns-sd", b"_udp"), PTR, (b"", self._wire(b"_" + shown, b"_" + protocol))
 
     def node(self, labels: Labels) -> Node | None:
         """What stands at a name, given by its labels before the origin in lower case; None: no such name."""
@@ -227,6 +256,8 @@ class Zone:
         protocol = protocol_label[1:].decode()
         if labels == (b"_services", b"_dns-sd", b"_udp"):
             return self._types_node()
+        if len(labels) == 3 and labels[1:] == (b"_dns-sd", b"_udp") and labels[0] in _BROWSING:
+            return Node((RRset(PTR, ((b"", self.origin),)),))
         if len(labels) == 1:
             exists = protocol == "udp" or any(p.service.protocol == "tcp" for p in self._placed)
             return ENT if exists else None

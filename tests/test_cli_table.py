@@ -106,7 +106,7 @@ TABLE: Final = [
     Row("query web", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
     Row("query web --network {incomplete}", "incomplete", 0, ".*deaf 127.0.0.1  silent\n"),
     Row("query web --network {incomplete} --strict", "strict", 4, ".*deaf 127.0.0.1  silent\n"),
-    Row("query web --network {silent}", "silent", 1, "deaf .*  silent\n", "md: none of 1 peers answered: .*\n"),
+    Row("query web --network {silent}", "silent", 3, "deaf .*  silent\n", "md: none of 1 peers answered: .*\n"),
     Row("query web {patient}", "Ctrl-C", 130, after="asked", signal=signal.SIGINT),
     Row("query web {patient}", "SIGTERM", -signal.SIGTERM, after="asked", signal=signal.SIGTERM),
     # What offers ends by a signal, and that is no failure.

@@ -290,3 +290,48 @@ def test_whatever_changes_an_answer_is_noticed() -> None:
     assert stirs()
     made.expire()
     assert stirs()
+
+
+# An address that belongs to another node
+
+
+def two(node: str, name: str = "bravo") -> Snapshot:
+    return Snapshot(None, (Peer(name, ("100.64.0.2",), node=node),))
+
+
+@pytest.mark.parametrize("now", [two("n2"), two("n1", "renamed")], ids=["another-node", "another-name"])
+def test_what_the_former_owner_of_an_address_said_is_dropped_at_once(now: Snapshot) -> None:
+    """At the very address: its id, by which everything is kept, is the same."""
+    made = Directory(APEX.wire, Memory(), Policy())
+    made.network(two("n1"), with_own_host=False)
+    former = made.peers[0]
+    made.answered(former, [service(former)], 0.0, rtt=0.1)
+    made.network(now, with_own_host=False)
+    assert made.services(0.0) == []
+    assert made.due(0.0) == list(now.peers)
+    assert made.memory.standing(former.id, 0.0) is Standing.NEW
+
+
+def test_what_the_former_owner_still_says_is_not_learned() -> None:
+    """Its answer was under way when the address went to another one."""
+    made = Directory(APEX.wire, Memory(), Policy())
+    made.network(two("n1"), with_own_host=False)
+    former = made.peers[0]
+    made.asking([former], 0.0)
+    made.network(two("n2"), with_own_host=False)
+    made.answered(former, [service(former)], 0.1)
+    made.answered(former, [service(former)], 0.1, name="web")
+    made.missed(former, 0.1)
+    assert made.services(0.2) == []
+    assert made.memory.standing(former.id, 0.2) is Standing.NEW
+
+
+def test_who_stays_itself_keeps_what_it_said() -> None:
+    """However else it changes: online, tags, a second address."""
+    made = Directory(APEX.wire, Memory(), Policy())
+    made.network(two("n1"), with_own_host=False)
+    bravo = made.peers[0]
+    made.answered(bravo, [service(bravo)], 0.0)
+    changed = replace(bravo, online=False, tags=("tag:x",), addresses=("100.64.0.2", "fd7a::2"))
+    made.network(Snapshot(None, (changed,)), with_own_host=False)
+    assert [each.name for each in made.services(0.1)] == ["web"]

@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "mddns"
 
 FLOORS = {
     6: "__init__ __main__ cli default demo sync",  # people
-    5: "aio node resolver settings",  # parts put together
+    5: "aio following node resolver settings",  # parts put together
     4: "desk domain hostsockets membership seat",  # the processes of a host
-    3: "acceptor aio_transport channel health listeners neighbour networks portholder remembered "
-    "transport",  # sockets, LocalAPI
+    3: "acceptor aio_transport binding channel clock connections health http_connection listeners neighbour "
+    "networks portholder remembered transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
-    2: "answers apex cache compose direct directory inquiry lookup memory policy registry reload responder silence "
-    "tenancy transfer update vitality web zone",  # decisions
+    2: "answers apex cache compose counts direct directory http_dns http_routes http_site http_trust "
+    "inquiry journal lookup memory news policy registry reload responder secondary silence tenancy "
+    "transfer update vitality web zone",  # decisions
     1: "check config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }
@@ -28,7 +29,12 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split(
 IO = {"asyncio", "selectors", "time", "threading", "subprocess", "signal", "select"}
 # Addresses to octets and back: no socket is made.
 HARMLESS = {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}, "os": {"urandom"}}
-LIBRARIES = {"dnslib": {"records"}, "h11": {"health"}, "yaml": {"config"}, "click": {"__main__", "cli"}}
+LIBRARIES = {
+    "dnslib": {"records"},
+    "h11": {"health", "http_connection"},
+    "yaml": {"config"},
+    "click": {"__main__", "cli"},
+}
 
 # What has no tests/test_<module>.py of its own, and where its tests are instead.
 TESTED_ELSEWHERE = {
@@ -40,16 +46,18 @@ TESTED_ELSEWHERE = {
     "default": "test_resolver",
     "demo": "test_hosts_md",
     "acceptor": "test_hosts_port",
+    "binding": "test_listeners",
+    "connections": "test_listeners",
     "desk": "test_hosts_tenants",
     "domain": "test_node, test_hosts_domains",
     "hostsockets": "test_hosts_tenants",
     "membership": "test_hosts_tenants",
     "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",
+    "http_routes": "test_http_site: on a node",
     "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
-    "tenancy": "test_hosts_tenants",
 }
 
 

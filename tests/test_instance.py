@@ -68,6 +68,8 @@ def test_a_label_of_255_octets_is_one_string() -> None:
         ([b"md.since=-5"], Attributes({}, None, (("md.since", "-5"),))),
         ([b"md.since=" + b"9" * 400], Attributes({}, None, (("md.since", "9" * 400),))),
         (["md.since=٣".encode()], Attributes({}, None, (("md.since", "٣"),))),
+        ([b"md.srv=a,B-2,_c,,d."], Attributes({}, None, (), ("a", "B-2"))),
+        ([b"md.held=tcp: refused", b"a=1"], Attributes({"a": "1"}, None, (), (), "tcp: refused")),
         ([b"md.new=x", b"a=1"], Attributes({"a": "1"}, None, (("md.new", "x"),))),
         ([b"k=\xff\xfe"], Attributes({"k": "\udcff\udcfe"}, None, ())),
         ([b"\xc3\xa9=1", b"a=1"], Attributes({"a": "1"}, None, ())),
@@ -94,9 +96,11 @@ def test_labels_survive_txt(labels: dict[str, str]) -> None:
 @given(st.lists(st.binary(max_size=255), max_size=10))
 @settings(deadline=None, max_examples=80)
 def test_any_strings_can_be_read_and_written_again(given_strings: list[bytes]) -> None:
-    labels, since, meta = read_attributes(given_strings)
-    again = replace(WEB, labels=labels, since=since, meta=meta)
-    assert read_attributes(strings(instance_txt(again)))[:2] == (labels, since)
+    labels, since, meta, srv, held = read_attributes(given_strings)
+    again = read_attributes(
+        strings(instance_txt(replace(WEB, labels=labels, since=since, meta=meta, srv=srv, held=held)))
+    )
+    assert (again.labels, again.since, again.srv, again.held) == (labels, since, srv, held)
 
 
 @pytest.mark.parametrize(

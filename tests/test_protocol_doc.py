@@ -29,13 +29,15 @@ from docblocks import ROOT, Block, blocks, table
 from mddns import (
     answers,
     apex,
+    connections,
     domain,
+    following,
     grammar,
     instance,
+    journal,
     listeners,
     lookup,
     memory,
-    node,
     packer,
     responder,
     transfer,
@@ -148,7 +150,8 @@ def respond(query: Block) -> bytes | None:
     client = responder.client(options["from"], own, tcp=options.get("over") == "tcp")
     answer = alpha(options.get("state", "alone")).respond(octets(query), client, float(options.get("at", "0")))
     assert not isinstance(answer, Ask), "the network would have to be asked first"
-    assert not isinstance(answer, tuple), "a transfer is no example"
+    if isinstance(answer, tuple):
+        (answer,) = answer  # a transfer of one message
     return answer
 
 
@@ -321,11 +324,13 @@ LIMITS: Final = {
     "octets of a UDP answer off loopback": responder.TAILNET_SIZE,
     "octets of a UDP answer to a client without EDNS": responder.PLAIN_SIZE,
     "octets of a query over TCP": listeners.LARGEST_QUERY,
-    "octets of a transfer that is read": transfer._MOST_OCTETS,
-    "messages of a transfer that is read": transfer._MOST_MESSAGES,
-    "SRV, TXT, A and AAAA records of a transfer that is read": transfer._MOST_RECORDS,
-    "TCP connections": listeners.MOST_CONNECTIONS,
-    "TCP connections of one source": listeners.MOST_PER_SOURCE,
+    "octets of a transfer that is read": transfer.MOST_OCTETS,
+    "messages of a transfer that is read": transfer.MOST_MESSAGES,
+    "steps that a node remembers for IXFR": journal.MOST_STEPS,
+    "octets of these steps": journal.MOST_OCTETS,
+    "SRV, TXT, A and AAAA records of a transfer that is read": transfer.MOST_RECORDS,
+    "TCP connections": connections.MOST_CONNECTIONS,
+    "TCP connections of one source": connections.MOST_PER_SOURCE,
     "questions under way on one TCP connection": listeners.MOST_QUESTIONS,
     "octets of answers that a TCP client has not read": listeners.MOST_UNSENT,
     "questions that wait for the network": domain._MOST_WAITING,
@@ -352,7 +357,8 @@ TIMES: Final = {
     "a whole message over TCP": listeners.WHOLE_MESSAGE,
     "between messages of a TCP connection": listeners.IDLE,
     "a whole transfer": listeners.TRANSFER,
-    "between looks at the network's list of nodes": node.STATUS_EVERY,
+    "between looks at the network's list of nodes": following.STATUS_EVERY,
+    "the same where tailscaled tells of changes": following.STATUS_EVERY_WITH_BELL,
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from bed.process import wait_until
 from loopback import Fixed, fleet, hostile, network_of, nobody_is_paused, open_sockets
 
-from mddns import Endpoint, Error, Incomplete, InvalidService, NetworkError, Resolver, start_registry
+from mddns import Endpoint, Error, Incomplete, InvalidService, NetworkError, Resolver, clock, start_registry
 from mddns.model import Peer, Snapshot
 from mddns.sync import Registry
 
@@ -117,7 +117,7 @@ def test_equal_questions_of_one_moment_are_one_lookup(peers: tuple[Peer, ...], r
         assert isinstance(memory, Memory)
         with hostile(peers[3], lambda wire, reply: asked.append(wire)):
             resolver.resolve("warm up")
-            memory.answered(peers[3].id, time.monotonic(), 0.001)
+            memory.answered(peers[3].id, clock.now(), 0.001)
             asked.clear()
             found = []
             threads = [threading.Thread(target=lambda: found.append(resolver.resolve("web"))) for _ in range(12)]
@@ -135,7 +135,7 @@ def test_a_silent_registry_is_named_and_strict_makes_it_an_error(peers: tuple[Pe
     for strict in (False, True):
         with Resolver(network_of(None, peers), timeout=0.2, strict=strict) as resolver:
             resolver.resolve("web")
-            resolver._inquirer.directory.memory.answered(peers[3].id, time.monotonic(), 0.001)
+            resolver._inquirer.directory.memory.answered(peers[3].id, clock.now(), 0.001)
             with hostile(peers[3], lambda wire, reply: None):
                 if strict:
                     with pytest.raises(Incomplete, match="1 of 4 peers was silent: host4") as caught:

@@ -64,11 +64,11 @@ def fed(messages: Iterable[bytes]) -> bool:
     return any(transfer.feed(message) for message in messages)
 
 
-@pytest.mark.parametrize("limit", ["_MOST_OCTETS", "_MOST_MESSAGES", "_MOST_RECORDS"])
+@pytest.mark.parametrize("limit", ["MOST_OCTETS", "MOST_MESSAGES", "MOST_RECORDS"])
 def test_a_transfer_without_an_end_is_given_up(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     messages = transferred(crowd(300))
     assert len(messages) > 3
-    most = {"_MOST_OCTETS": sum(map(len, messages)), "_MOST_MESSAGES": len(messages), "_MOST_RECORDS": 3 * 300 * 3}
+    most = {"MOST_OCTETS": sum(map(len, messages)), "MOST_MESSAGES": len(messages), "MOST_RECORDS": 3 * 300 * 3}
     monkeypatch.setattr(mddns.transfer, limit, most[limit])
     assert fed(messages)
     with pytest.raises(BadMessage):

@@ -121,7 +121,7 @@ def test_what_is_no_transfer_of_our_zone_is_a_bad_message() -> None:
 
 
 def test_one_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.transfer._MOST_MESSAGES", 20)
+    monkeypatch.setattr("mddns.transfer.MOST_MESSAGES", 20)
     first, endless = messages(host(300))[:2]
     transfer = TransferIn(APEX)
     transfer.feed(first)
@@ -130,7 +130,7 @@ def test_one_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_octets_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.transfer._MOST_OCTETS", 100_000)
+    monkeypatch.setattr("mddns.transfer.MOST_OCTETS", 100_000)
     first, endless = messages(host(300))[:2]
     transfer = TransferIn(APEX)
     transfer.feed(first)

@@ -112,6 +112,18 @@ def test_a_service_stands_under_its_own_protocol_alone(alpha: Host) -> None:
     assert alpha.ask("_web._udp SRV").rcode == "NXDOMAIN"
 
 
+@pytest.mark.parametrize("which", ["b", "db", "lb"])
+def test_browsers_are_told_to_browse_here_and_in_a_view_there(alpha: Host, which: str) -> None:
+    assert alpha.ask(f"{which}._dns-sd._udp PTR").answer == zone(f"{which}._dns-sd._udp 5 IN PTR @")
+    view = f"{which}._dns-sd._udp.prod._env"
+    assert alpha.ask(f"{view} PTR").answer == zone(f"{view} 5 IN PTR prod._env")
+
+
+@pytest.mark.parametrize("which", ["r", "dr", "x"])
+def test_nobody_is_told_to_register_here(alpha: Host, which: str) -> None:
+    assert alpha.ask(f"{which}._dns-sd._udp PTR").rcode == "NXDOMAIN"
+
+
 def test_services_lists_every_type_once(alpha: Host) -> None:
     alpha.advertise("WEB", 8081)
     alpha.advertise("web", 53, protocol="udp")
@@ -598,7 +610,7 @@ def test_without_aliases_there_is_nothing_below_a_name(alpha: Host) -> None:
 def test_the_longest_alias_of_the_longest_name_is_a_legal_name() -> None:
     host = Host(ALPHA, apex=Name.parse(f"{'a' * 60}.{'b' * 58}"))
     host.advertise("w" * 62, 80, srv=["b" * 62])
-    owners = [owner for owner, _ in host.responder._render()[1].rrsets()]
+    owners = [owner for owner, _, _ in host.responder._render()[1].records()]
     assert 200 < max(map(len, owners)) <= 255
     assert any(owner.startswith(b"\x3f_") and b"\4_tcp" in owner for owner in owners)
 

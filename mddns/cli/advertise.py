@@ -10,12 +10,14 @@ from ..offer import Offer
 from ..sync import Registry
 from .files import can_be_read_again, complete_file, read_offers, shown
 from .files import stamp as stamp_of
+from .notify import notify, reloading
 from .offering import Spoken, at, offer_of, shell_word, spoken_options, tell
 from .options import Options, common
 from .output import print_services
 from .reloading import Reloader
-from .signals import Wait, caught, has_terminal, until_stopped
+from .signals import Wait, caught, has_terminal
 from .terminal import talk
+from .waiting import registry_when_up, wait_option
 
 
 @click.command("advertise")
@@ -23,8 +25,9 @@ from .terminal import talk
     "words", metavar="NAME ADDRESS [KEY=VALUE]... | FILE | -", nargs=-1, required=True, shell_complete=complete_file
 )
 @spoken_options
+@wait_option
 @common
-def command(words: tuple[str, ...], spoken: Spoken, options: Options) -> int:
+def command(words: tuple[str, ...], spoken: Spoken, patience: float | None, options: Options) -> int:
     """Offer one service, or those of a file ('-': standard input), until Ctrl-C or SIGTERM.
 
     ADDRESS is :8080 for a port of this machine, or ip:port for a service of another.
@@ -32,28 +35,31 @@ def command(words: tuple[str, ...], spoken: Spoken, options: Options) -> int:
     FILE is YAML or, if it is called *.zone or begins like one, a zone file: each SRV record is a
     service. It is read again when it changes, and on SIGHUP; while it is wrong, all stays as it was.
 
+    Where the network is not up yet, it is waited for.
+
     \b
     Examples:
       md advertise web :8080 env=prod
       md advertise my-services.yaml
     """
     if len(words) > 1:
-        _words(offer_of(words, spoken, "md advertise"), options)
+        _words(offer_of(words, spoken, "md advertise"), patience, options)
     elif given := next(iter(spoken.given()), None):
         raise click.UsageError(f"--{given} goes with NAME ADDRESS; in a file each service says it for itself")
     else:
-        _file(words[0], options)
+        _file(words[0], patience, options)
     return 0
 
 
-def _words(offer: Offer, options: Options) -> None:
-    with until_stopped() as wait, Registry(options.settings) as registry:
+def _words(offer: Offer, patience: float | None, options: Options) -> None:
+    with caught(signal.SIGINT, signal.SIGTERM) as wait, _registry(options, patience, wait) as registry:
         registry.replace([offer])
         _told(registry, options)
-        wait()
+        wait(None)
+        notify("STOPPING=1")
 
 
-def _file(path: str, options: Options) -> None:
+def _file(path: str, patience: float | None, options: Options) -> None:
     apex, word = options.settings.apex, shell_word(path)
     again, stamp = can_be_read_again(path), stamp_of(path)
     offers, remarks = read_offers(path, apex, f"; to offer a service of that name: md advertise {word} :PORT")
@@ -61,33 +67,62 @@ def _file(path: str, options: Options) -> None:
         talk(remark)
     with (
         caught(signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if again else ())) as wait,
-        Registry(options.settings) as registry,
+        _registry(options, patience, wait) as registry,
     ):
         registry.replace(offers)
         _told(registry, options)
         if not offers:
             talk(f"{shown(path)}: no services are advertised; there are none in it")
         if again:
-            _follow(Reloader(path, apex, registry, stamp), wait)
+            _follow(Reloader(path, apex, registry, stamp), registry, wait)
         else:
             wait(None)
+        notify("STOPPING=1")
 
 
-def _follow(reloader: Reloader, wait: Wait) -> None:
+def _registry(options: Options, patience: float | None, wait: Wait) -> Registry:
+    """A registry as soon as the network is up."""
+    at_terminal = has_terminal()
+
+    def pause(seconds: float) -> None:
+        number = wait(seconds)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if _ends(number, at_terminal):
+            raise click.exceptions.Exit(0)
+
+    return registry_when_up(options, patience, pause)
+
+
+def _ends(number: int | None, at_terminal: bool) -> bool:
+    """Whether a signal is our end: SIGHUP is where it says that the terminal that we were started from is closed."""
+    return number is not None and (number != signal.SIGHUP or (at_terminal and not has_terminal()))
+
+
+def _follow(reloader: Reloader, registry: Registry, wait: Wait) -> None:
     """Keeps up with the file until we are stopped, or the terminal that we were started from is closed."""
     at_terminal = has_terminal()
     while True:
         number = wait(reloader.pause)
         if number is None:
-            reloader.look()
-        elif number != signal.SIGHUP or (at_terminal and not has_terminal()):
+            if reloader.look():
+                notify(status=_count(registry))
+        elif _ends(number, at_terminal):
             return
         else:
+            reloading()
             reloader.reload(asked=True)
+            notify("READY=1", status=_count(registry))
+
+
+def _count(registry: Registry) -> str:
+    count = len(registry.services())
+    return f"{count} service{'s' if count != 1 else ''} advertised"
 
 
 def _told(registry: Registry, options: Options) -> None:
     services, held = registry.services(), registry.held_back()
+    notify("READY=1", status=_count(registry))
     if options.asked:
         print_services(services, options)
     else:

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from .. import clock
 from ..errors import NetworkError
 from ..inquiry import Found, Query
 from ..remembered import load, save
@@ -18,11 +19,11 @@ from .terminal import clean, talk
 def look(query: Query, options: Options) -> tuple[Found, Resolver]:
     """Asks the network once. NetworkError where every registry that is known was silent."""
     settings = options.settings
-    memory = load(remembered_as(settings), time.monotonic(), time.time())
+    memory = load(remembered_as(settings), clock.now(), time.time())
     resolver = Resolver.of(settings, memory)
     found = resolver.find(query)
     if memory.changed:
-        save(remembered_as(settings), memory, time.monotonic(), time.time())
+        save(remembered_as(settings), memory, clock.now(), time.time())
     if found.silent:
         told = sentence(found.silent, found.asked)
         if found.nobody_answered:

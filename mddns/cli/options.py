@@ -11,6 +11,7 @@ import click
 
 from ..errors import ConfigError
 from ..settings import Settings
+from .terminal import talk_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +52,13 @@ COMMON: Final = (
         metavar="FORMAT",
         shell_complete=_formats,
     ),
-    _Common(("-v", "--verbose"), None, "Tell what happens, on stderr.", count=True),
+    _Common(("-v", "--verbose"), None, "Tell of every change of state, on stderr; -vv: of more.", count=True),
+    _Common(
+        ("--log-format",),
+        "MDDNS_LOG_FORMAT",
+        "What stderr gets: text (default) or json, an object a line.",
+        metavar="FORMAT",
+    ),
 )
 
 _ON: Final = ("1", "true", "yes", "on")
@@ -68,6 +75,7 @@ class Options(NamedTuple):
     asked: str | None
     insisted: bool
     strict: bool
+    verbose: int = 0
 
     @property
     def output(self) -> str:
@@ -110,6 +118,7 @@ def common(command: F) -> F:
 
 def options_of(given: dict[str, Any]) -> Options:
     """Options from what the command line gave; the rest comes from the environment. ConfigError says what is wrong."""
+    _say_as(given.get("log_format"))
     settings = Settings.of(
         list(given["network"]) if given.get("network") else None,
         domain=given.get("domain"),
@@ -122,11 +131,21 @@ def options_of(given: dict[str, Any]) -> Options:
         where, asked = "MDDNS_OUTPUT", os.environ.get("MDDNS_OUTPUT") or None
     if asked is not None and asked not in FORMATS:
         raise ConfigError(f"{where} {asked!r}: one of {', '.join(FORMATS)} is wanted")
-    if verbose := given.get("verbose"):
-        import logging
+    verbose = int(given.get("verbose") or 0)
+    if verbose:
+        from .logs import show_logs
 
-        logging.basicConfig(format="%(name)s: %(message)s", level=logging.DEBUG if verbose > 1 else logging.INFO)
-    return Options(settings, asked, bool(given.get("output")), bool(given.get("strict")) or _strict())
+        show_logs(verbose)
+    return Options(settings, asked, bool(given.get("output")), bool(given.get("strict")) or _strict(), verbose)
+
+
+def _say_as(log_format: str | None) -> None:
+    where, asked = "log-format", log_format
+    if not asked:
+        where, asked = "MDDNS_LOG_FORMAT", os.environ.get("MDDNS_LOG_FORMAT") or "text"
+    if asked not in ("text", "json"):
+        raise ConfigError(f"{where} {asked!r}: text or json is wanted")
+    talk_json(asked == "json")
 
 
 def _strict() -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import click
 
+from .. import clock
 from ..errors import BadMessage, ConfigError, NetworkError
 from ..lookup import Ask, Lookup, Outcome
 from ..memory import Standing
@@ -39,8 +39,8 @@ def command(name: str, rtype: str, options: Options) -> int:
     qname, number = _qname(name, apex), type_number(rtype)
     snapshot = options.settings.network.read(STATUS_TIMEOUT)
     peers = [(peer, Standing.REGISTRY) for peer in snapshot.everyone() if peer.asked]
-    lookup = Lookup(apex, qname.wire, number, peers, time.monotonic(), timeout=options.settings.timeout)
-    run(lookup, time.monotonic)
+    lookup = Lookup(apex, qname.wire, number, peers, clock.now(), timeout=options.settings.timeout)
+    run(lookup, clock.now)
     asks = sorted(lookup.asks, key=lambda ask: (ask.message is None, ask.outcome.value, ask.peer.shown))
     if output == "json":
         click.echo(json.dumps([_as_json(ask) for ask in asks], indent=2))

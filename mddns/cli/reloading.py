@@ -34,10 +34,12 @@ class Reloader:
         """Seconds until `look` is due."""
         return self._settling.pause
 
-    def look(self) -> None:
-        """Reads the file if it has changed and come to rest."""
-        if self._settling.due(stamp_of(self._path), time.monotonic()):
+    def look(self) -> bool:
+        """Reads the file if it has changed and come to rest; whether it did."""
+        due = self._settling.due(stamp_of(self._path), time.monotonic())
+        if due:
             self.reload(asked=False)
+        return due
 
     def reload(self, *, asked: bool) -> None:
         """Reads the file now. Who `asked` for it is told in any case what came of it."""

@@ -17,6 +17,7 @@ from .offering import Spoken, offer_of, spoken_options
 from .options import Options, common
 from .signals import caught, terminal_sends
 from .terminal import talk
+from .waiting import registry_when_up, wait_option
 
 _PASSED_ON: Final = (
     signal.SIGINT,
@@ -41,6 +42,7 @@ class _Run(click.Command):
 @click.command("run", cls=_Run)
 @click.argument("words", metavar="NAME ADDRESS [KEY=VALUE]... -- CMD...", nargs=-1, required=True)
 @spoken_options
+@wait_option
 @common
 @click.pass_context
 def command(
@@ -48,9 +50,12 @@ def command(
     /,
     words: tuple[str, ...],
     spoken: Spoken,
+    patience: float | None,
     options: Options,
 ) -> int:
     """Run CMD, and offer a service while its port accepts connections (UDP: while it runs).
+
+    The network is waited for, and CMD is started when it is up.
 
     CMD has our stdin, stdout and stderr, gets the signals that we get, and its exit code is ours: 128
     and the signal where one ended it, 127 where there is no CMD, 126 where it cannot be run.
@@ -65,7 +70,7 @@ def command(
     offer = offer_of(words, spoken, "md run")
     if not argv:
         raise click.UsageError("what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD")
-    with Registry(options.settings) as registry:
+    with registry_when_up(options, patience) as registry:
         _not_ours(offer, registry)
         with offered(offer, registry, options.settings):
             return _run(argv)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, shell_complete
 
+from .. import clock
 from ..inquiry import Query
 from ..model import Service, fold
 from ..remembered import load
@@ -93,7 +94,7 @@ def _services(ctx: click.Context) -> Iterable[Service]:
         known = [each.params for each in (ctx, ctx.parent) if each]
         given = {name: next((said[name] for said in known if said.get(name)), None) for name in _NETWORK}
         settings = options_of({**given, "timeout": PATIENCE / 2}).settings
-        memory = load(remembered_as(settings), time.monotonic(), time.time())
+        memory = load(remembered_as(settings), clock.now(), time.time())
         return Resolver.of(settings, memory).find(Query()).services
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -23,12 +23,33 @@ def _escaped(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def talk(text: str) -> None:
-    """A line for people, on stderr. Where nobody can read it, what we do goes on."""
+_as_json = False
+
+
+def talk_json(wanted: bool) -> None:
+    """From now on, what is said is JSON, an object a line; or not."""
+    global _as_json
+    _as_json = wanted
+
+
+def talk(text: str, level: str = "info", **more: str) -> None:
+    """A line for people, on stderr, or for programs. Where nobody can read it, what we do goes on."""
+    line = _json_line(text, level, more) if _as_json else f"md: {clean(text)}"
     try:
-        click.echo(f"md: {clean(text)}", err=True)
+        click.echo(line, err=True)
     except OSError:
         silence(2)
+
+
+def _json_line(text: str, level: str, more: dict[str, str]) -> str:
+    import json
+    import time
+
+    now = time.time()
+    ts = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+    # All but printable ASCII is escaped; a stray octet of a file name has to survive that too.
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    return json.dumps({"ts": ts, "level": level, **more, "message": plain})
 
 
 def fail_softly(error: click.ClickException) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 ENVIRONMENT: Final = {
     "MDDNS_…": "As the option that it stands beside. The option counts first; MDDNS_NETWORK holds several "
     "separated by spaces, MDDNS_STRICT is 1 or 0.",
+    "MDDNS_WAIT": "As --wait of advertise and run: seconds to wait for the network.",
     "TS_SOCKET": "The socket of the Tailscale daemon, where it is not in its usual place.",
     "XDG_CACHE_HOME": "Where mddns/peers.json is: who answered, how fast; default ~/.cache.",
     "NO_COLOR": "Set: nothing is bold on a terminal.",
@@ -19,7 +20,7 @@ EXIT_CODES: Final = {
     "3": "The network could not be asked.",
     "4": "A registry was silent, with --strict.",
     "74": "Standard output could not be written.",
-    "130": "Ended by Ctrl-C; advertise and demo end so with 0.",
+    "130": "Ended by Ctrl-C; advertise and demo, once they have begun, end so with 0.",
     "126, 127": "run: its program cannot be run, or is not there. Else its own exit code.",
 }
 

@@ -1,12 +1,14 @@
 """Networks: who we are and who our peers are. One file for each way of knowing.
 
 A network is read (:meth:`Network.read`), blocking for at most `timeout` seconds; inside an event loop,
-:meth:`Network.aread` does the same. Both give a :class:`~mddns.model.Snapshot` or raise NetworkError.
+:meth:`Network.aread` does the same. Both give a :class:`~mddns.model.Snapshot` or raise NetworkError. A network may
+also have ``changes()``, an async iterator that yields when it may have changed (:class:`DoorBell`); else it is read
+every few seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from ..errors import ConfigError
@@ -21,6 +23,13 @@ class Network(Protocol):
 
     async def aread(self, timeout: float) -> Snapshot:
         """The same, without blocking the running event loop."""
+
+
+class DoorBell(Network, Protocol):
+    """A network that tells when it may have changed."""
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yields then; ends, or raises NetworkError, where that cannot be told any more."""
 
 
 def open_network(specs: Sequence[str] = (), *, port: int = DEFAULT_PORT, address: str | None = None) -> Network:

@@ -52,4 +52,5 @@ class Joined:
             peers=tuple(peer for peer in peers.values() if all(peer is not each for each in ours)),
             network="+".join(dict.fromkeys(snapshot.network for snapshot in snapshots)),
             tun=all(snapshot.tun for snapshot in snapshots),
+            full_name=next((snapshot.full_name for snapshot in snapshots if snapshot.full_name), ""),
         )

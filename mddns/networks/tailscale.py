@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from ..errors import TailscaleError
@@ -56,6 +56,8 @@ class Tailscale:
     def __init__(self, port: int, path: str | None = None) -> None:
         self._port = port
         self._path = path
+        self._version: str | None = None
+        self._mask: int | None = None
 
     def read(self, timeout: float) -> Snapshot:
         """The status as a snapshot; TailscaleError says what is wrong and what to do."""
@@ -75,7 +77,7 @@ class Tailscale:
                     stream.settimeout(left)
         except OSError as error:
             raise _unreachable(path, error, timeout) from error
-        return snapshot(_document(bytes(received), path), self._port)
+        return self._snapshot(_document(bytes(received), path))
 
     async def aread(self, timeout: float) -> Snapshot:
         """The same, within the running event loop."""
@@ -92,7 +94,22 @@ class Tailscale:
                     writer.close()
         except OSError as error:
             raise _unreachable(path, error, timeout) from error
-        return snapshot(_document(received, path), self._port)
+        return self._snapshot(_document(received, path))
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yields when something may have changed. TailscaleError where the daemon does not tell, or not any more."""
+        from .bus import MASK, OLDER_MASK, mask_for, ring
+
+        mask = self._mask or mask_for(self._version)
+        # Should the daemon refuse it, the other one is asked for next time.
+        self._mask = MASK + OLDER_MASK - mask
+        async for _ in ring(self._path or socket_path(), mask):
+            self._mask = mask
+            yield
+
+    def _snapshot(self, document: Mapping[str, Any]) -> Snapshot:
+        self._version = str(document.get("Version"))
+        return snapshot(document, self._port)
 
 
 def socket_path() -> str:
@@ -152,11 +169,18 @@ def snapshot(document: Mapping[str, Any], port: int) -> Snapshot:
     if state != "Running":
         raise TailscaleError(_STATES.get(str(state), f"Tailscale is not connected (its state is {state!r})"))
     users = _mapping(document.get("User"))
-    me = _peer(_mapping(document.get("Self")), users, port)
+    own = _mapping(document.get("Self"))
+    me = _peer(own, users, port)
     if me is None:
         raise TailscaleError("Tailscale has given this machine no address yet: try again in a moment")
     peers = (_peer(_mapping(node), users, port) for node in _mapping(document.get("Peer")).values())
-    return Snapshot(me, tuple(peer for peer in peers if peer), "tailscale", tun=document.get("TUN") is not False)
+    return Snapshot(
+        me,
+        tuple(peer for peer in peers if peer),
+        "tailscale",
+        tun=document.get("TUN") is not False,
+        full_name=str(own.get("DNSName") or "").removesuffix("."),
+    )
 
 
 def _peer(node: Mapping[str, Any], users: Mapping[str, Any], port: int) -> Peer | None:
@@ -184,6 +208,8 @@ def _peer(node: Mapping[str, Any], users: Mapping[str, Any], port: int) -> Peer 
         online=bool(node.get("Online")),
         asked=ours and str(node.get("OS") or "").lower() not in _PHONES_AND_TELEVISIONS,
         member=ours,
+        # Another tailnet may give out the same ids, but not under the same domain.
+        node=f"{node.get('ID') or ''} {dns_name}",
     )
 
 

@@ -1,8 +1,8 @@
 """A played tailscaled: the LocalAPI on a unix socket, as Go's net/http serves it.
 
-`status` and `whois` answer from a `Tailnet`; `mode` makes it misbehave. What the real daemon knows beyond
-these two (prefs, the bus, ping) is answered 404 here. A unix socket is a file, so it is reachable from every
-network namespace.
+`status` and `whois` answer from a `Tailnet`, `watch-ipn-bus` tells when `ring` is called; `mode` and `bus` make
+it misbehave. What the real daemon knows beyond these three (prefs, ping) is answered 404 here. A unix socket is a
+file, so it is reachable from every network namespace.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ _STATES = {"stopped": "Stopped", "needs-login": "NeedsLogin", "no-state": "NoSta
 MODES = frozenset({"ok", "slow", "cut", "forbidden", "garbage", "silent", "not-found", *_STATES})
 """What `PlayedTailscaled.mode` can be."""
 
+BUS_MODES = frozenset({"ok", "closes", "stalls", "mute", "refuses", "refuses-4098", "garbage", "huge", "absent"})
+"""What `PlayedTailscaled.bus` can be."""
+
+# Those that tell of changes in pieces, which the rate-limited bus (256) cannot.
+_PIECES = 4096 | 8192 | 16384 | 32768
+_HUGE = 8 << 20
+
 # Go's net/http keeps this much of a reply back to see whether it can say how long it is; more is chunked.
 _GO_BUFFER = 2048
 
@@ -39,6 +46,10 @@ class PlayedTailscaled:
     "slow" answers after `slow_seconds`; "cut" closes after half of the body; "silent" reads and never
     answers; "garbage" is 200 and no JSON; "forbidden" and "not-found" are 403 and 404; "stopped", "starting",
     "needs-login" and "no-state" are well-formed documents of a daemon that is not running.
+
+    `bus` holds for watchers from the next one on: "closes" after the first message; "stalls" never answers; "mute"
+    says nothing but its head; "refuses" is 400 and "refuses-4098" is so for that mask; "garbage" and "huge" are
+    messages of neither JSON nor line ends, and of 8 MB; "absent" is 404.
     """
 
     def __init__(self, path: str | Path, tailnet: Tailnet, me: Node, mode: str = "ok") -> None:
@@ -49,6 +60,9 @@ class PlayedTailscaled:
         self.requests: list[str] = []
         """The targets asked for so far ("/localapi/v0/status")."""
         self.mode = mode
+        self.bus = "ok"
+        self.version = VERSION
+        self._watchers: set[asyncio.Queue[bytes]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -64,6 +78,17 @@ class PlayedTailscaled:
         if value not in MODES:
             raise ValueError(f"no mode {value!r}; there are {', '.join(sorted(MODES))}")
         self._mode = value
+
+    @property
+    def watchers(self) -> int:
+        """How many listen to the bus now."""
+        return len(self._watchers)
+
+    def ring(self, **fields: object) -> None:
+        """Tells all watchers of a change; `fields` as in ``State=4``."""
+        if self._loop is not None:
+            for watcher in list(self._watchers):
+                self._loop.call_soon_threadsafe(watcher.put_nowait, self._message(**fields))
 
     def start(self) -> None:
         """Listens; returns when a connect succeeds. After `stop` it may start again."""
@@ -155,6 +180,9 @@ class PlayedTailscaled:
             await asyncio.Event().wait()
         if mode == "slow":
             await asyncio.sleep(self.slow_seconds)
+        url = urlsplit(target)
+        if url.path == "/localapi/v0/watch-ipn-bus" and mode not in ("forbidden", "not-found", "cut"):
+            return await self._watch(reader, writer, url.query, headers)
         wish = headers.get("connection", "").lower()
         keep = wish != "close" and (version == "HTTP/1.1" or wish == "keep-alive")
         status, reply, body = self._answer(mode, target, headers)
@@ -162,6 +190,62 @@ class PlayedTailscaled:
         writer.write(wire_head + (wire_body[: len(wire_body) // 2] if mode == "cut" else wire_body))
         await writer.drain()
         return keep and mode != "cut"
+
+    async def _watch(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, query: str, headers: dict[str, str]
+    ) -> bool:
+        """The bus: messages without end, until one side goes."""
+        said = parse_qs(query).get("mask", ["0"])[0]
+        mask = int(said) if said.isdecimal() else None
+        bus = self.bus
+        if bus == "stalls":
+            await reader.read()
+        wrong = mask is None or (mask & 256 and mask & _PIECES)
+        if bus in ("refuses", "absent") or wrong or (bus == "refuses-4098" and mask == 4098):
+            error = _error(404, "404 page not found") if bus == "absent" else _error(400, "invalid mask")
+            head, body, _ = _frame("HTTP/1.0", False, *error)
+            writer.write(head + body)
+            return False
+        if headers.get("origin") or headers.get("referer") or headers.get("host", "") not in ("", HOST):
+            head, body, _ = _frame("HTTP/1.0", False, *_error(403, "invalid localapi request"))
+            writer.write(head + body)
+            return False
+        fields = {
+            "Content-Type": "application/json",
+            "Tailscale-Cap": str(CAPABILITY),
+            "Tailscale-Version": self.version,
+        }
+        writer.write("\r\n".join(["HTTP/1.0 200 OK", *(f"{k}: {v}" for k, v in fields.items()), "", ""]).encode())
+        watcher: asyncio.Queue[bytes] = asyncio.Queue()
+        self._watchers.add(watcher)
+        ended = asyncio.ensure_future(reader.read())  # the client says no more; what comes is its end
+        try:
+            if bus != "mute" and mask is not None and mask & 2:
+                watcher.put_nowait(self._message(SessionID="0123456789abcdef", State=6))
+            while not ended.done():
+                told = asyncio.ensure_future(watcher.get())
+                await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
+                if not told.done():
+                    told.cancel()
+                    break
+                message = told.result()
+                if bus == "garbage":
+                    message = b"\x00\xff{]" * 1000
+                elif bus == "huge":
+                    message = b'{"NetMap":"' + b"x" * _HUGE + b'"}\n'
+                writer.write(message)
+                await writer.drain()
+                if bus == "closes":
+                    break
+        finally:
+            self._watchers.discard(watcher)
+            ended.cancel()
+        return False
+
+    def _message(self, **fields: object) -> bytes:
+        """A line of the bus, as the recorded daemon writes it."""
+        empty = ("ErrMessage", "LoginFinished", "State", "Prefs", "NetMap", "Engine", "BrowseToURL", "DriveShares")
+        return json.dumps({"Version": self.version, **dict.fromkeys(empty), **fields}).encode() + b"\n"
 
     def _answer(self, mode: str, target: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body, in the order in which the daemon decides."""
@@ -171,7 +255,7 @@ class PlayedTailscaled:
             "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; script-src 'none'; "
             "script-src-elem 'none'; script-src-attr 'none'",
             "Tailscale-Cap": str(CAPABILITY),
-            "Tailscale-Version": VERSION,
+            "Tailscale-Version": self.version,
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
         }
@@ -188,7 +272,7 @@ class PlayedTailscaled:
         state = _STATES.get(mode, "Running")
         if name == "status":
             peers = query.get("peers", "true").lower() not in ("0", "f", "false")
-            document = self.tailnet.status(self.me, peers=peers, state=state)
+            document = {**self.tailnet.status(self.me, peers=peers, state=state), "Version": self.version}
             return 200, as_json, _go_json(document) + b"\n"
         if "addr" not in query:
             return _error(400, "missing 'addr' parameter", common)

@@ -1,0 +1,66 @@
+"""A registry as soon as there is a network: at boot, tailscaled may well come up after us."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from ..errors import NetworkError, TailscaleError
+from ..sync import Registry
+from .logs import show_logs
+from .notify import notify
+from .options import Options
+from .terminal import talk
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+RETRY_EVERY: Final = 0.5  # seconds
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise click.UsageError(f"--wait (MDDNS_WAIT) {text!r}: seconds are wanted, 0 or more")
+    return seconds
+
+
+def wait_option(command: F) -> F:
+    """Gives a command ``--wait``: the argument `patience`, seconds."""
+    return click.option(
+        "--wait",
+        "patience",
+        type=_seconds,
+        metavar="S",
+        envvar="MDDNS_WAIT",
+        help="Seconds to wait for the network; default: until it is there.  [MDDNS_WAIT]",
+    )(command)
+
+
+def registry_when_up(options: Options, patience: float | None, pause: Callable[[float], None] = time.sleep) -> Registry:
+    """A registry on the network, which is waited for at most `patience` seconds (None: without end); then its error.
+
+    ``pause(seconds)`` waits; what it raises ends the waiting. Why we wait is said whenever that is news.
+    """
+    show_logs(options.verbose)
+    deadline, said = math.inf if patience is None else time.monotonic() + patience, ""
+    while True:
+        try:
+            return Registry(options.settings)
+        except NetworkError as error:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            reason = str(error)
+            if reason != said:
+                what = "Tailscale" if isinstance(error, TailscaleError) else "the network"
+                talk(f"waiting for {what}: {reason}; Ctrl-C to give up")
+                notify(status=f"waiting for {what}: {reason}")
+                said = reason
+        pause(min(RETRY_EVERY, left))

@@ -1,0 +1,72 @@
+"""Whether an HTTP request comes from a program, or from a web page that a browser was lured to.
+
+A page of any site may make its visitor's browser send requests to this machine, and a name that its owner
+controls may point here (DNS rebinding). Neither is answered: what a browser says of the page that it acts for
+must be absent, and the name by which we are called must be ours.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+# What browsers add when a page asks (Fetch, RFC 9110 10.1.3); programs, and people typing an address, do not.
+_OF_PAGES: Final = ("origin", "referer")
+_OF_PEOPLE: Final = frozenset(("none", "same-origin"))
+
+
+class Names:
+    """The names by which this machine may be called: its own, and all under our apexes."""
+
+    def __init__(self, machine: Iterable[str], apexes: Iterable[str]) -> None:
+        """`machine` are names of this machine, short or full; `apexes` in presentation format."""
+        self._machine = frozenset(("localhost", *(each for name in machine if (each := _plain(name)))))
+        self._apexes = tuple(each for apex in apexes if (each := _plain(apex)))
+
+    def include(self, host: str) -> bool:
+        """Whether `host`, as it stands in a URL or a Host field, with or without a port, is one of ours."""
+        name = _without_port(host)
+        if name is None:
+            return False
+        try:
+            ipaddress.ip_address(name.partition("%")[0])
+        except ValueError:
+            name = _plain(name)
+        else:
+            return True
+        return name in self._machine or any(name == apex or name.endswith(f".{apex}") for apex in self._apexes)
+
+
+def why_not(headers: Mapping[str, str], hosts: Iterable[str], names: Names) -> str | None:
+    """Why a request is not answered; None where it is. Header names in lower case.
+
+    `hosts` are all that the request says about whom it is for: its Host field, its target.
+    """
+    for each in _OF_PAGES:
+        if each in headers:
+            return f"requests of web pages ({each.title()}) are not answered"
+    site = headers.get("sec-fetch-site")
+    if site is not None and site.strip().lower() not in _OF_PEOPLE:
+        return "requests of web pages (Sec-Fetch-Site) are not answered"
+    if not all(names.include(host) for host in hosts):
+        return "Host is no name of this machine: use its address"
+    return None
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(".").lower()
+
+
+def _without_port(host: str) -> str | None:
+    """The host of ``host[:port]``, without the brackets of IPv6; None for what is neither."""
+    if host.startswith("["):
+        name, bracket, rest = host[1:].partition("]")
+        if not bracket or ":" not in name:
+            return None
+    else:
+        name, colon, port = host.partition(":")
+        rest = colon + port
+    if rest and not (rest[0] == ":" and (rest[1:] == "" or (rest[1:].isascii() and rest[1:].isdecimal()))):
+        return None
+    return name

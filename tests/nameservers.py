@@ -1,0 +1,203 @@
+"""BIND, Knot and NSD as secondaries of a node, on loopback, each in a directory of its own.
+
+with Bind(directory, primary_port=28004, port=5301) as bind:
+    bind.notify()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Self
+
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.query
+import dns.rdatatype
+import dns.xfr
+from bed.process import Process
+
+ADDRESS = "127.0.0.1"
+ZONE = "minidisc."
+
+Records = frozenset[str]
+
+
+class Nameserver(ABC):
+    """A nameserver that is a secondary of the node at `primary_port`."""
+
+    program: ClassVar[str]
+
+    def __init__(self, directory: Path, primary_port: int, port: int, control_port: int) -> None:
+        self.port = port
+        path = shutil.which(self.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        assert path, f"{self.program} is not installed; .ci/run says from which package it comes"
+        self._directory = directory / self.program
+        self._directory.mkdir()
+        argv = self._configure(self._directory, primary_port, control_port)
+        self._process = Process([path, *argv], os.environ, self._directory / "log", self._directory)
+
+    @abstractmethod
+    def _configure(self, directory: Path, primary: int, control: int) -> list[str]:
+        """Writes its configuration; its arguments."""
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return self._process.stdout + self._process.stderr
+
+    @property
+    @abstractmethod
+    def incremental(self) -> int:
+        """How many incremental transfers it has taken in, as its log says."""
+
+    def notify(self) -> None:
+        """Tells it that the zone may have changed (RFC 1996); nothing waits for its answer."""
+        message = dns.message.make_query(ZONE, "SOA")
+        message.set_opcode(dns.opcode.NOTIFY)
+        message.flags |= dns.flags.AA
+        with contextlib.suppress(dns.exception.Timeout, OSError):
+            dns.query.udp(message, ADDRESS, port=self.port, timeout=0.2)
+
+    def serial(self) -> int | None:
+        """The serial that it serves, None where it serves nothing."""
+        return serial_at(self.port)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.close()
+
+
+class Bind(Nameserver):
+    program = "named"
+
+    def _configure(self, directory: Path, primary: int, control: int) -> list[str]:
+        (directory / "named.conf").write_text(f"""
+options {{
+    directory "{directory}"; pid-file none; session-keyfile none; managed-keys-directory "{directory}";
+    listen-on port {self.port} {{ {ADDRESS}; }}; listen-on-v6 {{ none; }};
+    recursion no; dnssec-validation no; allow-transfer {{ any; }}; allow-notify {{ any; }}; notify no;
+    serial-query-rate 1000; min-refresh-time 1; max-retry-time 1; tcp-clients 10;
+}};
+controls {{ }};
+zone "{ZONE}" {{
+    type secondary; primaries {{ {ADDRESS} port {primary}; }}; file "zone"; masterfile-format text; request-ixfr yes;
+}};
+""")
+        return ["-g", "-d", "1", "-n", "1", "-c", str(directory / "named.conf")]
+
+    @property
+    def incremental(self) -> int:
+        return small(re.findall(r"Transfer completed: .* (\d+) bytes", self.log))
+
+
+class Knot(Nameserver):
+    program = "knotd"
+
+    def _configure(self, directory: Path, primary: int, control: int) -> list[str]:
+        (directory / "knot.conf").write_text(f"""
+server:
+    rundir: "{directory}"
+    listen: {ADDRESS}@{self.port}
+    udp-workers: 1
+    tcp-workers: 1
+    background-workers: 1
+log:
+  - target: stderr
+    any: info
+database:
+    storage: "{directory}"
+    journal-db-max-size: 64M
+    kasp-db-max-size: 16M
+    timer-db-max-size: 16M
+control:
+    listen: "{directory}/control"
+remote:
+  - id: node
+    address: {ADDRESS}@{primary}
+acl:
+  - id: all
+    address: {ADDRESS}
+    action: [transfer, notify]
+zone:
+  - domain: {ZONE}
+    storage: "{directory}"
+    master: node
+    acl: all
+    zonefile-sync: -1
+    retry-max-interval: 1
+""")
+        return ["-c", str(directory / "knot.conf")]
+
+    @property
+    def incremental(self) -> int:
+        return sum("IXFR, incoming" in line and "finished" in line for line in self.log.splitlines())
+
+
+class Nsd(Nameserver):
+    program = "nsd"
+
+    def _configure(self, directory: Path, primary: int, control: int) -> list[str]:
+        (directory / "nsd.conf").write_text(f"""
+server:
+    ip-address: {ADDRESS}@{self.port}
+    username: ""
+    zonesdir: "{directory}"
+    database: ""
+    xfrdir: "{directory}"
+    xfrdfile: "{directory}/xfrd.state"
+    zonelistfile: "{directory}/zone.list"
+    pidfile: "{directory}/pid"
+    cookie-secret-file: "{directory}/cookies"
+    server-count: 1
+    verbosity: 2
+    xfrd-reload-timeout: 0
+remote-control:
+    control-enable: no
+zone:
+    name: {ZONE}
+    zonefile: "zone"
+    request-xfr: {ADDRESS}@{primary} NOKEY
+    allow-notify: {ADDRESS} NOKEY
+    provide-xfr: {ADDRESS} NOKEY
+    max-refresh-time: 2
+    max-retry-time: 1
+""")
+        return ["-d", "-c", str(directory / "nsd.conf")]
+
+    @property
+    def incremental(self) -> int:
+        return small(re.findall(r"from \S+ of (\d+) bytes", self.log))
+
+
+def small(sizes: list[str]) -> int:
+    """How many of these transfers must have been incremental: whole zones are many times as large."""
+    octets = [int(size) for size in sizes]
+    return sum(size < max(octets) / 4 for size in octets)
+
+
+def serial_at(port: int) -> int | None:
+    """The zone's serial as a nameserver there tells it."""
+    query = dns.message.make_query(ZONE, "SOA", flags=0)
+    try:
+        answer = dns.query.udp(query, ADDRESS, port=port, timeout=0.1).answer
+    except (dns.exception.Timeout, OSError):
+        return None
+    return int(answer[0][0].serial) if answer else None
+
+
+def zone_at(port: int) -> Records:
+    """Every record of the zone that a nameserver there transfers, TTL and serial included; in lower case, as
+    compression may change the case of names."""
+    found: set[str] = set()
+    for message in dns.query.xfr(ADDRESS, ZONE, port=port, relativize=False, timeout=5.0, lifetime=10.0):
+        for rrset in message.answer:
+            found |= {f"{rrset.name} {rrset.ttl} {rrset.rdtype.name} {rdata}".lower() for rdata in rrset}
+    return frozenset(found)

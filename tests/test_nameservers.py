@@ -1,0 +1,113 @@
+"""BIND, Knot and NSD follow a node's zone, through changes, kills and changes of holder, record by record."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from bed.process import Process, wait_until
+from conftest import Measured
+from nameservers import ADDRESS, Bind, Knot, Nameserver, Nsd, serial_at, zone_at
+from program import free_ports
+
+CHANGES = 100  # of each program; ten are started
+ROUNDS = 10
+
+
+class Programs:
+    """Programs of one host."""
+
+    def __init__(self, directory: Path, port: int, seed: int) -> None:
+        self.port = port
+        self.directory = directory
+        self.numbers = itertools.count()
+        self.seed = seed
+        self.running: list[Process] = []
+
+    def start(self) -> Process:
+        number = next(self.numbers)
+        env = {**os.environ, "MDDNS_NETWORK": f"static:alpha={ADDRESS}:{self.port}", "PYTHONPATH": _path()}
+        argv = ["python", "-m", "bed.churn", str(self.seed + number), str(CHANGES), str(1000 + 10 * number)]
+        process = Process(argv, env, self.directory / f"program-{number}", Path(__file__).parent)
+        self.running.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.running:
+            process.close()
+
+
+def _path() -> str:
+    return os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parent.parent)))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[tuple[Programs, list[Nameserver]]]:
+    ports = free_ports(7)
+    with ExitStack() as stack:
+        programs = Programs(tmp_path, ports[0], random.randrange(10_000))
+        stack.callback(programs.close)
+        servers = [
+            stack.enter_context(kind(tmp_path, ports[0], ports[1 + n], ports[4 + n]))
+            for n, kind in enumerate((Bind, Knot, Nsd))
+        ]
+        yield programs, servers
+
+
+def follow(programs: Programs, servers: list[Nameserver]) -> None:
+    """Waits until every server has what the node has, and compares."""
+
+    def all_there() -> bool:
+        for server in servers:
+            if server.serial() != serial_at(programs.port):
+                server.notify()
+                return False
+        return True
+
+    there = wait_until(all_there, 20.0)
+    said = {server.program: server.serial() for server in servers}
+    logs = "\n".join(server.log[-1500:] for server in servers if server.serial() != serial_at(programs.port))
+    assert there, f"seed {programs.seed}: the node has {serial_at(programs.port)}, the others {said}\n{logs}"
+    truth = zone_at(programs.port)
+    for server in servers:
+        assert zone_at(server.port) == truth, f"seed {programs.seed}: {server.program}"
+
+
+def test_nameservers_follow_a_thousand_changes_and_ten_restarts(
+    world: tuple[Programs, list[Nameserver]], measured: Measured
+) -> None:
+    """What ends the node is, in turn: SIGTERM, a kill of the one process, and a kill of the holder of two."""
+    programs, servers = world
+    seen: list[int] = []
+    holder = programs.start()
+    assert wait_until(lambda: serial_at(programs.port) is not None, 10.0)
+    for number in range(ROUNDS):
+        while "done" not in holder.stdout:
+            for server in servers:
+                server.notify()
+            seen.append(serial_at(programs.port) or 0)
+        follow(programs, servers)
+        seen.append(serial_at(programs.port) or 0)
+        if number % 3 == 2:
+            heir = programs.start()
+            heir.wait_for("done", 20.0)
+            follow(programs, servers)
+            holder.kill()
+            holder = heir
+            follow(programs, servers)
+        else:
+            holder.kill() if number % 3 else holder.terminate()
+            holder = programs.start()
+            assert wait_until(lambda: serial_at(programs.port) is not None, 10.0)
+    serials = list(dict.fromkeys(filter(None, seen)))
+    assert all(0 < (later - earlier) % 2**32 < 2**31 for earlier, later in itertools.pairwise(serials)), (
+        f"seed {programs.seed}: the serial went back: {serials}"
+    )
+    counts = {server.program: server.incremental for server in servers}
+    measured(f"nameservers, seed {programs.seed}: {len(serials)} serials seen; incremental transfers {counts}")
+    assert all(counts.values())

@@ -41,6 +41,15 @@ def test_who_waits_for_the_port_has_it_when_it_is_free(bed: Bed) -> None:
     assert ports(bed) == {9001}
 
 
+def test_md_waits_for_the_port_where_it_is_told_to(bed: Bed) -> None:
+    alpha = bed.host("alpha")
+    with alpha.socket_udp(28004):
+        waiting = alpha.start(["md", "advertise", "--wait", "30", "web", ":9001"])
+        assert f"pid {os.getpid()}" in waiting.wait_for("waiting for the port", timeout=10)
+    waiting.wait_for("advertised", timeout=10)
+    assert ports(bed) == {9001}
+
+
 def test_who_has_waited_long_enough_is_told_who_has_the_port(bed: Bed) -> None:
     alpha = bed.host("alpha")
     with alpha.socket_udp(28004):

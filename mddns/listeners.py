@@ -24,6 +24,7 @@ Answering = Callable[[bytes, str, bool], Reaction]
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
 _LARGEST: Final = 65_535
 _BACKLOG: Final = 128
+_ACCEPTED_AT_ONCE: Final = 8
 
 MOST_CONNECTIONS: Final = 100
 MOST_PER_SOURCE: Final = 8
@@ -147,7 +148,11 @@ class TcpListener:
         connections = Connections()
         loop = asyncio.get_running_loop()
         # The server closes what it is given; the socket may be wanted again.
-        server = await loop.create_server(lambda: _Connection(answering, connections, serving), sock=sock.dup())
+        # Accepting a few at a time, it leaves datagrams their turn when hundreds want to connect.
+        server = await loop.create_server(
+            lambda: _Connection(answering, connections, serving), sock=sock.dup(), backlog=_ACCEPTED_AT_ONCE
+        )
+        sock.listen(_BACKLOG)  # what asyncio accepts at once is no measure for who may wait
         return cls(sock, server, connections)
 
     def descriptors(self) -> list[int]:

@@ -152,3 +152,23 @@ def test_prometheus_itself_finds_and_scrapes(bed: Bed) -> None:
     with prometheus:
         wait_until(lambda: targets() == expected, 30)
         assert targets() == expected, prometheus.stderr
+
+
+@pytest.mark.namespaces
+def test_http_goes_on_when_the_program_that_answered_is_killed(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    alpha, bravo = bed.hosts
+
+    def tenants() -> str:
+        _, body = curl(bravo, "/metrics", at=alpha.ipv4)
+        return next((line for line in body.splitlines() if line.startswith("mddns_tenants ")), "")
+
+    first = alpha.start(["md", "advertise", "web", ":80"])
+    first.wait_for("advertised")
+    assert tenants() == "mddns_tenants 0"
+    alpha.start(["md", "advertise", "db", ":81"]).wait_for("advertised")
+    assert tenants() == "mddns_tenants 1"
+    first.kill()
+    assert wait_until(lambda: tenants() == "mddns_tenants 0")
+    _, body = curl(bravo, "/sd/prometheus", at=alpha.ipv4)
+    assert [group["labels"]["__meta_minidisc_name"] for group in json.loads(body)] == ["db"]

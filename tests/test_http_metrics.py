@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import dns.message
 import dns.query
 import pytest
 from bed.dig import need
+from docblocks import ROOT, blocks, table
 from loopback import address, ask, fleet, network_of
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -57,6 +59,30 @@ def test_promtool_finds_no_fault() -> None:
     text = exposition(full(), STATE).body
     ran = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+def test_the_document_tells_of_every_metric_and_label() -> None:
+    rows = table((ROOT / "docs" / "http.md").read_text("utf-8"), "Metrics")
+    told = {row["metric"]: (row["type"], set(filter(None, row["labels"].split(", ")))) for row in rows}
+    text = exposition(full(), STATE).body.decode()
+    found = {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            {label for sample in family.samples for label in sample.labels if label != "le"},
+        )
+        for family in text_string_to_metric_families(text)
+    }
+    assert told == found
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_promtool_takes_the_documents_configurations(number: int, tmp_path: Path) -> None:
+    need("promtool")
+    found = [block for block in blocks((ROOT / "docs" / "http.md").read_text("utf-8")) if block.language == "yml"]
+    (tmp_path / "prometheus.yml").write_text(found[number].text)
+    command = ["promtool", "check", "config", str(tmp_path / "prometheus.yml")]
+    ran = subprocess.run(command, capture_output=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_its_parser_reads_every_number() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Measured
+from hypothesis import given
+from hypothesis import strategies as st
 from loopback import address, fleet, network_of
 from loopback import ask as ask_dns
 
@@ -162,3 +164,16 @@ def test_udp_answers_stay_under_50_ms_while_500_connections_dribble(measured: Me
     measured(f"UDP answers while 500 connections dribble: {told}, longest {took[-1]:.1f} ms")
     # One in a hundred is the machine's: what is measured are processes that share it with others.
     assert took[len(took) * 99 // 100] < 50
+
+
+LATIN = st.text(st.characters(codec="latin-1"), max_size=60)
+
+
+@given(target=LATIN | LATIN.map("http://{}/".format) | LATIN.map("/?{}".format), host=LATIN, referer=st.none() | LATIN)
+def test_no_target_or_host_is_answered_by_an_exception(target: str, host: str, referer: str | None) -> None:
+    headers = {"host": host, **({} if referer is None else {"referer": referer})}
+    made = site()
+    head = Head("GET", target, headers, "100.64.0.2", 1)
+    answer = made.look(head) or made.answer(head, b"")
+    assert isinstance(answer, Response)
+    made.answer(head, b"")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from docblocks import ROOT, table
 
 from mddns.http_targets import Known, answer
 from mddns.model import Endpoint, Service
@@ -143,3 +144,10 @@ def test_whoever_is_silent_under_any_domain_may_have_what_is_not_found() -> None
     other = Known("example.", [], ("nas",), True)
     assert ask(Known("minidisc.", [WEB], (), True), other, name=("db",)).status == 503
     assert ask(Known("minidisc.", [WEB], (), True), other, name=("web",)).status == 200
+
+
+def test_the_document_tells_of_every_label() -> None:
+    rows = table((ROOT / "docs" / "http.md").read_text("utf-8"), "Prometheus finds services")
+    told = {name for row in rows for name in row["label"].split(", ")}
+    (group,) = groups(Known("minidisc.", [WEB], (), True))
+    assert told == {re.sub("label_.*", "label_<key>", name) for name in group["labels"]}

@@ -172,3 +172,16 @@ def test_http_goes_on_when_the_program_that_answered_is_killed(make_bed: MakeBed
     assert wait_until(lambda: tenants() == "mddns_tenants 0")
     _, body = curl(bravo, "/sd/prometheus", at=alpha.ipv4)
     assert [group["labels"]["__meta_minidisc_name"] for group in json.loads(body)] == ["db"]
+
+
+@pytest.mark.namespaces
+def test_through_userspace_networkings_127_0_0_1_nobody_gets_merged_answers(make_bed: MakeBed) -> None:
+    """There a node of another tailnet cannot be told from a peer."""
+    bed = make_bed(["alpha"])
+    bed.tailnet.tun = False
+    (alpha,) = bed.hosts
+    alpha.start(["md", "advertise", "web", ":80"]).wait_for("advertised")
+    for path in ("/sd/prometheus", "/metrics", "/dns-query"):
+        assert curl(alpha, path, at="127.0.0.1")[0] == 403
+    assert curl(alpha, "/nothing", at="127.0.0.1")[0] == 404
+    assert curl(alpha, "/nothing", "-H", "Host: evil.example", at="127.0.0.1")[0] == 403

@@ -13,8 +13,11 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Final
 
 from . import aio_transport, clock
-from .directory import Directory
+from .counts import Counts
+from .directory import NEGATIVE_TTL, Directory
+from .http_targets import Known
 from .inquiry import learn
+from .instance import TTL
 from .lookup import Lookup, Outcome
 from .memory import Memory
 from .model import Snapshot
@@ -31,13 +34,15 @@ _MOST_WAITING: Final = 256  # questions that wait for the network
 class Domain:
     """One apex. `served` is what this host offers under it. Lives in a running event loop."""
 
-    def __init__(self, apex: Name, served: Served, policy: Policy, timeout: float) -> None:
+    def __init__(
+        self, apex: Name, served: Served, policy: Policy, timeout: float, counts: Counts | None = None
+    ) -> None:
         self.apex = apex
         self.directory = Directory(apex.wire, Memory(), policy)
-        self.responder = Responder(apex, served, self.directory, random.shuffle)
+        self.responder = Responder(apex, served, self.directory, random.shuffle, counts)
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
         self.callers: set[str] | None = None  # who asked us while we ask around
-        self._served = served
+        self.served = served
         self._timeout = timeout
         self._network = ""
         self._refreshing: asyncio.Task[None] | None = None
@@ -53,11 +58,21 @@ class Domain:
 
     def table_changed(self) -> None:
         """What this host offers has changed."""
-        self.directory.own(self._served.services())
+        self.directory.own(self.served.services())
 
     def ask(self, ask: Ask) -> Coroutine[None, None, bytes] | None:
         """Fulfils an Ask of the responder; None where too many wait: the client asks again."""
         return None if self._waiting >= _MOST_WAITING else self._ask(ask)
+
+    async def known(self) -> Known:
+        """What the network offers; asks the peers first where that is out of date."""
+        directory, services = self.directory, None
+        # That there is nothing is only believed for as long as a cache would believe us.
+        for age in (TTL, NEGATIVE_TTL):
+            if not services and directory.ready and directory.stale(clock.now(), age):
+                await asyncio.shield(self._refresh(age))
+            services = directory.services(clock.now())
+        return Known(str(self.apex), services or [], directory.silent(clock.now()), directory.ready)
 
     def heard(self, address: str) -> None:
         """Who asks us is up, and may well be a registry by now."""
@@ -121,11 +136,12 @@ class Domain:
         finally:
             self.callers = None
             directory.asked(due)
-        now = clock.now()
+        began, now = now, clock.now()
         self.tick(now)
         if now > lookup.deadline + clock.AWAY:
             await self._list_peers(0.0)  # we slept, and could hear nobody
             return
+        self.responder.counts.fanout.add(now - began)
         for ask in lookup.asks:
             learn(directory, ask, self._network, now)
             if ask.outcome is Outcome.ANSWERED:

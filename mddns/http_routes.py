@@ -1,33 +1,42 @@
-"""What this program answers over HTTP, by path."""
+"""What a node answers over HTTP, by path."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-
+from . import __version__, clock
+from .counts import Counts
+from .domain import Domains
 from .http_dns import Asking, DnsQuery
-from .http_site import Site, plain
-from .responder import Responder
-from .web import Handler, Request, Response, Web
+from .http_metrics import Extent, State, exposition, peer_states
+from .http_site import Routes, Site
+from .http_targets import answer
+from .tenancy import HostTable
+from .web import Request, Response
 
 
-def open_site(responder: Responder, asking: Asking, extra: Mapping[tuple[str, str], Handler]) -> Site:
-    """The site of a node. `extra` are handlers by method and path beside those that every node has."""
+def open_site(domains: Domains, table: HostTable, counts: Counts, asking: Asking, others: Routes) -> Site:
+    """The site of a node. `asking` answers DNS queries; `others` are further handlers, which tell of this host."""
     dns = DnsQuery(asking)
 
-    def members_only(handler: Handler) -> Handler:
-        """Merged answers are for those who get them over DNS as well."""
+    async def targets(request: Request) -> Response:
+        return answer(request, [await domain.known() for domain in list(domains)])
 
-        def handle(request: Request) -> Response | Awaitable[Response]:
-            if responder.may_ask(request.address):
-                return handler(request)
-            responder.counts.refused += 1
-            return plain(403, "merged answers are for this network's nodes")
+    def metrics(request: Request) -> Response:
+        now = clock.now()
+        extents = [
+            Extent(
+                str(domain.apex),
+                peer_states(domain.directory, now),
+                len(domain.directory.services(now)),
+                len(domain.served.services()),
+            )
+            for domain in domains
+        ]
+        return exposition(counts, State(__version__, len(table.processes), extents))
 
-        return handle
-
-    merged: dict[tuple[str, str], Callable[[Request], Response | Awaitable[Response]]] = {
+    merged: Routes = {
         ("GET", "/dns-query"): dns.get,
         ("POST", "/dns-query"): dns.post,
+        ("GET", "/metrics"): metrics,
+        ("GET", "/sd/prometheus"): targets,
     }
-    routes = {place: members_only(handler) for place, handler in merged.items()}
-    return Site(Web({**routes, **extra}), responder.may_ask, responder.counts)
+    return Site(merged, others, counts)

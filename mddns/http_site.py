@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Mapping
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .counts import Counts
 from .http_trust import Names, why_not
-from .web import Head, Request, Response, Web
+from .web import Handler, Head, Request, Response, Web
 
 _MOST_FIELDS: Final = 100  # of a query string
 _LOOPBACK: Final = ("127.", "::1")
+
+Routes = Mapping[tuple[str, str], Handler]  # handlers by method and path, as ("GET", "/ping")
 
 
 def is_loopback(address: str) -> bool:
@@ -28,20 +30,20 @@ class Site:
     """Serves `web` to programs of this machine and of the network's nodes; everybody else, and web pages, get 403.
 
     Programs of this machine that come from loopback are let in as well. In userspace networking everybody
-    does; what only the network's nodes may read is for its handler to refuse there (:meth:`members_only`).
+    does, and nobody gets merged answers there, as over DNS.
     """
 
-    def __init__(self, web: Web, may_ask: Callable[[str], bool], counts: Counts) -> None:
-        """`may_ask` tells whether an address gets merged answers."""
-        self.web = web
-        self._may_ask = may_ask
+    def __init__(self, merged: Routes, others: Routes, counts: Counts) -> None:
+        """`merged` are handlers whose answers tell of the whole network, `others` those that tell of this host."""
+        self._web = Web({**{place: self._members_only(each) for place, each in merged.items()}, **others})
         self._counts = counts
         self._own: frozenset[str] = frozenset()
+        self._may_ask: frozenset[str] = frozenset()
         self._names = Names((), ())
 
-    def moved(self, own: frozenset[str], names: Names) -> None:
-        """This machine's own addresses and names are these from now on."""
-        self._own, self._names = own, names
+    def moved(self, own: frozenset[str], may_ask: frozenset[str], names: Names) -> None:
+        """From now on these are this machine's addresses, those that get merged answers, and its names."""
+        self._own, self._may_ask, self._names = own, may_ask, names
 
     def look(self, head: Head) -> Response | None:
         """A refusal, for which the head is enough."""
@@ -50,7 +52,7 @@ class Site:
         if authority is not None:
             hosts.append(authority)
         reason = why_not(head.headers, hosts, self._names)
-        if reason is None and not (self._may_ask(head.address) or is_loopback(head.address)):
+        if reason is None and not (head.address in self._may_ask or is_loopback(head.address)):
             reason = "answers are for this network's nodes"
         if reason is None:
             return None
@@ -70,11 +72,20 @@ class Site:
         own = head.address in self._own or is_loopback(head.address)
         several = {name: tuple(values) for name, values in fields.items()}
         path = unquote(path, errors="replace")
-        return self.web.handle(Request(head.method, path, several, head.headers, body, head.address, head.port, own))
+        return self._web.handle(Request(head.method, path, several, head.headers, body, head.address, head.port, own))
 
     def responded(self, status: int) -> None:
         """A response was sent."""
         self._counts.responded(status)
+
+    def _members_only(self, handler: Handler) -> Handler:
+        def handle(request: Request) -> Response | Awaitable[Response]:
+            if request.address in self._may_ask:
+                return handler(request)
+            self._counts.refused += 1
+            return plain(403, "merged answers are for this network's nodes")
+
+        return handle
 
 
 def _authority(target: str) -> str | None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from . import clock
+from .counts import Counts
 from .directory import Directory
 from .domain import Domain, Domains
 from .errors import NetworkError, PortInUse
@@ -57,14 +58,16 @@ class Node:
         # Drawn anew after a fork; two processes of a host never share it.
         self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"), apex)
 
+        counts = Counts()
+
         def also_serve(other: Name) -> Domain:
-            domain = Domain(other, self.table.part(other), policy, timeout)
+            domain = Domain(other, self.table.part(other), policy, timeout, counts)
             domain.network(self._snapshot, self._may_ask)
             return domain
 
-        self._domains = Domains(Domain(apex, self.table, policy, timeout), also_serve)
+        self._domains = Domains(Domain(apex, self.table, policy, timeout, counts), also_serve)
         # Further handlers by method and path, such as ("GET", "/ping"), go into the braces.
-        self.site = open_site(self.responder, self._answer_http, {})
+        self.site = open_site(self._domains, self.table, counts, self._answer_http, {})
         self.seat = Seat(self.table, self._answer, self._table_changed, self.site)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
@@ -195,8 +198,9 @@ class Node:
 
     def _table_changed(self) -> None:
         self._domains.serve(self.table.apexes)
-        names = (self.me.name, self._snapshot.full_name, socket.gethostname())
-        self.site.moved(self._own, Names(names, map(str, self.table.apexes)))
+        machine = (self.me.name, self._snapshot.full_name, socket.gethostname())
+        names = Names(machine, [str(domain.apex) for domain in self._domains])
+        self.site.moved(frozenset(self.me.addresses), self._may_ask, names)
         for domain in self._domains:
             domain.table_changed()
 

@@ -239,8 +239,12 @@ def test_json_of_the_documents_is_json(block: Block) -> None:
 
 
 def test_the_grant_opens_the_port_for_both_protocols() -> None:
-    (grant,) = next(json.loads(b.text) for b in FOUND["README.md"] if b.language == "json")["grants"]
-    assert grant["ip"] == ["udp:28004", "tcp:28004"]
+    grants = [
+        next(json.loads(b.text) for b in FOUND[name] if b.language == "json")
+        for name in ("README.md", "docs/security.md")
+    ]
+    assert grants[0] == grants[1]
+    assert grants[0]["grants"][0]["ip"] == ["udp:28004", "tcp:28004"]
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -58,6 +58,23 @@ def test_who_has_waited_long_enough_is_told_who_has_the_port(bed: Bed) -> None:
     assert f"PortInUse: UDP {alpha.ipv4}:28004 is in use by another program (pid {os.getpid()}" in waiting.stderr
 
 
+def test_a_program_that_has_taken_every_descriptor_is_answered_for_still(bed: Bed) -> None:
+    """Whoever connects waits, and that keeps no processor busy."""
+    alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    holder = started(alpha, 9001, "hog=1", descriptors=64)
+    with ExitStack() as pressing:
+        for _ in range(4):
+            pressing.enter_context(bravo.connect_tcp(alpha.ipv4))
+        before, begun = processor_time(holder), time.monotonic()
+        while time.monotonic() < begun + 2.5:
+            for rd in ("+norec", "+rec"):
+                assert ports(bed, rd, "+notcp") == {9001}
+        used = (processor_time(holder) - before) / (time.monotonic() - begun)
+    assert used < 0.2
+    assert holder.stderr.count("raise the limit of open files") == 1
+    assert "Traceback" not in holder.stderr
+
+
 def test_without_descriptors_udp_goes_on(bed: Bed, measured: Measured) -> None:
     """64 of them, pressed by 100 TCP connections from many addresses and by 100 local ones that say nothing."""
     if not bed.namespaces:

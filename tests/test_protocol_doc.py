@@ -33,6 +33,7 @@ from mddns import (
     domain,
     following,
     grammar,
+    http_connection,
     instance,
     journal,
     listeners,
@@ -333,6 +334,8 @@ LIMITS: Final = {
     "TCP connections of one source": connections.MOST_PER_SOURCE,
     "questions under way on one TCP connection": listeners.MOST_QUESTIONS,
     "octets of answers that a TCP client has not read": listeners.MOST_UNSENT,
+    "octets of an HTTP request's head": http_connection.LARGEST_HEAD,
+    "octets of an HTTP request's body": http_connection.LARGEST_BODY,
     "questions that wait for the network": domain._MOST_WAITING,
     "refusals a second": responder._REFUSALS_PER_SECOND,
     "pointers that a name may follow": wire.MAX_HOPS,
@@ -359,6 +362,10 @@ TIMES: Final = {
     "a whole transfer": listeners.TRANSFER,
     "between looks at the network's list of nodes": following.STATUS_EVERY,
     "the same where tailscaled tells of changes": following.STATUS_EVERY_WITH_BELL,
+    "a whole HTTP request": http_connection.WHOLE_REQUEST,
+    "between HTTP requests of a connection": http_connection.IDLE,
+    "an HTTP answer that waits for the network": http_connection.ANSWER_WITHIN,
+    "an HTTP response to be read": http_connection.SEND_WITHIN,
 }
 
 

@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -57,11 +58,17 @@ def listen(path: str) -> socket.socket:
 
 
 def connect(path: str) -> socket.socket | None:
-    """A tenant's end; None where nobody listens."""
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    """A tenant's end; None where nobody listens. BlockingIOError where somebody does, but lets nobody in."""
+    try:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:
+        return None  # no descriptor is left
     try:
         line.setblocking(False)
         line.connect(path)
+    except BlockingIOError:
+        line.close()
+        raise
     except OSError:
         line.close()
         return None
@@ -182,6 +189,9 @@ class Page:
     _LAYOUT: Final = struct.Struct("=QdQ")
     _SERIAL: Final = struct.Struct("=I")
     _SERIAL_AT: Final = 64  # behind the layout; a sign of life does not touch it
+    _BEAT: Final = struct.Struct("=d")
+    # The kernel's lock keeps other processes out, this one the other registries of ours.
+    _claiming = threading.Lock()
 
     def __init__(self, descriptor: int) -> None:
         """Takes `descriptor` over."""
@@ -225,11 +235,16 @@ class Page:
         """A sign of life of the holder of `generation`; False where there is another holder by now."""
         if self.generation != generation:
             return False
-        self._LAYOUT.pack_into(self._memory, 0, generation, now, os.getpid())
+        # Nothing but the time: whoever is stopped right here must not undo a generation as it wakes.
+        self._BEAT.pack_into(self._memory, 8, now)
         return True
 
     def claim(self, known: int, now: float) -> int | None:
-        """The next generation, ours, if `known` is still the present one; else None. One process gets it."""
+        """The next generation, ours, if `known` is still the present one; else None. One registry gets it."""
+        with Page._claiming:
+            return self._claim(known, now)
+
+    def _claim(self, known: int, now: float) -> int | None:
         try:
             # Of a process, not of a descriptor that several share; and gone when the process is.
             fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -248,4 +263,13 @@ class Page:
     def close(self) -> None:
         """Lets go of it."""
         self._memory.close()
-        os.close(self.descriptor)
+        with Page._claiming:  # closing any descriptor of the page ends this process's lock of it
+            os.close(self.descriptor)
+
+    @classmethod
+    def _forked(cls) -> None:
+        """In a child: whoever of the parent held the lock is not here to let go of it."""
+        cls._claiming = threading.Lock()
+
+
+os.register_at_fork(after_in_child=Page._forked)

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from .channel import DROPPED, HELLO, PING, PONG, REFUSED, ROSTER, TABLE, TOLD_ALL, UPDATE, WELCOME, Line
 from .errors import BadMessage
 from .names import Name
 from .tenancy import HostTable
 from .update import read, updates
+
+HELLO_WITHIN: Final = 3.0  # seconds in which a process says who it is
+
+
+def _most_tenants() -> int:
+    """They may take half of the descriptors that this process may have, not those of its program."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000 if soft == resource.RLIM_INFINITY else min(1_000, soft // 2)
 
 
 class Desk:
@@ -56,8 +65,12 @@ class Desk:
                     self._dropped(number[0])
                 self._send_roster()
 
-        line = Line(sock, asyncio.get_running_loop(), on_frame, on_end)
+        loop = asyncio.get_running_loop()
+        line = Line(sock, loop, on_frame, on_end)
         self._lines.add(line)
+        # Who says nothing, or comes when there are too many, takes no descriptor for long.
+        within = HELLO_WITHIN if len(self._lines) <= _most_tenants() else 0.0
+        loop.call_later(within, lambda: None if number else self._show_out(line))
 
     def tell(self, update: bytes) -> None:
         """One of our own services has changed: `update` says how."""
@@ -74,6 +87,11 @@ class Desk:
         for number in self._table.expire(now, _unix_ms()):
             self._dropped(number)
 
+    @property
+    def occupied(self) -> bool:
+        """Whether anybody is here, or is expected to come back."""
+        return bool(self._lines) or self._table.unconfirmed
+
     def descriptors(self) -> list[int]:
         """Those of all connections."""
         return [line.fileno() for line in self._lines]
@@ -84,6 +102,10 @@ class Desk:
             line.close()
         self._lines.clear()
         self._tenants.clear()
+
+    def _show_out(self, line: Line) -> None:
+        line.close()
+        self._lines.discard(line)
 
     def _take(self, line: Line, number: list[int], kind: int, payload: bytes) -> None:
         if kind == HELLO and not number:
@@ -105,8 +127,7 @@ class Desk:
         number.append(told)
         before = self._tenants.pop(number[0], None)
         if before:
-            before.close()
-            self._lines.discard(before)
+            self._show_out(before)
         self._tenants[number[0]] = line
         self._table.let_in(told, apex)
         self._tell_all(line)

@@ -88,7 +88,8 @@ class Domain:
         """Asks everybody once, so that they hear of us, and we learn who is there; answers come from later asking."""
         if before := self.refreshing:
             await asyncio.wait([before])  # who was asked before now may not have heard it
-        await self._refresh(0.0)
+        # Questions may wait for the same fan-out; whoever cancels the greeting does not mean them.
+        await asyncio.shield(self._refresh(0.0))
         self.directory.expire()
 
     @property

@@ -18,7 +18,7 @@ import h11
 from .web import Head, Response, Serving
 
 if TYPE_CHECKING:
-    from .listeners import Connections
+    from .connections import Connections
 
 _log = logging.getLogger("mddns")
 
@@ -67,6 +67,11 @@ class HttpConnection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether nothing is under way on it."""
         return self._idle
+
+    @property
+    def fresh(self) -> bool:
+        """It is another protocol's connection that something came on."""
+        return False
 
     def fileno(self) -> int:
         """Its socket's descriptor; -1 when it is closed."""

@@ -1,21 +1,19 @@
-"""The sockets that a node answers on: UDP read in bursts, TCP with limits (RFC 7766).
-
-Everything is bound to given addresses, never to a wildcard, and UDP without any reuse: who has the
-port is the host's one responder.
-"""
+"""The sockets that a node answers on: UDP read in bursts, TCP with limits (RFC 7766)."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Final, Protocol
+from typing import Any, Final
 
-from .errors import NetworkError, PortInUse
+from .acceptor import Acceptor
+from .connections import Connections, most_connections
 from .model import join_address
-from .portholder import who_has
 from .web import Serving
+
+_log = logging.getLogger("mddns")
 
 # What a message is answered with: octets, several messages (TCP alone), octets later, or nothing.
 Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
@@ -23,11 +21,7 @@ Answering = Callable[[bytes, str, bool], Reaction]
 
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
 _LARGEST: Final = 65_535
-_BACKLOG: Final = 128
-_ACCEPTED_AT_ONCE: Final = 8
 
-MOST_CONNECTIONS: Final = 100
-MOST_PER_SOURCE: Final = 8
 MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
 LARGEST_QUERY: Final = 16_383  # a connection's first octet of 0x40 and above is not DNS, but HTTP
 FIRST_OCTET: Final = 3.0  # seconds for the first octet of a connection
@@ -35,44 +29,6 @@ WHOLE_MESSAGE: Final = 3.0  # seconds from a message's first octet to its last
 IDLE: Final = 10.0  # seconds between messages
 TRANSFER: Final = 30.0  # seconds for a whole transfer
 MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
-
-
-def _bind_error(error: OSError, kind: str, address: str, port: int) -> Exception:
-    where = join_address(address, port)
-    if error.errno == errno.EADDRINUSE:
-        told = f"{kind} {where} is in use by another program{who_has(kind, address, port)}"
-        return PortInUse(error.errno, f"{told}: end it, or choose another port with --port (MDDNS_PORT)")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return NetworkError(error.errno, f"{address} is no address of this machine: is the network up?")
-    if error.errno == errno.EACCES:
-        return NetworkError(error.errno, f"{kind} {where} may not be bound by this user: ports below 1024 want root")
-    return NetworkError(error.errno, f"{kind} {where} cannot be bound: {error.strerror}")
-
-
-def bind_udp(address: str, port: int) -> socket.socket:
-    """A UDP socket at an address, without any reuse: who has it is alone. PortInUse or NetworkError."""
-    return _bind(socket.SOCK_DGRAM, "UDP", address, port)
-
-
-def bind_tcp(address: str, port: int) -> socket.socket:
-    """A listening TCP socket at an address. PortInUse or NetworkError."""
-    return _bind(socket.SOCK_STREAM, "TCP", address, port)
-
-
-def _bind(kind: socket.SocketKind, shown: str, address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-    try:
-        sock.setblocking(False)
-        if kind is socket.SOCK_STREAM:
-            # Connections of a responder that has just ended linger, and are in nobody's way.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
-        if kind is socket.SOCK_STREAM:
-            sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise _bind_error(error, shown, address, port) from error
-    return sock
 
 
 class UdpListener:
@@ -94,6 +50,15 @@ class UdpListener:
         self._ours = ours
         self._waiting: set[asyncio.Task[None]] = set()
         loop.add_reader(sock.fileno(), self._read)
+
+    def pause(self) -> None:
+        """Takes no more questions."""
+        self._loop.remove_reader(self.socket.fileno())
+
+    @property
+    def busy(self) -> bool:
+        """Whether answers are still to go out."""
+        return bool(self._waiting)
 
     def close(self) -> None:
         """Stops answering; questions that wait for the network are dropped."""
@@ -137,93 +102,56 @@ class UdpListener:
 class TcpListener:
     """Accepts at one listening socket, which stays its owner's; several queries a connection, limits on all else."""
 
-    def __init__(self, sock: socket.socket, server: asyncio.Server, connections: Connections) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        answering: Answering,
+        loop: asyncio.AbstractEventLoop,
+        ours: Callable[[], bool],
+        serving: Serving | None = None,
+    ) -> None:
+        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP."""
         self.socket = sock
-        self._server = server
-        self._connections = connections
-
-    @classmethod
-    async def open(cls, sock: socket.socket, answering: Answering, serving: Serving | None = None) -> TcpListener:
-        """Begins to accept. `serving` answers HTTP."""
-        connections = Connections()
-        loop = asyncio.get_running_loop()
-        # The server closes what it is given; the socket may be wanted again.
-        # Accepting a few at a time, it leaves datagrams their turn when hundreds want to connect.
-        server = await loop.create_server(
-            lambda: _Connection(answering, connections, serving), sock=sock.dup(), backlog=_ACCEPTED_AT_ONCE
-        )
-        sock.listen(_BACKLOG)  # what asyncio accepts at once is no measure for who may wait
-        return cls(sock, server, connections)
+        self._answering = answering
+        self._serving = serving
+        self._loop = loop
+        self._connections = Connections(most_connections())
+        self._beginning: set[asyncio.Task[Any]] = set()
+        where = join_address(*sock.getsockname()[:2])
+        self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
 
     def descriptors(self) -> list[int]:
-        """Those of its own: the listening one and those of its connections."""
-        return [sock.fileno() for sock in self._server.sockets] + self._connections.descriptors()
+        """Those of its connections."""
+        return self._connections.descriptors()
+
+    def pause(self) -> None:
+        """Accepts no more."""
+        self._acceptor.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether answers are still to go out, or somebody who was taken in has yet to ask."""
+        return bool(self._beginning) or self._connections.busy
 
     def close(self) -> None:
         """Accepts no more, and ends every connection."""
-        self._server.close()
+        self._acceptor.close()
+        for task in self._beginning:
+            task.cancel()
         self._connections.close()
 
+    def _begin(self, accepted: socket.socket) -> None:
+        connection = _Connection(self._answering, self._connections, self._serving)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, accepted))
+        self._beginning.add(task)
+        task.add_done_callback(lambda _: self._begun(task, accepted))
 
-class Connected(Protocol):
-    """One connection, whatever it speaks."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way on it."""
-
-    def fileno(self) -> int:
-        """Its socket's descriptor; -1 when it is closed."""
-
-    def end(self) -> None:
-        """Ends it at once."""
-
-
-class Connections:
-    """The open connections of a listener, counted by source."""
-
-    def __init__(self) -> None:
-        self._open: dict[Connected, str] = {}
-        self._by_source: dict[str, int] = {}
-
-    def admit(self, connection: Connected, source: str) -> bool:
-        """Takes one in; False where all places, or this source's, are taken."""
-        if self._by_source.get(source, 0) >= MOST_PER_SOURCE:
-            return False
-        if len(self._open) >= MOST_CONNECTIONS and not self._end_idle_one():
-            return False
-        self._open[connection] = source
-        self._by_source[source] = self._by_source.get(source, 0) + 1
-        return True
-
-    def instead(self, connection: Connected, of: Connected) -> None:
-        """One goes on as another."""
-        self._open[connection] = self._open.pop(of)
-
-    def leave(self, connection: Connected) -> None:
-        """One has ended."""
-        source = self._open.pop(connection, None)
-        if source is not None:
-            self._by_source[source] -= 1
-            if not self._by_source[source]:
-                del self._by_source[source]
-
-    def descriptors(self) -> list[int]:
-        """Those of all connections."""
-        return [number for connection in self._open if (number := connection.fileno()) >= 0]
-
-    def close(self) -> None:
-        """Ends all."""
-        for connection in list(self._open):
-            connection.end()
-
-    def _end_idle_one(self) -> bool:
-        idle = next((connection for connection in self._open if connection.idle), None)
-        if idle is None:
-            return False
-        idle.end()
-        self.leave(idle)
-        return True
+    def _begun(self, task: asyncio.Task[Any], accepted: socket.socket) -> None:
+        self._beginning.discard(task)
+        if task.cancelled():
+            accepted.close()
+        elif error := task.exception():
+            _log.debug("a connection that ended as it began: %s", error)
 
 
 class _Connection(asyncio.Protocol):
@@ -244,6 +172,11 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
         self._sending = False  # a transfer is under way
         self._ended = False
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing came on it yet."""
+        return self._first
 
     @property
     def idle(self) -> bool:

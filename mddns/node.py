@@ -19,7 +19,7 @@ from . import clock
 from .counts import Counts
 from .directory import Directory
 from .domain import Domain, Domains
-from .errors import NetworkError
+from .errors import NetworkError, PortInUse
 from .following import STATUS_TIMEOUT, Follower
 from .health import Health, Target
 from .http_routes import open_site
@@ -121,14 +121,15 @@ class Node:
         return self._domains.own.responder
 
     async def close(self) -> None:
-        """Stops answering and closes every socket."""
+        """Withdraws everything, answers what was asked so far, and closes every socket."""
         tasks = [task for task in (self._following, self._greeting) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._domains.close()
         await self._health.close()
+        self.replace(())
         await self.seat.close()
+        await self._domains.close()
 
     def advertise(self, offer: Offer) -> Registration:
         """Offers a service from now on; the same endpoint again updates it in place."""
@@ -318,12 +319,12 @@ def _shares_name(snapshot: Snapshot) -> bool:
 
 
 async def open_node(settings: Settings, policy: Policy, wait: float) -> Node:
-    """A node, as soon as there is a network, for at most `wait` seconds."""
+    """A node, as soon as there is a network and the port is free; after `wait` seconds the error that stands."""
     deadline = time.monotonic() + wait
     while True:
         try:
             return await Node.open(settings.network, settings.apex, timeout=settings.timeout, policy=policy)
-        except NetworkError:
+        except (NetworkError, PortInUse):
             if time.monotonic() + _RETRY_EVERY > deadline:
                 raise
         await asyncio.sleep(_RETRY_EVERY)

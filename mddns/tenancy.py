@@ -190,6 +190,11 @@ class HostTable:
         if left:
             self.changed(now_ms)
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether somebody's services have to be registered anew, or told anew."""
+        return bool(self._unconfirmed)
+
     def expire(self, now: float, now_ms: int) -> list[int]:
         """Drops, and gives, the processes that did not register anew in time."""
         if not self._unconfirmed or now < self._confirm_by:

@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parent.parent / "mddns"
 FLOORS = {
     6: "__init__ __main__ cli default demo sync",  # people
     5: "aio following node resolver settings",  # parts put together
-    4: "desk domain http_routes seat",  # the processes of a host
-    3: "aio_transport channel clock health http_connection listeners networks portholder remembered "
-    "transport",  # sockets, LocalAPI
+    4: "desk domain hostsockets http_routes membership seat",  # the processes of a host
+    3: "acceptor aio_transport binding channel clock connections health http_connection listeners "
+    "neighbour networks portholder remembered transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
-    2: "answers apex cache compose counts direct directory http_dns http_metrics http_site http_targets "
-    "http_trust inquiry journal lookup memory news policy registry reload responder secondary silence tenancy "
-    "transfer update vitality web zone",  # decisions
+    2: "answers apex cache compose counts direct directory http_dns http_metrics http_routes http_site "
+    "http_targets http_trust inquiry journal lookup memory news policy registry reload responder "
+    "secondary silence tenancy transfer update vitality web zone",  # decisions
     1: "check config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }
@@ -45,8 +45,14 @@ TESTED_ELSEWHERE = {
     "compose": "test_responder: octets in, octets out",
     "default": "test_resolver",
     "demo": "test_hosts_md",
+    "acceptor": "test_hosts_port",
+    "binding": "test_listeners",
+    "connections": "test_listeners",
     "desk": "test_hosts_tenants",
     "domain": "test_node, test_hosts_domains",
+    "hostsockets": "test_hosts_tenants",
+    "membership": "test_hosts_tenants",
+    "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",
     "http_routes": "test_http_site: on a node",
     "portholder": "test_sync: the message of PortInUse",

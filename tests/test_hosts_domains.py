@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from bed.dig import dig
+from bed.embedded import ports, started
 from bed.hosts import Bed
 from bed.process import Process, wait_until
 from conftest import MakeBed
 
-HERE = str(Path(__file__).parent)
 BOTH = """
 import sys, signal, mddns
 one = mddns.start_registry()
@@ -36,16 +34,7 @@ def bed(make_bed: MakeBed) -> Bed:
 
 
 def start(bed: Bed, port: int, *options: str, host: str = "alpha") -> Process:
-    argv = [sys.executable, "-m", "bed.program", str(port), "web", *options]
-    process = bed.host(host).start(argv, env={"PYTHONPATH": HERE + os.pathsep + os.path.dirname(HERE)})
-    process.wait_for("up", timeout=20)
-    return process
-
-
-def ports(bed: Bed, domain: str, *how: str, host: str = "alpha") -> set[int]:
-    """The ports of web's SRV records under a domain, as another host is told them."""
-    reply = dig(bed.host("bravo"), bed.host(host).ipv4, f"web.{domain}", "SRV", *(how or ("+norec",)))
-    return {int(line.split()[4]) for line in reply.answer if line.split()[0].startswith("web.")}
+    return started(bed.host(host), port, *options)
 
 
 def status(bed: Bed, domain: str) -> str:
@@ -63,8 +52,8 @@ def transferred(bed: Bed, domain: str) -> set[str]:
 def test_one_host_answers_for_two_domains(bed: Bed, rd: str, way: str) -> None:
     start(bed, 9001)
     start(bed, 9002, "domain=minidisc.internal")
-    assert ports(bed, "minidisc", rd, way) == {9001}
-    assert ports(bed, "minidisc.internal", rd, way) == {9002}
+    assert ports(bed, rd, way, domain="minidisc") == {9001}
+    assert ports(bed, rd, way, domain="minidisc.internal") == {9002}
 
 
 def test_what_the_whole_network_has_under_each_domain(bed: Bed) -> None:
@@ -72,9 +61,9 @@ def test_what_the_whole_network_has_under_each_domain(bed: Bed) -> None:
     start(bed, 9001)
     start(bed, 9002, "domain=minidisc.internal")
     start(bed, 9003, "domain=minidisc.internal", host="bravo")
-    assert wait_until(lambda: ports(bed, "minidisc.internal", "+rec") == {9002, 9003}, 5)
-    assert wait_until(lambda: ports(bed, "minidisc.internal", "+rec", host="bravo") == {9002, 9003}, 5)
-    assert ports(bed, "minidisc", "+rec") == {9001}
+    assert wait_until(lambda: ports(bed, "+rec", domain="minidisc.internal") == {9002, 9003}, 5)
+    assert wait_until(lambda: ports(bed, "+rec", domain="minidisc.internal", host="bravo") == {9002, 9003}, 5)
+    assert ports(bed, "+rec", domain="minidisc") == {9001}
 
 
 def test_each_domain_is_transferred_by_itself(bed: Bed) -> None:
@@ -102,7 +91,7 @@ def test_the_successor_answers_for_both(bed: Bed, ended: Callable[[Process], Non
     assert wait_until(lambda: sum("holder" in each.stdout for each in others) == 1)
     for domain, port in (("minidisc.internal", 9002), ("minidisc", 9003), ("x.test", 9004)):
         for rd in ("+norec", "+rec"):
-            assert ports(bed, domain, rd) == {port}
+            assert ports(bed, rd, domain=domain) == {port}
         assert transferred(bed, domain) >= {f"alpha-{port}.web.{domain}."}
 
 
@@ -121,14 +110,14 @@ def test_a_dead_holders_domain_is_refused_when_nobody_else_has_it(bed: Bed) -> N
     start(bed, 9002, "domain=minidisc.internal")
     holder.kill()
     assert wait_until(lambda: status(bed, "minidisc") == "REFUSED")
-    assert ports(bed, "minidisc.internal") == {9002}
+    assert ports(bed, domain="minidisc.internal") == {9002}
 
 
 def test_a_domain_below_another_is_a_zone_of_its_own(bed: Bed) -> None:
     start(bed, 9001)
     start(bed, 9002, "domain=lab.minidisc")
-    assert ports(bed, "minidisc") == {9001}
-    assert ports(bed, "lab.minidisc") == {9002}
+    assert ports(bed, domain="minidisc") == {9001}
+    assert ports(bed, domain="lab.minidisc") == {9002}
 
 
 def test_md_finds_each_under_its_domain(bed: Bed) -> None:
@@ -146,9 +135,9 @@ def test_two_registries_of_one_process(bed: Bed, domain: str) -> None:
     process = bed.host("alpha").start([sys.executable, "-c", BOTH, domain])
     assert process.wait_for("True", timeout=20) == "True False"
     if domain == "minidisc":
-        assert ports(bed, "minidisc") == {7001, 7002}
+        assert ports(bed, domain="minidisc") == {7001, 7002}
     else:
-        assert (ports(bed, "minidisc"), ports(bed, domain)) == ({7001}, {7002})
+        assert (ports(bed, domain="minidisc"), ports(bed, domain=domain)) == ({7001}, {7002})
     process.signal(signal.SIGTERM)
     process.wait_for("one is closed")
-    assert wait_until(lambda: ports(bed, domain) == {7002})
+    assert wait_until(lambda: ports(bed, domain=domain) == {7002})

@@ -14,8 +14,9 @@ import h2.events
 import pytest
 from loopback import address, free_port
 
-from mddns import http_connection, listeners
-from mddns.listeners import TcpListener, bind_tcp
+from mddns import connections, http_connection
+from mddns.binding import bind_tcp
+from mddns.listeners import TcpListener
 from mddns.web import Head, Response
 
 QUERY = bytes(range(1, 13)) + b"what"
@@ -58,7 +59,8 @@ class Echo:
 async def listening(serving: Echo) -> AsyncIterator[Place]:
     place = address(), free_port()
     sock = bind_tcp(*place)
-    tcp = await TcpListener.open(sock, lambda wire, source, tcp: wire + wire, serving)
+    loop = asyncio.get_running_loop()
+    tcp = TcpListener(sock, lambda wire, source, tcp: wire + wire, loop, lambda: True, serving)
     try:
         yield place
     finally:
@@ -482,7 +484,7 @@ def test_the_next_request_waits_until_the_last_response_was_read() -> None:
 def test_a_source_has_no_more_connections_than_over_dns() -> None:
     async def work(place: Place, serving: Echo) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(listeners.MOST_PER_SOURCE):
+            for _ in range(connections.MOST_PER_SOURCE):
                 reader, writer = await stack.enter_async_context(to(place, "127.9.8.7"))
                 writer.write(GET % b"/x")
                 await response(reader)
@@ -496,7 +498,7 @@ def test_a_source_has_no_more_connections_than_over_dns() -> None:
 
 
 def test_an_idle_connection_gives_way_where_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 1)
 
     async def work(place: Place, serving: Echo) -> None:
         async with to(place) as (idle, writer):
@@ -511,7 +513,7 @@ def test_an_idle_connection_gives_way_where_all_places_are_taken(monkeypatch: py
 
 
 def test_who_goes_away_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
 
     async def work(place: Place, serving: Echo) -> None:
         for n in range(20):

@@ -15,8 +15,9 @@ from loopback import address, free_port
 
 import mddns.listeners
 from mddns import listeners
+from mddns.binding import bind_tcp, bind_udp
 from mddns.errors import NetworkError, PortInUse
-from mddns.listeners import Reaction, TcpListener, UdpListener, bind_tcp, bind_udp
+from mddns.listeners import Reaction, TcpListener, UdpListener
 
 QUERY = bytes(range(1, 13)) + b"what"
 
@@ -35,7 +36,7 @@ async def listening(answering: Any = echo) -> AsyncIterator[tuple[str, int]]:
     place = address(), free_port()
     datagrams, connections = bind_udp(*place), bind_tcp(*place)
     udp = UdpListener(datagrams, answering, asyncio.get_running_loop(), lambda: True)
-    tcp = await TcpListener.open(connections, answering)
+    tcp = TcpListener(connections, answering, asyncio.get_running_loop(), lambda: True)
     try:
         yield place
     finally:
@@ -301,7 +302,7 @@ def test_a_source_has_8_connections_and_others_have_theirs() -> None:
 
 
 def test_when_all_places_are_taken_the_longest_idle_one_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.listeners, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(mddns.connections, "MOST_CONNECTIONS", 4)
 
     async def work(place: tuple[str, int]) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -320,8 +321,8 @@ def test_when_all_places_are_taken_the_longest_idle_one_ends(monkeypatch: pytest
 
 
 def test_a_source_that_has_all_it_may_have_pushes_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.listeners, "MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(mddns.listeners, "MOST_PER_SOURCE", 3)
+    monkeypatch.setattr(mddns.connections, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(mddns.connections, "MOST_PER_SOURCE", 3)
 
     async def work(place: tuple[str, int]) -> None:
         async with contextlib.AsyncExitStack() as stack:

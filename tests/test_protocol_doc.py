@@ -29,6 +29,7 @@ from docblocks import ROOT, Block, blocks, table
 from mddns import (
     answers,
     apex,
+    connections,
     domain,
     following,
     grammar,
@@ -329,8 +330,8 @@ LIMITS: Final = {
     "steps that a node remembers for IXFR": journal.MOST_STEPS,
     "octets of these steps": journal.MOST_OCTETS,
     "SRV, TXT, A and AAAA records of a transfer that is read": transfer.MOST_RECORDS,
-    "TCP connections": listeners.MOST_CONNECTIONS,
-    "TCP connections of one source": listeners.MOST_PER_SOURCE,
+    "TCP connections": connections.MOST_CONNECTIONS,
+    "TCP connections of one source": connections.MOST_PER_SOURCE,
     "questions under way on one TCP connection": listeners.MOST_QUESTIONS,
     "octets of answers that a TCP client has not read": listeners.MOST_UNSENT,
     "octets of an HTTP request's head": http_connection.LARGEST_HEAD,

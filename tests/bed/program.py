@@ -1,6 +1,7 @@
 """A program that embeds a registry, for tests of several on one host.
 
-``python -m bed.program PORT [NAME [OPTION=VALUE…]]``, the options being those of `start_registry`. It prints
+``python -m bed.program PORT [NAME [OPTION=VALUE…]]``, the options being those of `start_registry`; with ``apart=1`` its
+Unix socket is one that nobody else can reach, as in another container. It prints
 ``up`` when its service is advertised, ``holder`` and ``tenant`` as its place changes. SIGUSR1 makes it hold the
 interpreter for 1.5 s as a careless extension does, SIGUSR2 makes it fork a child that lives on, SIGTERM makes
 it close its registry and end.
@@ -17,12 +18,17 @@ import time
 from typing import Any
 
 import mddns
+from mddns import seat
 
 
 def main() -> None:
     """Runs until SIGTERM."""
     port, name = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "web"
     options: dict[str, Any] = dict(option.split("=", 1) for option in sys.argv[3:])
+    if "wait" in options:
+        options["wait"] = float(options["wait"])
+    if options.pop("apart", None):
+        seat.channel_path = lambda address, port: f"\0apart-{os.getpid()}"
     signals = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     registry = mddns.start_registry(**options)

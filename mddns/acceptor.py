@@ -1,0 +1,79 @@
+"""Takes connections at a listening socket, also when the process has no file descriptor left.
+
+A listening socket stays readable while somebody waits there: whoever cannot accept and tries again at once
+keeps a processor busy, and everything else of its loop waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+_log = logging.getLogger("mddns")
+
+_BURST: Final = 8  # connections taken before the loop's other work gets a turn
+PAUSE: Final = 1.0  # seconds without looking, where no descriptor is left
+_TOLD_EVERY: Final = 60.0
+_EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Acceptor:
+    """Calls `taken(connection)` for each connection at `listening`, which stays its owner's. Ends with :meth:`close`.
+
+    `ours` is asked each time whether the socket is still ours to accept at; `shown` is what is said to wait
+    where no descriptor is left.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        ours: Callable[[], bool],
+        taken: Callable[[socket.socket], None],
+        shown: str,
+    ) -> None:
+        self.listening = listening
+        self._loop = loop
+        self._ours = ours
+        self._taken = taken
+        self._shown = shown
+        self._pause: asyncio.TimerHandle | None = None
+        self._tell_again = 0.0
+        loop.add_reader(listening.fileno(), self._read)
+
+    def close(self) -> None:
+        """Accepts no more."""
+        if self._pause:
+            self._pause.cancel()
+        self._loop.remove_reader(self.listening.fileno())
+
+    def _read(self) -> None:
+        if not self._ours():
+            return
+        for _ in range(_BURST):
+            try:
+                connection, _ = self.listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._wait(error)
+                return  # else a connection that was given up before it was taken
+            connection.setblocking(False)
+            self._taken(connection)
+
+    def _wait(self, error: OSError) -> None:
+        self._loop.remove_reader(self.listening.fileno())
+        self._pause = self._loop.call_later(PAUSE, self._go_on)
+        now = self._loop.time()
+        if now >= self._tell_again:
+            self._tell_again = now + _TOLD_EVERY
+            _log.warning("%s: %s; raise the limit of open files (ulimit -n)", self._shown, error.strerror)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self.listening.fileno(), self._read)

@@ -1,0 +1,141 @@
+"""Asks one host from another all the while, and keeps what came of every question."""
+
+from __future__ import annotations
+
+import select
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dns.flags
+import dns.message
+import dns.rcode
+
+from .host import Host
+
+EVERY = 0.020  # seconds between questions
+LATEST = 3.0  # seconds in which an answer counts
+
+
+@dataclass
+class Heard:
+    """One question's fate: `ports` of the SRV records, or what went wrong. ``kind``: ``udp rd=0`` and so on."""
+
+    sent: float
+    back: float
+    kind: str
+    rcode: str
+    ports: tuple[int, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether there was an answer, whatever it said."""
+        return self.rcode not in ("none", "cut")
+
+
+@dataclass
+class Asker:
+    """Asks for ``web.minidisc`` SRV, RD=0 and RD=1 in turn: over UDP every 20 ms, answered or not, and over TCP,
+    one connection after the other."""
+
+    asking: Host
+    asked: Host
+    heard: list[Heard] = field(default_factory=list)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Asks until the block ends."""
+        stop = threading.Event()
+        threads = [threading.Thread(target=work, args=(stop,)) for work in (self._udp, self._tcp)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def told(self) -> str:
+        """How it went, in a line: the distribution of answer times, and what was not answered."""
+        said = []
+        for way in ("udp", "tcp"):
+            heard = [each for each in self.heard if each.kind.startswith(way)]
+            took = sorted(1000 * (each.back - each.sent) for each in heard if each.answered)
+            missing = sum(not each.answered for each in heard)
+            p99 = took[len(took) * 99 // 100]
+            said.append(
+                f"{way} {len(heard)} asked, {missing} {'unanswered' if way == 'udp' else 'cut'}, p50 "
+                f"{statistics.median(took):.1f} ms, p99 {p99:.0f} ms, longest {took[-1]:.0f} ms"
+            )
+        return "; ".join(said)
+
+    def _udp(self, stop: threading.Event) -> None:
+        waiting: dict[int, tuple[float, str]] = {}
+        number, due, until = 0, time.monotonic(), float("inf")
+        address = self.asked.addresses[0]
+        with self.asking.socket_udp(family=6 if ":" in address else 4, timeout=0) as sock:
+            while time.monotonic() < until:
+                now = time.monotonic()
+                if stop.is_set():
+                    until = min(until, now + LATEST if waiting else now)
+                elif now >= due:
+                    number = number % 65535 + 1
+                    query = _query(number)
+                    waiting[number] = now, f"udp rd={number % 2}"
+                    sock.sendto(query, (address, 28004))
+                    due = max(due + EVERY, now)
+                if select.select([sock], [], [], max(0.0, min(due - now, EVERY)) if not stop.is_set() else EVERY)[0]:
+                    reply = dns.message.from_wire(sock.recv(65535))
+                    sent, kind = waiting.pop(reply.id)
+                    self._keep(sent, kind, reply)
+                elif stop.is_set() and not waiting:
+                    break
+        self.heard += [Heard(sent, float("inf"), kind, "none") for sent, kind in waiting.values()]
+
+    def _tcp(self, stop: threading.Event) -> None:
+        number = 0
+        while not stop.wait(EVERY):
+            number += 1
+            sent, kind = time.monotonic(), f"tcp rd={number % 2}"
+            try:
+                reply = self._over_tcp(_query(number))
+            except OSError:
+                self.heard.append(Heard(sent, time.monotonic(), kind, "cut"))
+            else:
+                self._keep(sent, kind, reply)
+
+    def _over_tcp(self, wire: bytes) -> dns.message.Message:
+        with self.asking.connect_tcp(self.asked.addresses[0], timeout=LATEST) as sock, sock.makefile("rb") as file:
+            sock.sendall(len(wire).to_bytes(2, "big") + wire)
+            size = file.read(2)
+            if len(size) < 2:
+                raise ConnectionResetError
+            return dns.message.from_wire(file.read(int.from_bytes(size, "big")))
+
+    def _keep(self, sent: float, kind: str, reply: dns.message.Message) -> None:
+        ports = tuple(sorted(record.port for rrset in reply.answer for record in rrset))
+        self.heard.append(Heard(sent, time.monotonic(), kind, dns.rcode.to_text(reply.rcode()), ports))
+
+
+def _query(number: int) -> bytes:
+    query = dns.message.make_query("web.minidisc", "SRV", use_edns=0, payload=1232)
+    query.id = number
+    query.flags = dns.flags.RD if number % 2 else 0
+    wire: bytes = query.to_wire()
+    return wire
+
+
+def faults(heard: list[Heard], must: Callable[[Heard], set[int]], must_not: Callable[[Heard], set[int]]) -> list[str]:
+    """What was wrong in the answers: no NOERROR, services that had to be there and were not, and the reverse."""
+    wrong = []
+    for each in heard:
+        if each.answered:
+            missing, ghosts = must(each) - set(each.ports), must_not(each) & set(each.ports)
+            double = len(each.ports) != len(set(each.ports))
+            if each.rcode != "NOERROR" or missing or ghosts or double:
+                wrong.append(f"{each} missing {sorted(missing)} ghosts {sorted(ghosts)}")
+    return wrong

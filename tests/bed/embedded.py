@@ -1,0 +1,43 @@
+"""Programs of :mod:`bed.program` on a host, and what another host is told of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .dig import dig
+from .host import Host
+from .hosts import Bed
+from .process import Process
+
+_TESTS = str(Path(__file__).parent.parent)
+
+
+def begin(host: Host, port: int, *options: str, name: str = "web", descriptors: int = 0, uid: int = 0) -> Process:
+    """Starts one; at most so many `descriptors` where they are given, as another user where `uid` is."""
+    argv = [sys.executable, "-m", "bed.program", str(port), name, *options]
+    if descriptors:
+        argv = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *argv]
+    if uid:
+        argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *argv]
+    return host.start(argv, env={"PYTHONPATH": _TESTS + os.pathsep + str(Path(_TESTS).parent)})
+
+
+def started(host: Host, port: int, *options: str, name: str = "web", descriptors: int = 0, uid: int = 0) -> Process:
+    """The same, when it has advertised."""
+    process = begin(host, port, *options, name=name, descriptors=descriptors, uid=uid)
+    process.wait_for("up", timeout=20)
+    return process
+
+
+def ports(bed: Bed, *how: str, name: str = "web", domain: str = "minidisc", host: str = "alpha") -> set[int]:
+    """The ports of a name's SRV records, as `bravo` is told them: for RD=0 where `how` (dig's options) is not given."""
+    reply = dig(bed.host("bravo"), bed.host(host).addresses[0], f"{name}.{domain}", "SRV", *(how or ("+norec",)))
+    return {int(line.split()[4]) for line in reply.answer}
+
+
+def processor_time(process: Process) -> float:
+    """Seconds that a program has had of a processor."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -28,6 +28,10 @@ from .errors import NetworkError
 # Kinds of frames.
 HELLO, WELCOME, UPDATE, TABLE, ROSTER, TOLD_ALL, PING, PONG, REFUSED, DROPPED = range(1, 11)
 
+# The versions of what is said here that this program speaks: a host may run programs of several.
+VERSION: Final = 1
+OLDEST: Final = 1
+
 _FRAME: Final = struct.Struct("!IB")  # octets of the payload, kind
 _MOST_PAYLOAD: Final = 70_000
 _MOST_UNSENT: Final = 8 << 20

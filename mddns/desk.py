@@ -11,7 +11,21 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from .channel import DROPPED, HELLO, PING, PONG, REFUSED, ROSTER, TABLE, TOLD_ALL, UPDATE, WELCOME, Line
+from .channel import (
+    DROPPED,
+    HELLO,
+    OLDEST,
+    PING,
+    PONG,
+    REFUSED,
+    ROSTER,
+    TABLE,
+    TOLD_ALL,
+    UPDATE,
+    VERSION,
+    WELCOME,
+    Line,
+)
 from .errors import BadMessage
 from .names import Name
 from .tenancy import HostTable
@@ -123,6 +137,10 @@ class Desk:
             line.send(PONG, payload)
 
     def _greet(self, line: Line, number: list[int], hello: dict[str, Any]) -> None:
+        newest = int(hello["version"])
+        if newest < OLDEST or int(hello.get("oldest", newest)) > VERSION:
+            line.send(REFUSED, _strangers(newest).encode())
+            return
         told, apex = int(hello["number"]), Name.parse(hello["apex"])
         number.append(told)
         before = self._tenants.pop(number[0], None)
@@ -153,6 +171,14 @@ class Desk:
     def _broadcast(self, kind: int, payload: bytes) -> None:
         for line in list(self._tenants.values()):
             line.send(kind, payload)
+
+
+def _strangers(newest: int) -> str:
+    whose = "it" if newest > VERSION else "this program"
+    return (
+        f"it speaks version {VERSION} of what a host's programs say to each other, this program version {newest}: "
+        f"end {whose}, or upgrade its mddns"
+    )
 
 
 def _unix_ms() -> int:

@@ -10,13 +10,27 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from .channel import DROPPED, HELLO, PING, PONG, REFUSED, ROSTER, TABLE, TOLD_ALL, UPDATE, WELCOME, Line, connect
+from .channel import (
+    DROPPED,
+    HELLO,
+    OLDEST,
+    PING,
+    PONG,
+    REFUSED,
+    ROSTER,
+    TABLE,
+    TOLD_ALL,
+    UPDATE,
+    VERSION,
+    WELCOME,
+    Line,
+    connect,
+)
 from .tenancy import HostTable
 from .update import read, updates
 
 _log = logging.getLogger("mddns")
 
-VERSION: Final = 1
 WELCOME_WITHIN: Final = 0.5  # seconds
 
 
@@ -34,7 +48,9 @@ class Membership:
         move_in: Callable[[dict[str, Any], list[int]], None],
         ended: Callable[[], None],
     ) -> None:
+        self.refused = ""  # what the holder said when it did not take in what we told last
         self.knocked = False  # whether somebody was at the Unix socket when we last tried to join
+        self._said = ""
         self._table = table
         self._loop = loop
         self._move_in = move_in
@@ -62,6 +78,7 @@ class Membership:
     async def join(self, path: str) -> bool:
         """Becomes a tenant of whoever holds; False where nobody lets us in."""
         self.leave()
+        self.refused = ""
         try:
             sock = connect(path)
         except BlockingIOError:
@@ -72,7 +89,7 @@ class Membership:
             return False
         self._welcomed = welcomed = self._loop.create_future()
         self._line = line = Line(sock, self._loop, self._on_frame, lambda: self._on_end(line))
-        hello = {"version": VERSION, "apex": str(self._table.apex), "number": self._table.number}
+        hello = {"version": VERSION, "oldest": OLDEST, "apex": str(self._table.apex), "number": self._table.number}
         line.send(HELLO, json.dumps(hello).encode())
         try:
             let_in = await asyncio.wait_for(welcomed, WELCOME_WITHIN)
@@ -155,4 +172,12 @@ class Membership:
             if pong and not pong.done():
                 pong.set_result(None)
         elif kind == REFUSED:
-            raise ValueError(payload.decode("utf-8", "replace"))
+            self._refuse(payload.decode("utf-8", "replace"))
+
+    def _refuse(self, said: str) -> None:
+        self.refused = said
+        if said != self._said:
+            self._said = said
+            _log.warning("this host's registry refused: %s", said, extra={"event": "refused"})
+        if self._welcomed and not self._welcomed.done():
+            self._welcomed.set_result(False)

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from .acceptor import Acceptor
 from .binding import bind_udp
-from .channel import Page, channel_path, listen
+from .channel import VERSION, Page, channel_path, listen
 from .desk import Desk
 from .errors import Error, PortInUse
 from .hostsockets import HostSockets, Key
@@ -41,6 +41,8 @@ BEAT_EVERY: Final = 0.1  # seconds between signs of life, while somebody looks f
 _ALONE_EVERY: Final = 1.0  # seconds between looks at what is left to do, where nobody does
 JOIN_WITHIN: Final = 1.0  # seconds in which a holder that has the port must have let us in
 SETTLE_WITHIN: Final = 1.0
+REFUSED_PAUSE: Final = 1.0  # seconds until a holder that refused us is asked again; doubles, to
+REFUSED_PAUSE_AT_MOST: Final = 60.0
 RACE_EVERY: Final = 0.1  # seconds between attempts at a port that another registry has
 _KNOCK_AGAIN: Final = 2.0  # seconds until one who has let nobody in is asked again
 _BIND_AGAIN: Final = 5.0  # seconds until what another program has beside our port is tried again
@@ -98,6 +100,8 @@ class Seat:
             except PortInUse:
                 if await self._join():
                     break
+                if refused := self._membership.refused:
+                    raise PortInUse(f"this host's registry refused: {refused}") from None
                 if late:
                     if not await self._is_registry():
                         raise
@@ -241,6 +245,7 @@ class Seat:
         if self._page:
             self._page.beat(self._generation, time.monotonic())
         told = {
+            "version": VERSION,
             "generation": self._generation,
             "sockets": self._sockets.keys,
             "holder": self._table.number,
@@ -327,6 +332,7 @@ class Seat:
     async def _find_place(self, at_once: bool) -> None:
         """The holder is gone, silent or replaced: takes over, or becomes its successor's tenant."""
         self._membership.leave()
+        pause, again = REFUSED_PAUSE, 0.0
         while not self._closed:
             page = self._page
             if page is None:
@@ -347,8 +353,13 @@ class Seat:
                 self._bind_wanted()
                 return
             at_once = False
+            if now < again:
+                await asyncio.sleep(BEAT_EVERY)
+                continue
             if await self._join():
                 return
+            if self._membership.refused:  # it may end, or be another one by then
+                again, pause = now + pause, min(2 * pause, REFUSED_PAUSE_AT_MOST)
             await asyncio.sleep(0.02)
 
     async def _is_registry(self) -> bool:

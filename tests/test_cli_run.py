@@ -361,7 +361,7 @@ def test_the_port_that_we_answer_on_is_nobody_elses(alpha: Host) -> None:
 def test_where_we_cannot_answer_nothing_runs(alpha: Host, fault: str) -> None:
     env: dict[str, Any] = {"TS_SOCKET": "/nowhere"} if fault == "no network" else {}
     with alpha.socket_udp(PORT if fault == "port taken" else 0):
-        done = alpha.run(["md", "run", "web", ":8080", "--", "touch", "ran"], env=env)
+        done = alpha.run(["md", "run", "--wait", "0", "web", ":8080", "--", "touch", "ran"], env=env)
     assert done.returncode == 3
     assert ("/nowhere" if fault == "no network" else f"{alpha.ipv4}:{PORT}") in done.stderr
     assert not (alpha.directory / "ran").exists()

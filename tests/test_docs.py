@@ -294,7 +294,7 @@ def test_the_readmes_options_and_variables_are_the_programs() -> None:
     listed = {row["variable"] for row in second_table("Networks", "option")}
     read = set()
     for path in (ROOT / "mddns").rglob("*.py"):
-        read |= set(re.findall(r"\b(?:MDDNS_[A-Z]+|TS_SOCKET|XDG_[A-Z_]+|NO_COLOR)\b", path.read_text("utf-8")))
+        read |= set(re.findall(r"\b(?:MDDNS_[A-Z_]+[A-Z]|TS_SOCKET|XDG_[A-Z_]+|NO_COLOR)\b", path.read_text("utf-8")))
     assert listed == read
 
 

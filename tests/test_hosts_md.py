@@ -231,7 +231,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("mode", MESSAGES)
-@pytest.mark.parametrize("command", [["list"], ["advertise", "web", ":80"]], ids=["list", "advertise"])
+@pytest.mark.parametrize("command", [["list"], ["advertise", "web", ":80", "--wait", "0"]], ids=["list", "advertise"])
 def test_what_is_wrong_with_tailscaled_is_said_with_its_remedy(
     make_bed: MakeBed, mode: str, command: list[str]
 ) -> None:

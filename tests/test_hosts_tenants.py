@@ -337,6 +337,7 @@ def test_a_host_whose_address_changes_answers_at_the_new_one(bed: Bed) -> None:
         alpha.start(["md", "advertise", name, ":80"]).wait_for("advertised")
     assert alpha.run(["ip", "address", "add", "100.64.9.9/10", "dev", "tailscale0"]).returncode == 0
     alpha.node.addresses = ("100.64.9.9",)
+    alpha.tailscaled.ring()
     bravo = bed.host("bravo")
     found = wait_until(
         lambda: bravo.run(["md", "list", "-o", "name"]).stdout.split() == ["100.64.9.9:80"] * 2, timeout=15

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from loopback import Fixed, address, ask, fleet, free_port, network_of
+from loopback import Fixed, address, ask, fleet, free_port, hostile, network_of
 from played import question
 
 from mddns import clock, following
@@ -204,3 +204,74 @@ def test_without_descriptors_for_asking_around_an_answer_is_given_still(
 
     run(work)
     assert any("no file descriptor" in record.message for record in caplog.records)
+
+
+# After we have been away
+
+
+def test_after_sleep_nobody_is_gone_and_everybody_is_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        directory, bravo = node.directory, peers[1]
+        await until(lambda: directory.memory.paused_until(bravo.id) > 0)
+        await node._greeting  # type: ignore[misc]
+        began = clock.now()
+        directory.answered(bravo, [], began)
+        directory.missed(bravo, began)
+        monkeypatch.setattr(clock, "now", lambda: began + 600)
+        assert directory.memory.gone(bravo.id, clock.now())
+        assert node._tick()
+        assert not directory.memory.gone(bravo.id, clock.now())
+        assert directory.silent(clock.now()) == (bravo.shown,)
+        assert bravo in directory.due(clock.now())
+        assert not node._tick()
+
+    with caplog.at_level("INFO", "mddns"):
+        run(work)
+    assert [record.message for record in caplog.records if "away" in record.message] == [
+        "away for 600 s: everybody is asked anew"
+    ]
+
+
+def test_when_the_network_is_back_those_are_asked_too_that_were_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So they hear of us: they may have given us up, and would not ask for minutes."""
+    every(monkeypatch, 0.01)
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        await until(lambda: node.directory.memory.paused_until(peers[1].id) > 0)
+        good, asked = network.aread, list[bytes]()
+
+        async def fail(timeout: float):  # type: ignore[no-untyped-def]
+            raise NetworkError("gone")
+
+        network.aread = fail  # type: ignore[method-assign]
+        with hostile(peers[1], lambda wire, reply: asked.append(wire)):
+            await asyncio.sleep(0.3)
+            assert not asked
+            network.aread = good  # type: ignore[method-assign]
+            await until(lambda: bool(asked))
+
+    run(work)
+
+
+def test_what_others_of_this_host_offer_is_not_taken_along_to_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They tell anew, there; until then what they said is about an address that may be somebody else's."""
+    every(monkeypatch, 0.01)
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        left_behind = await Node.open(network_of(peers[0], peers), APEX, timeout=0.3, policy=Policy())
+        try:
+            left_behind.advertise(make(81, "old"))
+            node.advertise(make(80, "web"))
+            await left_behind.settled()
+            moved = replace(peers[0], addresses=(address(),))
+            network.me = moved
+            await until(lambda: node.seat.place == (moved.addresses[0], moved.port))
+            names = {str(record.target) for rrset in (await asyncio.to_thread(ask, moved, "_list PTR")).answer
+                     for record in rrset}  # fmt: skip
+            assert names == {"host1-80.web.minidisc."}
+        finally:
+            await left_behind.close()
+
+    run(work)

@@ -192,3 +192,63 @@ def test_module_functions_use_one_resolver_that_is_made_at_first_use(
         mddns.close()
     assert default._resolver is None
     mddns.close()
+
+
+# While the machine sleeps
+
+
+class Sleepy:
+    """The clock of a machine that sleeps when it is told to; stands in for the module `mddns.clock`."""
+
+    AWAY = clock.AWAY
+
+    def __init__(self) -> None:
+        self.slept = self.told = 0.0
+
+    def now(self) -> float:
+        return clock.now() + self.slept
+
+    def Naps(self) -> Sleepy:  # noqa: N802 - as the class that it stands in for
+        return self
+
+    def taken(self) -> float:
+        nap, self.told = self.slept - self.told, self.slept
+        return nap
+
+
+@pytest.fixture
+def sleepy(monkeypatch: pytest.MonkeyPatch) -> Sleepy:
+    made = Sleepy()
+    monkeypatch.setattr("mddns.resolver.clock", made)
+    return made
+
+
+def test_a_registry_that_was_silent_before_we_slept_is_not_gone_when_we_wake(
+    peers: tuple[Peer, ...], registries: object, sleepy: Sleepy
+) -> None:
+    network = network_of(None, peers)
+    with hostile(peers[3], lambda wire, reply: None), Resolver(network, timeout=0.2) as resolver:
+        resolver._inquirer.directory.memory.answered(peers[3].id, sleepy.now(), 0.001)
+        assert resolver.resolve("web").silent == ("host4",)
+        reads = network.reads
+        sleepy.slept += 600.0
+        found = resolver.resolve("web")
+        assert (len(found), found.silent) == (2, ("host4",))
+        assert network.reads == reads + 1
+
+
+def test_a_lookup_in_which_we_fell_asleep_begins_anew_when_we_wake(
+    peers: tuple[Peer, ...], registries: object, sleepy: Sleepy
+) -> None:
+    """Nobody's answer could reach us, and that is nobody's silence."""
+    asked: list[bytes] = []
+
+    def sleep_at_first(wire: bytes, reply: object) -> None:
+        asked.append(wire)
+        sleepy.slept += 600.0 if len(asked) == 1 else 0.0
+
+    with hostile(peers[3], sleep_at_first), Resolver(network_of(None, peers), timeout=1.0) as resolver:
+        memory = resolver._inquirer.directory.memory
+        memory.answered(peers[3].id, sleepy.now(), 0.001)
+        assert len(resolver.resolve("web")) == 2
+    assert len({wire[:2] for wire in asked}) == 2  # another lookup has other ids

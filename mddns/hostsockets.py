@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from .binding import bind_tcp, bind_udp
+from .errors import Error, PortInUse
 from .listeners import Answering, TcpListener, UdpListener
+from .model import join_address
 from .web import Serving
+
+_log = logging.getLogger("mddns")
 
 _LOOK_EVERY: Final = 0.005  # seconds
 _BIND: Final = {"udp": bind_udp, "tcp": bind_tcp}
@@ -30,10 +35,8 @@ class HostSockets:
         self._ours = ours
         self._loop = loop
         self._bound: dict[Key, socket.socket] = {}
+        self._foreign: set[Key] = set()  # what was said to be another program's
         self._reading: dict[Key, UdpListener | TcpListener] = {}
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._bound
 
     @property
     def keys(self) -> list[Key]:
@@ -53,10 +56,32 @@ class HostSockets:
         """Takes a bound socket over."""
         self._bound[key] = sock
 
-    def bind(self, key: Key, port: int, *, named: bool) -> None:
-        """Binds one. PortInUse, which names who has it where that is wanted, or NetworkError."""
+    def bind_missing(self, addresses: Sequence[str], port: int) -> bool:
+        """Binds UDP and TCP at each address, where it is not bound yet; whether any was.
+
+        What another program has is told once, and told of again when it is ours.
+        """
+        wanted = [(kind, address) for address in addresses for kind in ("udp", "tcp")]
+        missing = [key for key in wanted if key not in self._bound]
+        for key in missing:
+            self._try(key, port)
+        return any(key in self._bound for key in missing)
+
+    def _try(self, key: Key, port: int) -> None:
         kind, address = key
-        self._bound[key] = _BIND[kind](address, port, named=named)
+        known = key in self._foreign
+        try:
+            self._bound[key] = _BIND[kind](address, port, named=not known)
+        except PortInUse as error:
+            if not known:
+                self._foreign.add(key)
+                _log.warning("%s. The rest is answered, and this is tried again", error)
+        except Error as error:
+            _log.debug("%s", error)
+        else:
+            if known:
+                self._foreign.discard(key)
+                _log.info("%s %s is free, and ours now", kind.upper(), join_address(address, port))
 
     def replace(self, keys: Sequence[Key], descriptors: Sequence[int]) -> None:
         """What a holder has handed over stands in for all that we had."""

@@ -184,7 +184,7 @@ class _Connection(asyncio.Protocol):
         return not self._received and not self._waiting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what an accepted socket gets
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._source = str(peer[0]) if peer else ""

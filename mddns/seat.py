@@ -24,7 +24,7 @@ from .binding import bind_udp
 from .channel import VERSION, Page, channel_path, listen
 from .desk import Desk
 from .errors import Error, PortInUse
-from .hostsockets import HostSockets, Key
+from .hostsockets import HostSockets
 from .listeners import Answering
 from .membership import Membership
 from .model import DEFAULT_DOMAIN, Service, join_address
@@ -75,7 +75,6 @@ class Seat:
         self._standing_by = False
         self._wanted: tuple[str, ...] = ()  # where the holder answers
         self._bind_again = 0.0
-        self._told_taken: set[Key] = set()  # what was said to be another program's
         self._address, self._port = "", 0
         self.place: tuple[str, int] | None = None  # where we are, once we are
 
@@ -118,29 +117,10 @@ class Seat:
             self._bind_wanted()
 
     def _bind_wanted(self) -> None:
-        missing = [
-            (kind, each) for each in self._wanted for kind in ("udp", "tcp") if (kind, each) not in self._sockets
-        ]
-        for key in missing:
-            self._also_bind(key)
-        if any(key in self._sockets for key in missing):
+        if self._sockets.bind_missing(self._wanted, self._port):
             self._sockets.read()
             self._desk.hand_over()
         self._bind_again = time.monotonic() + _BIND_AGAIN
-
-    def _also_bind(self, key: Key) -> None:
-        try:
-            self._sockets.bind(key, self._port, named=key not in self._told_taken)
-        except PortInUse as error:
-            if key not in self._told_taken:
-                self._told_taken.add(key)
-                _log.warning("%s. The rest is answered, and this is tried again", error)
-        except Error as error:
-            _log.debug("%s", error)
-        else:
-            if key in self._told_taken:
-                self._told_taken.discard(key)
-                _log.info("%s %s is free, and ours now", key[0].upper(), join_address(key[1], self._port))
 
     def publish(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
         """These of our services are new or have changed, those are withdrawn: at once, for whoever is told."""

@@ -225,7 +225,8 @@ def start_registry(
     """A registry on this machine's network; it answers queries when this returns.
 
     Without a network it raises at once (TailscaleError, NetworkError), or after `wait` seconds of trying;
-    PortInUse where another program has the port.
+    PortInUse, as soon or as late, where a foreign program has the port. Where it is a registry that cannot let this
+    one in (in another container, or stopped), this one stands by, and a warning says so.
     """
     settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
     return Registry(settings, policy, wait)

@@ -41,12 +41,38 @@ def test_who_waits_for_the_port_has_it_when_it_is_free(bed: Bed) -> None:
     assert ports(bed) == {9001}
 
 
+def test_md_waits_for_the_port_where_it_is_told_to(bed: Bed) -> None:
+    alpha = bed.host("alpha")
+    with alpha.socket_udp(28004):
+        waiting = alpha.start(["md", "advertise", "--wait", "30", "web", ":9001"])
+        assert f"pid {os.getpid()}" in waiting.wait_for("waiting for the port", timeout=10)
+    waiting.wait_for("advertised", timeout=10)
+    assert ports(bed) == {9001}
+
+
 def test_who_has_waited_long_enough_is_told_who_has_the_port(bed: Bed) -> None:
     alpha = bed.host("alpha")
     with alpha.socket_udp(28004):
         waiting = begin(alpha, 9001, "wait=2")
         assert waiting.wait(timeout=10) == 1
     assert f"PortInUse: UDP {alpha.ipv4}:28004 is in use by another program (pid {os.getpid()}" in waiting.stderr
+
+
+def test_a_program_that_has_taken_every_descriptor_is_answered_for_still(bed: Bed) -> None:
+    """Whoever connects waits, and that keeps no processor busy."""
+    alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    holder = started(alpha, 9001, "hog=1", descriptors=64)
+    with ExitStack() as pressing:
+        for _ in range(4):
+            pressing.enter_context(bravo.connect_tcp(alpha.ipv4))
+        before, begun = processor_time(holder), time.monotonic()
+        while time.monotonic() < begun + 2.5:
+            for rd in ("+norec", "+rec"):
+                assert ports(bed, rd, "+notcp") == {9001}
+        used = (processor_time(holder) - before) / (time.monotonic() - begun)
+    assert used < 0.2
+    assert holder.stderr.count("raise the limit of open files") == 1
+    assert "Traceback" not in holder.stderr
 
 
 def test_without_descriptors_udp_goes_on(bed: Bed, measured: Measured) -> None:

@@ -1,11 +1,16 @@
-"""The serial of a host's zone, whichever of its processes tells it."""
+"""What all processes of a host offer, by domain, and its serial, whichever of them tells it."""
 
 from __future__ import annotations
 
+import pytest
 from played import ALPHA, APEX, SINCE
 
+from mddns.grammar import MAX_SERVICES
+from mddns.model import Endpoint, Service
+from mddns.names import Name
 from mddns.registry import Registry
 from mddns.tenancy import HostTable
+from mddns.update import read, updates
 
 START = SINCE // 10 % 2**32
 
@@ -51,3 +56,82 @@ def test_a_serial_that_is_behind_is_not_followed() -> None:
     made = table()
     made.follow(START - 1)
     assert made.serial == START
+
+
+def told(table: HostTable, number: int, *ports: int, since: int = SINCE) -> None:
+    """A process registers services of ours at these ports."""
+    services = [service(port, since) for port in ports]
+    for update in updates(services, (), table.apex_of(number)):
+        table.apply(number, read(update, table.apex_of(number)), SINCE)
+
+
+def service(port: int, since: int = SINCE) -> Service:
+    endpoint = Endpoint.of(ALPHA.addresses[0], port)
+    return Service("web", {}, endpoint, ALPHA.addresses[:1], since=since, instance=f"alpha-{port}")
+
+
+def ports(services: list[Service]) -> set[int]:
+    return {each.endpoint.port for each in services}
+
+
+OTHER = Name.parse("minidisc.internal")
+
+
+def test_each_domain_has_what_its_processes_offer() -> None:
+    made = table()
+    made.let_in(2, OTHER)
+    made.let_in(3, APEX)
+    told(made, 2, 80)
+    told(made, 3, 81)
+    assert (ports(made.services()), ports(made.part(OTHER).services())) == ({81}, {80})
+    assert made.apexes == [APEX, OTHER]
+
+
+def test_a_domain_is_left_when_its_last_process_is_gone_also_one_that_offered_nothing() -> None:
+    made = table()
+    made.let_in(2, OTHER)
+    assert made.drop(2, SINCE)
+    assert made.apexes == [APEX]
+
+
+def test_who_does_not_come_back_to_a_new_holder_is_dropped_with_its_domain() -> None:
+    made = table()
+    made.let_in(2, OTHER)
+    made.let_in(3, APEX)
+    told(made, 3, 81)
+    made.taken_over(10.0)
+    made.told_all(3, SINCE)
+    assert (made.expire(10.5, SINCE), made.expire(11.5, SINCE)) == ([], [2])
+    assert made.apexes == [APEX]
+
+
+def test_what_one_process_tells_of_all_is_what_another_meets() -> None:
+    made, other = table(), table()
+    made.let_in(2, OTHER)
+    other.meet(made.introduced())
+    assert other.apexes == [APEX, OTHER]
+    other.only([1], SINCE)
+    assert other.apexes == [APEX]
+
+
+def test_a_host_offers_no_more_than_it_may_and_a_message_that_would_is_not_heeded_at_all() -> None:
+    made = table()
+    made.let_in(2, APEX)
+    told(made, 2, *range(1, MAX_SERVICES))
+    with pytest.raises(ValueError, match="at most 1000"):
+        told(made, 2, MAX_SERVICES, MAX_SERVICES + 1)
+    assert len(made.services()) == MAX_SERVICES - 1
+    told(made, 2, MAX_SERVICES)
+    told(made, 2, 1, since=SINCE + 1)  # what is there already may change
+
+
+def test_telling_of_a_service_takes_no_longer_where_there_are_many_processes() -> None:
+    """What is counted is how often the services of the others are looked at: never."""
+    made = table()
+    for number in range(2, 102):
+        made.let_in(number, APEX)
+        told(made, number, *range(number * 5, number * 5 + 5))
+    looked = []
+    made.of = lambda number: looked.append(number) or []  # type: ignore[method-assign, func-returns-value]
+    told(made, 2, 60_000)
+    assert looked == []

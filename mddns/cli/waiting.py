@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ..errors import NetworkError, TailscaleError
+from ..errors import NetworkError, PortInUse, TailscaleError
 from ..sync import Registry
 from .logs import show_logs
 from .notify import notify
@@ -39,13 +39,14 @@ def wait_option(command: F) -> F:
         type=_seconds,
         metavar="S",
         envvar="MDDNS_WAIT",
-        help="Seconds to wait for the network; default: until it is there.  [MDDNS_WAIT]",
+        help="Seconds to wait for network and port; default: for the network, until it is there.  [MDDNS_WAIT]",
     )(command)
 
 
 def registry_when_up(options: Options, patience: float | None, pause: Callable[[float], None] = time.sleep) -> Registry:
     """A registry on the network, which is waited for at most `patience` seconds (None: without end); then its error.
 
+    A port that another program has is waited for where `patience` is given.
     ``pause(seconds)`` waits; what it raises ends the waiting. Why we wait is said whenever that is news.
     """
     show_logs(options.verbose)
@@ -53,13 +54,14 @@ def registry_when_up(options: Options, patience: float | None, pause: Callable[[
     while True:
         try:
             return Registry(options.settings)
-        except NetworkError as error:
+        except (NetworkError, PortInUse) as error:
             left = deadline - time.monotonic()
-            if left <= 0:
+            port = isinstance(error, PortInUse)
+            if left <= 0 or (port and patience is None):
                 raise
             reason = str(error)
             if reason != said:
-                what = "Tailscale" if isinstance(error, TailscaleError) else "the network"
+                what = "the port" if port else "Tailscale" if isinstance(error, TailscaleError) else "the network"
                 talk(f"waiting for {what}: {reason}; Ctrl-C to give up")
                 notify(status=f"waiting for {what}: {reason}")
                 said = reason

@@ -1,7 +1,8 @@
 """A program that embeds a registry, for tests of several on one host.
 
 ``python -m bed.program PORT [NAME [OPTION=VALUE…]]``, the options being those of `start_registry`; with ``apart=1`` its
-Unix socket is one that nobody else can reach, as in another container. It prints
+Unix socket is one that nobody else can reach, as in another container; with ``hog=1`` it
+takes every file descriptor that it may have. It prints
 ``up`` when its service is advertised, ``holder`` and ``tenant`` as its place changes. SIGUSR1 makes it hold the
 interpreter for 1.5 s as a careless extension does, SIGUSR2 makes it fork a child that lives on, SIGTERM makes
 it close its registry and end.
@@ -9,6 +10,7 @@ it close its registry and end.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -27,12 +29,17 @@ def main() -> None:
     options: dict[str, Any] = dict(option.split("=", 1) for option in sys.argv[3:])
     if "wait" in options:
         options["wait"] = float(options["wait"])
+    hog = options.pop("hog", None)
     if options.pop("apart", None):
         seat.channel_path = lambda address, port: f"\0apart-{os.getpid()}"
     signals = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     registry = mddns.start_registry(**options)
     registry.advertise_service(port, name, {"n": str(port)})
+    if hog:
+        with contextlib.suppress(OSError):
+            while True:
+                os.open(os.devnull, os.O_RDONLY)
     print("up", flush=True)
     threading.Thread(target=_tell_place, args=(registry,), daemon=True).start()
     while (number := signal.sigwait(signals)) != signal.SIGTERM:

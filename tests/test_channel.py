@@ -1,0 +1,69 @@
+"""The page that the processes of a host share: who is the holder, and since when nothing was heard of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from mddns.channel import Page
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    made = Page.create()
+    yield made
+    made.close()
+
+
+def test_one_of_many_registries_of_a_process_gets_the_next_generation(page: Page) -> None:
+    """The kernel's lock is of a process, so it does not keep two threads of one apart."""
+
+    class Slow(Page):
+        @property
+        def generation(self) -> int:
+            found = super().generation
+            time.sleep(0.005)  # as if the other thread had its turn just then
+            return found
+
+    page = Slow(os.dup(page.descriptor))
+    for known in range(5):
+        got: list[int] = []
+        start = threading.Barrier(4)
+
+        def claim(known: int = known, got: list[int] = got, start: threading.Barrier = start) -> None:
+            start.wait()
+            if generation := page.claim(known, 1.0):
+                got.append(generation)
+
+        threads = [threading.Thread(target=claim) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert got == [known + 1]
+    page.close()
+
+
+def test_a_sign_of_life_of_one_who_was_replaced_meanwhile_changes_no_generation(page: Page) -> None:
+    """It was stopped between its look at the generation and its sign of life."""
+    page.claim(0, 1.0)
+    assert page.beat(1, 2.0)
+    other = Page(os.dup(page.descriptor))
+    looks = iter([1])
+    stale = type("Stale", (Page,), {"generation": property(lambda self: next(looks))})(os.dup(page.descriptor))
+    other.claim(1, 3.0)
+    assert stale.beat(1, 4.0)
+    assert other.generation == 2
+    assert not page.beat(1, 5.0)
+    other.close()
+    stale.close()
+
+
+def test_the_age_is_that_of_the_last_sign_of_life(page: Page) -> None:
+    page.claim(0, 1.0)
+    page.beat(1, 2.5)
+    assert page.age(4.0) == 1.5

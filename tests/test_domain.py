@@ -1,0 +1,53 @@
+"""Which domain a query is for."""
+
+from __future__ import annotations
+
+import pytest
+from played import ALPHA, SINCE, question
+
+from mddns.domain import Domain, Domains
+from mddns.names import Name
+from mddns.policy import Policy
+from mddns.registry import Registry
+
+
+def domain(apex: Name) -> Domain:
+    return Domain(apex, Registry(ALPHA, False, SINCE), Policy(), 1.0)
+
+
+@pytest.fixture
+def domains() -> Domains:
+    made = Domains(domain(Name.parse("minidisc")), domain)
+    made.serve([Name.parse("minidisc.internal"), Name.parse("lab.minidisc")])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "apex"),
+    [
+        ("web.minidisc.", "minidisc."),
+        ("WEB.Minidisc.INTERNAL.", "minidisc.internal."),
+        ("minidisc.internal.", "minidisc.internal."),
+        ("web.lab.minidisc.", "lab.minidisc."),
+        ("lab.minidisc.", "lab.minidisc."),
+        ("xlab.minidisc.", "minidisc."),
+        ("x\\003lab.minidisc.", "minidisc."),  # the octets of `lab` as a label, but within another
+        ("a\\000b.minidisc.internal.", "minidisc.internal."),
+        ("internal.", "minidisc."),  # nobody's: ours refuses it
+        (".", "minidisc."),
+    ],
+)
+def test_the_longest_apex_that_a_name_is_under_decides(domains: Domains, name: str, apex: str) -> None:
+    assert str(domains.choose(question(f"{name} A")).apex) == apex
+
+
+@pytest.mark.parametrize("wire", [b"", b"\0" * 11, b"\0" * 12, b"\0" * 12 + b"\x3fab", b"\0" * 12 + b"\xc0\x0c\0\1"])
+def test_what_is_no_query_is_for_our_own(domains: Domains, wire: bytes) -> None:
+    assert domains.choose(wire) is domains.own
+
+
+def test_what_is_served_no_more_is_left_and_our_own_stays(domains: Domains) -> None:
+    assert not domains.alone
+    domains.serve([])
+    assert domains.alone
+    assert [str(each.apex) for each in domains] == ["minidisc."]

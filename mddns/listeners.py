@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from .acceptor import Acceptor
 from .connections import Connections, most_connections
+from .hot import COOKIE_OCTETS, Kept
 from .model import join_address
 from .web import Serving
 
@@ -34,18 +35,21 @@ MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
 class UdpListener:
     """Reads one UDP socket, which stays its owner's. `answering(wire, address, tcp)` gives the Reaction to a message.
 
-    `ours` is asked before each burst whether the socket is still ours to read.
+    `hot` gives the answers that need no such call, for the length of a burst (:mod:`mddns.hot`). `ours` is asked
+    before each burst whether the socket is still ours to read.
     """
 
     def __init__(
         self,
         sock: socket.socket,
         answering: Answering,
+        hot: Callable[[], Mapping[str, Kept]],
         loop: asyncio.AbstractEventLoop,
         ours: Callable[[], bool],
     ) -> None:
         self.socket = sock
         self._answering = answering
+        self._hot = hot
         self._loop = loop
         self._ours = ours
         self._waiting: set[asyncio.Task[None]] = set()
@@ -70,13 +74,22 @@ class UdpListener:
         if not self._ours():
             return
         receive, send, answering = self.socket.recvfrom, self.socket.sendto, self._answering
+        hot = self._hot()
         for _ in range(_BURST):
             try:
                 wire, source = receive(_LARGEST)
+                if (kept := hot.get(source[0])) is not None:
+                    plain, cookies = kept
+                    ready = plain.get(wire[2:]) or cookies.get(wire[2:-COOKIE_OCTETS])
+                    if ready is not None:
+                        rest, tally = ready
+                        tally["udp"] += 1
+                        send(wire[:2] + rest, source)
+                        continue
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an ICMP error for some earlier answer
+                continue  # an ICMP error for some earlier answer; or as below
             answer = answering(wire, source[0], False)
             if isinstance(answer, bytes):
                 try:

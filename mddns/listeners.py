@@ -6,13 +6,18 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .acceptor import Acceptor
 from .connections import Connections, most_connections
 from .hot import COOKIE_OCTETS, Kept
 from .model import join_address
 from .web import Serving
+
+if TYPE_CHECKING:
+    from .batch import Batch
+
+Source = tuple[Any, ...]  # as recvfrom gives it
 
 _log = logging.getLogger("mddns")
 
@@ -21,6 +26,7 @@ Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
 Answering = Callable[[bytes, str, bool], Reaction]
 
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
+_BUSY: Final = 32  # bursts on end that left something unread, after which datagrams are read many at a time
 _LARGEST: Final = 65_535
 
 MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
@@ -53,6 +59,8 @@ class UdpListener:
         self._loop = loop
         self._ours = ours
         self._waiting: set[asyncio.Task[None]] = set()
+        self._batch: Batch | None = None
+        self._busy = 0  # bursts on end that left something unread
         loop.add_reader(sock.fileno(), self._read)
 
     def pause(self) -> None:
@@ -73,8 +81,11 @@ class UdpListener:
     def _read(self) -> None:
         if not self._ours():
             return
-        receive, send, answering = self.socket.recvfrom, self.socket.sendto, self._answering
         hot = self._hot()
+        if self._batch is not None:
+            self._batch.serve(hot)
+            return
+        receive, send = self.socket.recvfrom, self.socket.sendto
         for _ in range(_BURST):
             try:
                 wire, source = receive(_LARGEST)
@@ -87,29 +98,47 @@ class UdpListener:
                         send(wire[:2] + rest, source)
                         continue
             except BlockingIOError:
+                self._busy = 0
                 return
             except OSError:
                 continue  # an ICMP error for some earlier answer; or as below
-            answer = answering(wire, source[0], False)
-            if isinstance(answer, bytes):
-                try:
-                    send(answer, source)
-                except OSError:
-                    continue  # the network is down, or the buffer full: the client asks again
-            elif answer is not None and not isinstance(answer, tuple):
-                self._wait(answer, source)
+            self._react(wire, source)
+        self._busy += 1
+        if self._busy == _BUSY:
+            self._batch = _batch(self.socket, self._react)
 
-    def _wait(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
+    def _react(self, wire: bytes, source: Source) -> None:
+        """Answers what is not ready, at once or later."""
+        answer = self._answering(wire, source[0], False)
+        if isinstance(answer, bytes):
+            try:
+                self.socket.sendto(answer, source)
+            except OSError:
+                return  # the network is down, or the buffer full: the client asks again
+        elif answer is not None and not isinstance(answer, tuple):
+            self._wait(answer, source)
+
+    def _wait(self, answer: Awaitable[bytes], source: Source) -> None:
         task = self._loop.create_task(self._answer(answer, source))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _answer(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
+    async def _answer(self, answer: Awaitable[bytes], source: Source) -> None:
         wire = await answer
         try:
             self.socket.sendto(wire, source)
         except OSError:
             return  # as above
+
+
+def _batch(sock: socket.socket, react: Callable[[bytes, Source], None]) -> Batch | None:
+    """The quick way to read a socket, where there is one."""
+    try:
+        from .batch import Batch  # ctypes, which nobody needs who is asked now and then
+
+        return Batch(sock, react)
+    except (ImportError, OSError):
+        return None
 
 
 class TcpListener:

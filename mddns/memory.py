@@ -21,12 +21,12 @@ _MOST_PEERS: Final = 10_000
 _LATEST: Final = 1e12  # Unix seconds; what lies beyond is no time
 
 
-class Standing(enum.Enum):
-    """What a lookup owes a peer."""
+class Standing(enum.IntEnum):
+    """What a lookup owes a peer, in the order in which they are asked."""
 
-    REGISTRY = "registry"  # it answers: wait for it until the deadline
-    NEW = "new"  # never asked: wait a little
-    IDLE = "idle"  # refused, or silent for long: ask, do not wait
+    REGISTRY = 0  # it answers: wait for it until the deadline
+    NEW = 1  # never asked: wait a little
+    IDLE = 2  # refused, or silent for long: ask, do not wait
 
 
 class Manners:

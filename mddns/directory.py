@@ -20,6 +20,7 @@ from .policy import Policy
 if TYPE_CHECKING:
     from .zone import Zone
 
+_IDLE: Final = Standing.IDLE  # a member of an Enum is looked up slowly
 _MOST_NAMES: Final = 1000  # asked for one by one, of one source
 NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
 
@@ -27,10 +28,9 @@ NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" sta
 class _Source:
     """One peer's word."""
 
-    __slots__ = ("asked", "names", "peer", "services", "whole")
+    __slots__ = ("asked", "names", "services", "whole")
 
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
+    def __init__(self) -> None:
         self.services: dict[str, tuple[Service, ...]] = {}
         self.whole: float | None = None  # when it last told everything
         self.asked: float | None = None  # when it was last asked for everything
@@ -220,14 +220,18 @@ class Directory:
 
     def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
         source = self._source(peer)
-        named = (each for each in services if fold(each.name) == name and not each.held)
-        told = tuple(each for each in named if self._policy.admit(each, peer))
-        source.names.pop(name, None)
-        if len(source.names) >= _MOST_NAMES:
-            oldest = next(iter(source.names))
-            del source.names[oldest]
-            source.services.pop(oldest, None)
-        source.names[name] = now
+        told: tuple[Service, ...] = ()
+        if services:
+            named = (each for each in services if fold(each.name) == name and not each.held)
+            told = tuple(each for each in named if self._policy.admit(each, peer))
+        names = source.names
+        if names:
+            names.pop(name, None)
+            if len(names) >= _MOST_NAMES:
+                oldest = next(iter(names))
+                del names[oldest]
+                source.services.pop(oldest, None)
+        names[name] = now
         if told != source.services.get(name, ()):
             if told:
                 source.services[name] = told
@@ -243,11 +247,12 @@ class Directory:
         sources, memory = self._sources, self.memory
         chosen = []
         for peer in self.peers:
-            source = sources.get(peer.id)
+            key = peer.id
+            source = sources.get(key)
             if source is not None and source.knows(name, now):
                 continue
-            standing = memory.standing(peer.id, now)
-            if standing is not Standing.IDLE or not memory.just_idle(peer.id, now):
+            standing = memory.standing(key, now)
+            if standing is not _IDLE or not memory.just_idle(key, now):
                 chosen.append((peer, standing))
         return chosen
 
@@ -299,8 +304,7 @@ class Directory:
     def _source(self, peer: Peer) -> _Source:
         source = self._sources.get(peer.id)
         if source is None:
-            source = self._sources[peer.id] = _Source(peer)
-        source.peer = peer
+            source = self._sources[peer.id] = _Source()
         return source
 
     def _gone(self, now: float) -> frozenset[str]:

@@ -24,6 +24,7 @@ from .policy import Policy
 from .silence import Silence, read_sentence
 from .wire import PTR, SRV, Message
 
+_PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome  # a member of an Enum is looked up slowly
 _MOST_KEPT: Final = 1000  # answers of the holder, by name
 
 
@@ -129,7 +130,7 @@ class Inquirer:
         answered = refused = 0
         if lookup is not None:
             holder = lookup.holder
-            if holder and holder.outcome is Outcome.ANSWERED and holder.answer:
+            if holder and holder.outcome is _ANSWERED and holder.answer:
                 found = self._hold(query, holder, holder.answer, now)
             else:
                 answered, refused = self._learn(query, lookup, now)
@@ -162,12 +163,12 @@ class Inquirer:
     def _learn(self, query: Query, lookup: Lookup, now: float) -> tuple[int, int]:
         """Puts the peers' answers into the directory; how many answered and refused."""
         directory = self.directory
-        if lookup.holder and lookup.holder.outcome is Outcome.REFUSED:
+        if lookup.holder and lookup.holder.outcome is _REFUSED:
             directory.refused(lookup.holder.peer, now)
         name, network = query.key, self._snapshot.network if self._snapshot else ""
         for ask in lookup.asks:
             learn(directory, ask, network, now, name)
-        return len(lookup.outcomes(Outcome.ANSWERED)), len(lookup.outcomes(Outcome.REFUSED))
+        return len(lookup.outcomes(_ANSWERED)), len(lookup.outcomes(_REFUSED))
 
     def _hold(self, query: Query, holder: Ask, answer: Answer, now: float) -> Found:
         """What the holder said of the whole network; whose each instance is, its address tells."""
@@ -193,17 +194,17 @@ class Inquirer:
 
 def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:
     """Puts what came of asking a peer for everything, or for `name` (in lower case), into the directory."""
-    answer, peer = ask.answer, ask.peer
-    if ask.outcome is Outcome.REFUSED:
+    answer, peer, outcome = ask.answer, ask.peer, ask.outcome
+    if outcome is _REFUSED:
         directory.refused(peer, now)
-    elif answer is not None and (ask.outcome is Outcome.ANSWERED or answer.partial):
+    elif answer is not None and (outcome is _ANSWERED or answer.partial):
         services: Sequence[Service] = ()
         if answer.told:
             rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
             services = [introduce(told, peer, network, rtt_ms) for told in answer.told]
         # Who told a part, and be it none of it, owes the rest: nothing is lost without a word.
         directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial)
-    elif ask.outcome is Outcome.SILENT:
+    elif outcome is _SILENT:
         directory.missed(peer, now)
 
 

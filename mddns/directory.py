@@ -28,9 +28,10 @@ NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" sta
 class _Source:
     """One peer's word."""
 
-    __slots__ = ("asked", "names", "services", "whole")
+    __slots__ = ("asked", "names", "peer", "services", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
         self.services: dict[str, tuple[Service, ...]] = {}
         self.whole: float | None = None  # when it last told everything
         self.asked: float | None = None  # when it was last asked for everything
@@ -304,7 +305,8 @@ class Directory:
     def _source(self, peer: Peer) -> _Source:
         source = self._sources.get(peer.id)
         if source is None:
-            source = self._sources[peer.id] = _Source()
+            source = self._sources[peer.id] = _Source(peer)
+        source.peer = peer
         return source
 
     def _gone(self, now: float) -> frozenset[str]:

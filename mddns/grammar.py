@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -105,6 +104,8 @@ def check_port(port: int) -> int:
 
 def check_address(address: str) -> str:
     """An IP address that somebody can connect to, in its canonical text, or InvalidService."""
+    import ipaddress  # slow to load, and for those who offer
+
     try:
         if not isinstance(address, str) or "%" in address:  # a zone index means something on one machine only
             raise ValueError

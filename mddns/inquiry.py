@@ -7,7 +7,6 @@ then calls :meth:`Inquirer.finish`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import log
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -18,7 +17,7 @@ from .grammar import normal_name
 from .instance import TTL, instance_label, machine_label, spoken_protocol
 from .lookup import Ask, Lookup, Outcome
 from .memory import Memory, Standing
-from .model import Peer, Service, Snapshot, fold
+from .model import Peer, Service, Snapshot, fold, replace
 from .names import Name
 from .policy import Policy
 from .silence import Silence, read_sentence

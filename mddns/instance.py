@@ -7,7 +7,6 @@ labels, and what mddns itself has to say under ``md.`` keys.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
@@ -48,7 +47,11 @@ def instance_label(machine: str, address: str, port: int, protocol: str) -> str:
 
 def address_label(address: str) -> str:
     """``100-1-2-3``; IPv6 as eight groups of four digits."""
-    return ipaddress.ip_address(address).exploded.replace(":", "-").replace(".", "-")
+    if ":" not in address:
+        return address.replace(".", "-")
+    import ipaddress  # slow to load
+
+    return ipaddress.ip_address(address).exploded.replace(":", "-")
 
 
 def spoken_protocol(instance: str, port: int) -> str:

@@ -8,7 +8,6 @@ mddns' own reader: what a host says is what dnspython understands of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import dns.edns
@@ -24,7 +23,7 @@ from mddns.directory import Directory
 from mddns.hot import COOKIE_OCTETS, Kept
 from mddns.lookup import Lookup, Outcome
 from mddns.memory import Memory
-from mddns.model import Peer, Snapshot
+from mddns.model import Peer, Snapshot, replace
 from mddns.names import Name
 from mddns.offer import Offer, make
 from mddns.policy import Policy, who_may_ask

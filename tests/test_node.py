@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 from loopback import Fixed, address, ask, fleet, free_port, hostile, network_of
@@ -13,7 +12,7 @@ from played import question
 from mddns import clock, following
 from mddns.errors import NetworkError
 from mddns.memory import Standing
-from mddns.model import Peer
+from mddns.model import Peer, replace
 from mddns.names import Name
 from mddns.node import Node
 from mddns.offer import make

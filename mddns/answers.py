@@ -4,8 +4,6 @@ Only records that the question reaches are believed: a PTR or SRV of the asked n
 A and AAAA of exactly its target. All else in the message is passed over (RFC 2181 5.4.1).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 

@@ -4,12 +4,10 @@ A resolver calls :meth:`Inquirer.begin`; where that gives a Lookup, it carries i
 then calls :meth:`Inquirer.finish`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from math import log
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from .answers import Answer, Told, introduce, lifetime
 from .directory import NEGATIVE_TTL, Directory
@@ -35,7 +33,7 @@ class Query(NamedTuple):
     first: bool = False
 
     @classmethod
-    def of(cls, name: str | None, labels: Mapping[str, str] | None = None, *, first: bool = False) -> Query:
+    def of(cls, name: str | None, labels: Mapping[str, str] | None = None, *, first: bool = False) -> Self:
         """A query as a caller words it; InvalidService for a name that no service can have."""
         return cls(None if name is None else normal_name(name), dict(labels or {}), first)
 
@@ -64,7 +62,7 @@ class Found(NamedTuple):
         """Whether registries are known and not one of them could be asked."""
         return bool(self.silent) and not self.answered
 
-    def matching(self, labels: Mapping[str, str]) -> Found:
+    def matching(self, labels: Mapping[str, str]) -> Self:
         """The same with those services alone that have at least these labels."""
         if not labels:
             return self

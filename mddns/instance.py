@@ -5,8 +5,6 @@ An instance ``alpha-8080.web.minidisc.`` has SRV, TXT, A and AAAA. Its first lab
 labels, and what mddns itself has to say under ``md.`` keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct

@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from .answers import Answer, read_answer
 from .direct import read_directly
@@ -21,7 +21,6 @@ from .memory import Standing
 from .model import Peer
 from .names import Name
 from .packer import pack_query, random_ids
-from .transfer import TransferIn
 from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, SOA, SRV, Message
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
@@ -31,6 +30,9 @@ NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard
 IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
+
+if TYPE_CHECKING:
+    from .transfer import TransferIn
 
 
 class Outcome(enum.Enum):
@@ -72,13 +74,8 @@ class Ask:
         self.ident = ident
 
 
-class _Denial(NamedTuple):
-    """An answer without records: its octets before and behind the serial of its SOA, which begins at `at`."""
-
-    at: int
-    before: bytes
-    behind: bytes
-    answer: Answer
+# An answer without records: where the serial of its SOA begins, its octets before and behind that, what it says.
+_Denial = tuple[int, bytes, bytes, Answer]
 
 
 class Lookup:
@@ -217,6 +214,8 @@ class Lookup:
             # More than a message holds. A transfer from it would be its own zone alone, so we ask everybody.
             self._settle(ask, _SILENT, now)
         elif answer.partial and (self._name or self._everything):
+            from .transfer import TransferIn  # of which most lookups need nothing
+
             ask.transfer = TransferIn(self.apex)
             self._tcp.append(ask)
         else:
@@ -291,7 +290,7 @@ class Lookup:
         if len(message.authority) == 1 and message.authority[0].rtype == SOA:
             at = message.authority[0].end - _SERIAL_AND_TIMERS
             if at >= message.authority[0].start:
-                self._denials[len(wire)] = _Denial(at, wire[2:at], wire[at + 4 :], answer)
+                self._denials[len(wire)] = at, wire[2:at], wire[at + 4 :], answer
                 return answer
         # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
         self._read[wire[2:]] = answer

@@ -4,11 +4,10 @@ A service is a name, service labels and an endpoint; everything else says where 
 Rules about what may be offered are in :mod:`mddns.grammar`.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: as texts, each field of a NamedTuple would be compiled at import.
 from collections.abc import Iterable, Iterator, Mapping
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 DEFAULT_PORT: Final = 28004
 DEFAULT_DOMAIN: Final = "minidisc"
@@ -62,12 +61,12 @@ class Endpoint(str):
     address: str
     port: int
 
-    def __new__(cls, text: str) -> Endpoint:
+    def __new__(cls, text: str) -> Self:
         address, port = split_address(text)
         return cls.of(address, port)
 
     @classmethod
-    def of(cls, address: str, port: int) -> Endpoint:
+    def of(cls, address: str, port: int) -> Self:
         """From parts already known to be good."""
         self = str.__new__(cls, join_address(address, port))
         self.address = address
@@ -200,7 +199,7 @@ class Peer(_Peer):
         asked: bool = True,
         member: bool = True,
         node: str = "",
-    ) -> Peer:
+    ) -> Self:
         # Worked out once: a lookup needs them of every peer.
         six = next((address for address in addresses if ":" in address), None)
         four = next((address for address in addresses if ":" not in address), None)
@@ -211,7 +210,7 @@ class Peer(_Peer):
     def __getnewargs__(self) -> tuple[Any, ...]:
         return self[:-2]
 
-    def is_same_node(self, other: Peer) -> bool:
+    def is_same_node(self, other: "Peer") -> bool:
         """Whether what was learned of one holds for the other: one machine, at one address, under one name."""
         return (self.id, self.node, self.name) == (other.id, other.node, other.name)
 

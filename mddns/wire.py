@@ -6,8 +6,6 @@ honest ones do. Names come out as uncompressed wire format (see :mod:`mddns.name
 mean is decided elsewhere; writing is :mod:`mddns.packer`'s.
 """
 
-from __future__ import annotations
-
 from struct import Struct
 from typing import Final, NamedTuple
 

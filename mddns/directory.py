@@ -223,8 +223,8 @@ class Directory:
         source = self._source(peer)
         told: tuple[Service, ...] = ()
         if services:
-            named = (each for each in services if fold(each.name) == name and not each.held)
-            told = tuple(each for each in named if self._policy.admit(each, peer))
+            admit = self._policy.admit
+            told = tuple([each for each in services if not each.held and fold(each.name) == name and admit(each, peer)])
         names = source.names
         if names:
             names.pop(name, None)

@@ -165,7 +165,8 @@ class Inquirer:
         name, network = query.key, self._snapshot.network if self._snapshot else ""
         for ask in lookup.asks:
             learn(directory, ask, network, now, name)
-        return len(lookup.outcomes(_ANSWERED)), len(lookup.outcomes(_REFUSED))
+        outcomes = [ask.outcome for ask in lookup.asks]
+        return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 
     def _hold(self, query: Query, holder: Ask, answer: Answer, now: float) -> Found:
         """What the holder said of the whole network; whose each instance is, its address tells."""

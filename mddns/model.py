@@ -68,7 +68,7 @@ class Endpoint(str):
     @classmethod
     def of(cls, address: str, port: int) -> Self:
         """From parts already known to be good."""
-        self = str.__new__(cls, join_address(address, port))
+        self = str.__new__(cls, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
         self.address = address
         self.port = port
         return self
@@ -110,7 +110,7 @@ class Service(NamedTuple):
     @property
     def key(self) -> tuple[str, str, str]:
         """What makes it this service and no other: name without ASCII case, endpoint, protocol."""
-        return fold(self.name), str(self.endpoint), self.protocol
+        return fold(self.name), self.endpoint, self.protocol
 
     def __hash__(self) -> int:
         return hash(self.key)

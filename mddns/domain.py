@@ -129,6 +129,7 @@ class Domain:
         )
         callers: set[str] = set()
         self.callers = callers
+        self.responder.forget_clients()  # so that each is seen when it asks for the first time
         try:
             await aio_transport.run(lookup, clock.now)
         except OSError as error:  # no descriptor is left; who was not asked has not answered
@@ -177,6 +178,7 @@ class Domains:
         for key in wanted.keys() - self._by_apex.keys():
             self._by_apex[key] = self._make(wanted[key])
         self.alone = len(self._by_apex) == 1
+        self.own.responder.forget_hot()  # another apex may be below ours
 
     def choose(self, wire: bytes) -> Domain:
         """The one with the longest apex that a query's name is under; ours, which refuses it, where there is none."""

@@ -16,7 +16,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from .acceptor import Acceptor
@@ -25,6 +25,7 @@ from .channel import VERSION, Page, channel_path, listen
 from .desk import Desk
 from .errors import Error, PortInUse
 from .hostsockets import HostSockets
+from .hot import Kept
 from .listeners import Answering
 from .membership import Membership
 from .model import DEFAULT_DOMAIN, Service, join_address
@@ -51,15 +52,22 @@ _MEET_AGAIN: Final = 1.0  # seconds until a Unix socket that somebody else has i
 
 class Seat:
     """The place of one process. `answering` answers DNS, `serving` HTTP; `changed()` is called when the host's
-    table has changed.
+    table has changed. `hot` gives the answers that are ready: see UdpListener.
     """
 
-    def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None], serving: Serving) -> None:
+    def __init__(
+        self,
+        table: HostTable,
+        answering: Answering,
+        hot: Callable[[], Mapping[str, Kept]],
+        changed: Callable[[], None],
+        serving: Serving,
+    ) -> None:
         self._table = table
         table.on_serial = self._tell_serial
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._sockets = HostSockets(answering, serving, self._still_holder, self._loop)
+        self._sockets = HostSockets(answering, hot, serving, self._still_holder, self._loop)
         self._meeting: socket.socket | None = None  # the Unix socket on which the holder listens
         self._accepting: Acceptor | None = None
         self._meet_again: float | None = None

@@ -8,14 +8,13 @@ time in milliseconds, ``now`` seconds of the caller's clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Final
 
 from .answers import Told, introduce
 from .apex import is_after, next_serial
 from .grammar import MAX_SERVICES
 from .instance import instance_label
-from .model import Peer, Service, fold
+from .model import Peer, Service, fold, replace
 from .names import Name
 from .registry import Registry
 from .update import Change

@@ -21,6 +21,7 @@ from . import clock
 from .apex import next_serial
 from .cache import Cache
 from .compose import Variant, compose_plain
+from .connections import Connections, most_connections
 from .directory import Directory
 from .domain import Domain
 from .errors import BadMessage, Error, NetworkError, PortInUse
@@ -43,7 +44,6 @@ _log = logging.getLogger("mddns")
 
 FIRST_LOOK: Final = 1.0  # seconds that are waited for the network at the start
 BIND_EVERY: Final = 1.0  # seconds between attempts to answer at an address that is not there yet
-MOST_CONNECTIONS_HERE: Final = 100  # all programs of a machine come from one address
 _REFUSALS_PER_SECOND: Final = 5
 _CACHED: Final = 4096
 _CACHED_OCTETS: Final = 4 << 20
@@ -81,8 +81,8 @@ class _Front:
 
     __slots__ = ("known", "local", "size")
 
-    def __init__(self, address: str) -> None:
-        self.local = ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    def __init__(self, place: Place) -> None:
+        self.local = place.is_loopback
         self.size = LOOPBACK_SIZE if self.local else TAILNET_SIZE
         # By the octets of the question behind the id, and whether it came over TCP.
         self.known: Cache[tuple[bytes, bool], tuple[bytes, float]] = Cache(_CACHED, _CACHED_OCTETS)
@@ -142,9 +142,9 @@ class Forwarder:
         self = cls(settings, source, addresses, recursive=recursive, block_rebinding=block_rebinding)
         try:
             for sock in handed:
-                await self._answer_on(sock, _place_of(sock))
+                self._answer_on(sock, _place_of(sock))
             for place in places:
-                if not await self._bind(place):
+                if not self._bind(place):
                     self._missing.append(place)
                     _log.warning("%s is no address of this machine yet; it is waited for", place.address)
             self._follow_upstreams(again=True)
@@ -178,16 +178,16 @@ class Forwarder:
             listener.close()
         self._listeners.clear()
         self._relay.close()
-        if task := self._domain.refreshing:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if refreshing := self._domain.refreshing:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
 
     # -- sockets
 
-    async def _bind(self, place: Place) -> bool:
+    def _bind(self, place: Place) -> bool:
         """Answers at a place; False where this machine has no such address now."""
         bound: list[socket.socket] = []
         kind = "UDP"
@@ -209,29 +209,32 @@ class Forwarder:
                 return False
             raise
         for sock in bound:
-            await self._answer_on(sock, place)
+            self._answer_on(sock, place)
         return True
 
-    async def _answer_on(self, sock: socket.socket, place: Place) -> None:
+    def _answer_on(self, sock: socket.socket, place: Place) -> None:
         sock.setblocking(False)
         self._sockets.append(sock)
-        front = _Front(place.address)
+        front = _Front(place)
 
         def answering(wire: bytes, address: str, tcp: bool) -> Reaction:
             return self._answer(front, wire, address, tcp)
 
+        loop = asyncio.get_running_loop()
         if sock.type == socket.SOCK_DGRAM:
-            self._listeners.append(UdpListener(sock, answering, asyncio.get_running_loop(), lambda: True))
-        else:
-            most = MOST_CONNECTIONS_HERE if front.local else None
-            self._listeners.append(await TcpListener.open(sock, answering, per_source=most))
+            self._listeners.append(UdpListener(sock, answering, loop, lambda: True))
+            return
+        most = most_connections()
+        # All programs of a machine come from one address.
+        connections = Connections(most, most) if front.local else Connections(most)
+        self._listeners.append(TcpListener(sock, answering, loop, lambda: True, connections=connections))
 
     async def _bind_the_rest(self) -> None:
         while self._missing:
             await asyncio.sleep(BIND_EVERY)
             for place in list(self._missing):
                 try:
-                    if await self._bind(place):
+                    if self._bind(place):
                         self._missing.remove(place)
                         _log.warning("answering at %s from now on", join_address(*place))
                 except (PortInUse, NetworkError) as error:

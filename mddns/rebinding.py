@@ -1,4 +1,4 @@
-"""Names of the world that point into our network: how a web page reaches what trusts its neighbours ("DNS rebinding")."""
+"""Names of the world that point into our network: how a web page reaches what trusts its neighbours."""
 
 from __future__ import annotations
 

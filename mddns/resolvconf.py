@@ -26,6 +26,11 @@ class Place(NamedTuple):
     address: str
     port: int = PORT
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody but this machine can be there."""
+        return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
+
     def __str__(self) -> str:
         return self.address if self.port == PORT else f"{self.address}#{self.port}"
 

@@ -18,6 +18,8 @@ from ..model import join_address
 from ..resolvconf import PATH, PORT, Place, parse_place
 from ..upstream_source import UpstreamSource
 from .activation import handed_over
+from .logs import show_logs
+from .notify import notify, reloading
 from .offering import shell_line
 from .options import Options, common
 from .signals import has_terminal
@@ -78,6 +80,7 @@ def command(
       md forward --upstream 192.168.1.1
       md forward --listen 127.0.0.1:53 --listen 100.64.0.7:53
     """
+    show_logs(options.verbose)
     path = resolv_conf or (None if upstream else PATH)
     source = UpstreamSource([parse_place(each) for each in upstream], path)
     given = _Given(tuple(map(_listen_at, listen)), source, recursive, block_rebinding)
@@ -125,7 +128,9 @@ async def _forward(given: _Given, options: Options) -> None:
         if at_terminal and not has_terminal():
             stopped.set()
             return
+        reloading()
         forwarder.reload()
+        notify("READY=1")
         talk(f"read again: upstreams {_shown(forwarder.upstreams)}")
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
@@ -133,6 +138,7 @@ async def _forward(given: _Given, options: Options) -> None:
         _tell(given, options, forwarder, places, instead)
         await stopped.wait()
     finally:
+        notify("STOPPING=1")
         await forwarder.close()
 
 
@@ -163,30 +169,30 @@ async def _open(given: _Given, options: Options, handed: list[socket.socket]) ->
 def _tell(given: _Given, options: Options, forwarder: Forwarder, places: Sequence[Place], instead: str) -> None:
     """What a person wants to know who has started it."""
     apex = str(options.settings.apex).rstrip(".")
-    talk(f"answering at {', '.join(join_address(*place) for place in places)}{f' ({instead})' if instead else ''}")
+    where = ", ".join(join_address(*place) for place in places)
+    notify("READY=1", status=f"answering at {where}")
+    talk(f"answering at {where}{f' ({instead})' if instead else ''}")
     talk(f"names under {apex} from the network, all others from {_shown(forwarder.upstreams)}")
-    outside = [
-        place.address for place in places if not ipaddress.ip_address(place.address.partition("%")[0]).is_loopback
-    ]
+    outside = [place.address for place in places if not place.is_loopback]
     if outside and given.recursive:
         talk(
-            f"WARNING: --recursive: at {', '.join(outside)} every machine around may have any name looked up through "
-            "this one"
+            f"WARNING: --recursive: at {', '.join(outside)} every machine of the network, or with a private address, "
+            "may have any name looked up through this one",
+            "warning",
         )
     elif outside:
         talk(f"at {', '.join(outside)}: names under {apex} alone, and for the network's nodes alone")
-    place = next((each for each in places if each.port != PORT), None)
-    if place and place is places[0]:
-        talk(
-            f"programs that take no port need 53: start it as root or by systemd (docs/forward.md), or have this "
-            f"machine's resolver ask {place.address} port {place.port} for {apex}"
-        )
+    first = next((place for place in places if place.is_loopback), places[0])
+    if first.port == PORT:
+        talk(f"for every program of this machine: 'nameserver {first.address}' in {PATH}; see docs/forward.md")
     else:
-        talk(f"for every program of this machine: 'nameserver {places[0].address}' in {PATH}, and an --upstream")
-    port = [] if places[0].port == PORT else ["-p", str(places[0].port)]
-    talk(
-        f"try: {shell_line('dig', f'@{places[0].address}', *port, f'_services._dns-sd._udp.{apex}', 'PTR')}; Ctrl-C ends it"
-    )
+        talk(
+            f"next: have this machine's resolver ask {first.address} port {first.port} for {apex}, or answer at port "
+            f"{PORT}, as root or by systemd: docs/forward.md"
+        )
+    port = [] if first.port == PORT else ["-p", str(first.port)]
+    line = shell_line("dig", f"@{first.address}", *port, f"_list.{apex}", "PTR")
+    talk(f"try: {line}; Ctrl-C ends it")
 
 
 def _shown(places: Sequence[Place]) -> str:

@@ -19,6 +19,7 @@ from typing import Final
 
 from . import clock
 from .apex import next_serial
+from .binding import bind_tcp, bind_udp
 from .cache import Cache
 from .compose import Variant, compose_plain
 from .connections import Connections, most_connections
@@ -26,7 +27,7 @@ from .directory import Directory
 from .domain import Domain
 from .errors import BadMessage, Error, NetworkError, PortInUse
 from .following import STATUS_TIMEOUT, Follower
-from .listeners import Reaction, TcpListener, UdpListener, bind_tcp, bind_udp
+from .listeners import Reaction, TcpListener, UdpListener
 from .model import Peer, Service, Snapshot, join_address
 from .networks import Network
 from .policy import Policy, who_may_ask

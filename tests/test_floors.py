@@ -13,15 +13,15 @@ PACKAGE = Path(__file__).parent.parent / "mddns"
 
 FLOORS = {
     6: "__init__ __main__ cli default demo sync",  # people
-    5: "aio following node resolver settings",  # parts put together
-    4: "desk domain hostsockets http_routes membership seat",  # the processes of a host
+    5: "aio following forwarder node resolver settings",  # parts put together
+    4: "desk domain hostsockets http_routes membership relay seat",  # the processes of a host
     3: "acceptor aio_transport binding channel clock connections health http_connection listeners "
-    "neighbour networks portholder remembered transport",  # sockets, LocalAPI
+    "neighbour networks portholder remembered transport upstream_source upstream_transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: "answers apex cache compose counts direct directory http_dns http_metrics http_routes http_site "
-    "http_targets http_trust inquiry journal lookup memory news policy registry reload responder "
-    "secondary silence tenancy transfer update vitality web zone",  # decisions
-    1: "check config instance offer packer records wire zonefile",  # formats
+    "http_targets http_trust inquiry journal lookup memory news policy rebinding registry reload reply "
+    "reply_cache responder secondary silence tenancy transfer update upstream vitality web zone",  # decisions
+    1: "check config instance offer packer records resolvconf wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}

@@ -36,9 +36,9 @@ class Connected(Protocol):
 class Connections:
     """The open connections of a listener: at most `most`, `per_source` of one source."""
 
-    def __init__(self, most: int = MOST_CONNECTIONS, per_source: int = MOST_PER_SOURCE) -> None:
+    def __init__(self, most: int = MOST_CONNECTIONS, per_source: int | None = None) -> None:
         self._most = most
-        self._per_source = per_source
+        self._per_source = MOST_PER_SOURCE if per_source is None else per_source
         self._open: dict[Connected, str] = {}
         self._by_source: dict[str, int] = {}
 

@@ -18,7 +18,7 @@ FLOORS = {
     3: "acceptor aio_transport binding channel clock connections health http_connection listeners "
     "neighbour networks portholder remembered transport upstream_source upstream_transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
-    2: "answers apex cache compose counts direct directory http_dns http_metrics http_routes http_site "
+    2: "answers apex cache compose counts direct directory http_dns http_metrics http_site "
     "http_targets http_trust inquiry journal lookup memory news policy rebinding registry reload reply "
     "reply_cache responder secondary silence tenancy transfer update upstream vitality web zone",  # decisions
     1: "check config instance offer packer records resolvconf wire zonefile",  # formats

@@ -79,6 +79,11 @@ class Directory:
         return self._peers or ()
 
     @property
+    def version(self) -> int:
+        """Moves whenever somebody offers something else than before."""
+        return self._version
+
+    @property
     def ready(self) -> bool:
         """Whether it has been told who is on the network."""
         return self._peers is not None
@@ -139,11 +144,12 @@ class Directory:
         """Whether peers are due, or are being asked at this moment."""
         return bool(self._in_flight) or bool(self.due(now, age))
 
-    def asking(self, peers: Iterable[Peer], now: float) -> None:
-        """These are being asked for everything."""
+    def asking(self, peers: Iterable[Peer], now: float, *, ahead: bool = False) -> None:
+        """These are being asked for everything; `ahead` of time: what is known of them stands meanwhile."""
         for peer in peers:
             self._source(peer).asked = now
-            self._in_flight.add(peer.id)
+            if not ahead:
+                self._in_flight.add(peer.id)
         self._stir()
 
     def asked(self, peers: Iterable[Peer]) -> None:

@@ -151,13 +151,17 @@ class TcpListener:
         loop: asyncio.AbstractEventLoop,
         ours: Callable[[], bool],
         serving: Serving | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP."""
+        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP.
+
+        `connections` is how many there may be, where that is not as usual.
+        """
         self.socket = sock
         self._answering = answering
         self._serving = serving
         self._loop = loop
-        self._connections = Connections(most_connections())
+        self._connections = connections or Connections(most_connections())
         self._beginning: set[asyncio.Task[Any]] = set()
         where = join_address(*sock.getsockname()[:2])
         self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")

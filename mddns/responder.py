@@ -132,6 +132,7 @@ class Responder:
         # By the question's octets, of what came over UDP: a stub that asks the same again, dig.
         self._hot = Hot(_HOT_ANSWERS, _CACHED_OCTETS)
         self._refusals = (0, 0)
+        self.merges_all = False  # whatever RD says: a forwarder has nothing of its own
 
     def may_ask(self, address: str) -> bool:
         """Whether this address gets merged answers."""
@@ -259,11 +260,11 @@ class Responder:
             labels = Name(question.key).relative_to(self.apex)
         if labels is None:
             return compose_plain(query, variant, REFUSED)
-        if question.qtype in (AXFR, IXFR) and not labels:
+        if question.qtype in (AXFR, IXFR) and not labels and not self.merges_all:
             return self._transfer(query, variant, client, now)
         if question.qtype in (AXFR, IXFR):
             return compose_plain(query, variant, NOTIMP)
-        if variant.rd and not self._is_ours(labels):
+        if (variant.rd or self.merges_all) and not self._is_ours(labels):
             return self._answer_merged(wire, shape, query, labels, variant, client, now)
         apex, zone = self._render()
         answer = compose(question, apex.node(labels) or zone.node(labels), apex, variant, TTL, (), self._shuffle)

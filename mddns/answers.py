@@ -4,8 +4,6 @@ Only records that the question reaches are believed: a PTR or SRV of the asked n
 A and AAAA of exactly its target. All else in the message is passed over (RFC 2181 5.4.1).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -157,11 +155,14 @@ def lifetime(message: Message, most: int) -> int:
 
 def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None) -> Service:
     """A told instance as `peer`'s service: whose it is comes from the network, never from the message."""
-    address = next((each for each in told.addresses if each in peer.addresses), told.addresses[0])
+    address, attributes = told.addresses[0], told.attributes
     local = address in peer.addresses
+    if not local:
+        address = next((each for each in told.addresses if each in peer.addresses), address)
+        local = address in peer.addresses
     return Service(
         name=told.name,
-        labels=told.attributes.labels,
+        labels=attributes.labels,
         endpoint=Endpoint.of(address, told.port),
         addresses=told.addresses,
         protocol=spoken_protocol(told.instance, told.port),
@@ -173,12 +174,12 @@ def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None)
         via=peer.id,
         network=network,
         remote=not local,
-        since=told.attributes.since,
-        rtt_ms=rtt_ms,
+        since=attributes.since,
         instance=told.instance,
-        meta=told.attributes.meta,
-        srv=told.attributes.srv,
-        held=told.attributes.held,
+        meta=attributes.meta,
+        srv=attributes.srv,
+        held=attributes.held,
+        rtt_ms=rtt_ms,
     )
 
 
@@ -186,7 +187,8 @@ def merge(services: Iterable[Service]) -> list[Service]:
     """The union: of one service told twice, the one that is its own node's word stands, else the first by peer."""
     best: dict[tuple[str, str, str], Service] = {}
     for service in services:
-        other = best.setdefault(service.key, service)
+        key = service.key
+        other = best.setdefault(key, service)
         if other is not service and (service.remote, service.via or "") < (other.remote, other.via or ""):
-            best[service.key] = service
+            best[key] = service
     return list(best.values())

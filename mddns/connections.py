@@ -34,16 +34,17 @@ class Connected(Protocol):
 
 
 class Connections:
-    """The open connections of a listener, at most `most`, counted by source."""
+    """The open connections of a listener: at most `most`, `per_source` of one source."""
 
-    def __init__(self, most: int = MOST_CONNECTIONS) -> None:
+    def __init__(self, most: int = MOST_CONNECTIONS, per_source: int | None = None) -> None:
         self._most = most
+        self._per_source = MOST_PER_SOURCE if per_source is None else per_source
         self._open: dict[Connected, str] = {}
         self._by_source: dict[str, int] = {}
 
     def admit(self, connection: Connected, source: str) -> bool:
         """Takes one in; False where all places, or this source's, are taken."""
-        if self._by_source.get(source, 0) >= MOST_PER_SOURCE:
+        if self._by_source.get(source, 0) >= self._per_source:
             return False
         if len(self._open) >= self._most and not self._end_idle_one():
             return False

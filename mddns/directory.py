@@ -20,6 +20,7 @@ from .policy import Policy
 if TYPE_CHECKING:
     from .zone import Zone
 
+_IDLE: Final = Standing.IDLE  # a member of an Enum is looked up slowly
 _MOST_NAMES: Final = 1000  # asked for one by one, of one source
 NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
 
@@ -76,6 +77,11 @@ class Directory:
     def peers(self) -> tuple[Peer, ...]:
         """Everyone who is asked."""
         return self._peers or ()
+
+    @property
+    def version(self) -> int:
+        """Moves whenever somebody offers something else than before."""
+        return self._version
 
     @property
     def ready(self) -> bool:
@@ -138,11 +144,12 @@ class Directory:
         """Whether peers are due, or are being asked at this moment."""
         return bool(self._in_flight) or bool(self.due(now, age))
 
-    def asking(self, peers: Iterable[Peer], now: float) -> None:
-        """These are being asked for everything."""
+    def asking(self, peers: Iterable[Peer], now: float, *, ahead: bool = False) -> None:
+        """These are being asked for everything; `ahead` of time: what is known of them stands meanwhile."""
         for peer in peers:
             self._source(peer).asked = now
-            self._in_flight.add(peer.id)
+            if not ahead:
+                self._in_flight.add(peer.id)
         self._stir()
 
     def asked(self, peers: Iterable[Peer]) -> None:
@@ -220,14 +227,18 @@ class Directory:
 
     def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
         source = self._source(peer)
-        named = (each for each in services if fold(each.name) == name and not each.held)
-        told = tuple(each for each in named if self._policy.admit(each, peer))
-        source.names.pop(name, None)
-        if len(source.names) >= _MOST_NAMES:
-            oldest = next(iter(source.names))
-            del source.names[oldest]
-            source.services.pop(oldest, None)
-        source.names[name] = now
+        told: tuple[Service, ...] = ()
+        if services:
+            admit = self._policy.admit
+            told = tuple([each for each in services if not each.held and fold(each.name) == name and admit(each, peer)])
+        names = source.names
+        if names:
+            names.pop(name, None)
+            if len(names) >= _MOST_NAMES:
+                oldest = next(iter(names))
+                del names[oldest]
+                source.services.pop(oldest, None)
+        names[name] = now
         if told != source.services.get(name, ()):
             if told:
                 source.services[name] = told
@@ -243,11 +254,12 @@ class Directory:
         sources, memory = self._sources, self.memory
         chosen = []
         for peer in self.peers:
-            source = sources.get(peer.id)
+            key = peer.id
+            source = sources.get(key)
             if source is not None and source.knows(name, now):
                 continue
-            standing = memory.standing(peer.id, now)
-            if standing is not Standing.IDLE or not memory.just_idle(peer.id, now):
+            standing = memory.standing(key, now)
+            if standing is not _IDLE or not memory.just_idle(key, now):
                 chosen.append((peer, standing))
         return chosen
 

@@ -28,18 +28,30 @@ from .wire import PTR
 
 _log = logging.getLogger("mddns")
 
+AHEAD: Final = 3.5  # seconds after which a peer is asked again, where what it says is in use
 _MOST_WAITING: Final = 256  # questions that wait for the network
 
 
 class Domain:
-    """One apex. `served` is what this host offers under it. Lives in a running event loop."""
+    """One apex. `served` is what this host offers under it. Lives in a running event loop.
+
+    An `onlooker` has nothing to offer, so our own host is one of those that it asks.
+    """
 
     def __init__(
-        self, apex: Name, served: Served, policy: Policy, timeout: float, counts: Counts | None = None
+        self,
+        apex: Name,
+        served: Served,
+        policy: Policy,
+        timeout: float,
+        counts: Counts | None = None,
+        *,
+        onlooker: bool = False,
     ) -> None:
         self.apex = apex
         self.directory = Directory(apex.wire, Memory(), policy)
         self.responder = Responder(apex, served, self.directory, random.shuffle, counts)
+        self.responder.merges_all = self._onlooker = onlooker
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
         self.callers: set[str] | None = None  # who asked us while we ask around
         self.served = served
@@ -52,7 +64,7 @@ class Domain:
     def network(self, snapshot: Snapshot, may_ask: frozenset[str]) -> None:
         """Who is on the network now, and who gets merged answers."""
         self._network = snapshot.network
-        self.directory.network(snapshot, with_own_host=False)
+        self.directory.network(snapshot, with_own_host=self._onlooker)
         self.responder.allow(may_ask)
         self.idle.clear()
 
@@ -73,6 +85,11 @@ class Domain:
                 await asyncio.shield(self._refresh(age))
             services = directory.services(clock.now())
         return Known(str(self.apex), services or [], directory.silent(clock.now()), directory.ready)
+
+    def ask_ahead(self) -> None:
+        """Asks anew who will be due soon; meanwhile questions are answered from what is known."""
+        if self.refreshing is None and self.directory.ready and self.directory.due(clock.now(), AHEAD):
+            self._refreshing = asyncio.create_task(self._list_peers(AHEAD, ahead=True))
 
     def heard(self, address: str) -> None:
         """Who asks us is up, and may well be a registry by now."""
@@ -112,13 +129,13 @@ class Domain:
             self._refreshing = asyncio.create_task(self._list_peers(age))
         return self._refreshing
 
-    async def _list_peers(self, age: float) -> None:
+    async def _list_peers(self, age: float, *, ahead: bool = False) -> None:
         directory, now = self.directory, clock.now()
         self.tick(now)
         due = directory.due(now, age)
         if not due:
             return
-        directory.asking(due, now)
+        directory.asking(due, now, ahead=ahead)
         lookup = Lookup(
             self.apex,
             Name.of((b"_list",), self.apex).wire,
@@ -129,6 +146,7 @@ class Domain:
         )
         callers: set[str] = set()
         self.callers = callers
+        self.responder.forget_clients()  # so that each is seen when it asks for the first time
         try:
             await aio_transport.run(lookup, clock.now)
         except OSError as error:  # no descriptor is left; who was not asked has not answered
@@ -177,6 +195,7 @@ class Domains:
         for key in wanted.keys() - self._by_apex.keys():
             self._by_apex[key] = self._make(wanted[key])
         self.alone = len(self._by_apex) == 1
+        self.own.responder.forget_hot()  # another apex may be below ours
 
     def choose(self, wire: bytes) -> Domain:
         """The one with the longest apex that a query's name is under; ours, which refuses it, where there is none."""

@@ -47,6 +47,10 @@ class Follower:
         self._reasons: list[str] = []
         self._rest = DEBOUNCE
 
+    def look_now(self) -> None:
+        """Somebody has a reason to believe that the network is another."""
+        self._rung.set()
+
     async def run(self) -> None:
         """Follows the network without end."""
         changes = getattr(self._network, "changes", None)

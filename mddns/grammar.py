@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -26,7 +24,13 @@ def normal_name(name: str) -> str:
     """`name` as it goes into DNS (NFC), or InvalidService with the rule that it breaks."""
     if not isinstance(name, str):
         raise InvalidService(f"service name {name!r}: a name is text, not {type(name).__name__}")
-    problem = name_problem(normal := unicodedata.normalize("NFC", name) if not name.isascii() else name)
+    if not name.isascii():
+        from unicodedata import normalize  # a library of its own, and rarely wanted
+
+        normal = normalize("NFC", name)
+    else:
+        normal = name
+    problem = name_problem(normal)
     if problem:
         raise InvalidService(f"service name {name!r}: {problem}")
     return normal
@@ -48,6 +52,8 @@ def name_problem(name: str) -> str | None:
         return "must not start with '_' or 'xn--', which have a meaning in DNS"
     if name.isascii():
         return None if name.isprintable() else "control characters are not allowed"
+    import unicodedata
+
     if any(unicodedata.category(char) == "Cc" for char in name):
         return "control characters are not allowed"
     if not unicodedata.is_normalized("NFC", name):
@@ -105,6 +111,8 @@ def check_port(port: int) -> int:
 
 def check_address(address: str) -> str:
     """An IP address that somebody can connect to, in its canonical text, or InvalidService."""
+    import ipaddress  # slow to load, and for those who offer
+
     try:
         if not isinstance(address, str) or "%" in address:  # a zone index means something on one machine only
             raise ValueError

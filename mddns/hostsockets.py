@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from .binding import bind_tcp, bind_udp
 from .errors import Error, PortInUse
+from .hot import Kept
 from .listeners import Answering, TcpListener, UdpListener
 from .model import join_address
 from .web import Serving
@@ -23,14 +24,20 @@ Key = tuple[str, str]  # "udp" or "tcp", and the address
 
 
 class HostSockets:
-    """Sockets by kind and address. `answering` answers DNS, `serving` HTTP; `ours` tells whether we still are who
-    reads them.
+    """Sockets by kind and address. `answering` answers DNS, `serving` HTTP; `hot` gives the answers that are ready
+    (see UdpListener); `ours` tells whether we still are who reads them.
     """
 
     def __init__(
-        self, answering: Answering, serving: Serving, ours: Callable[[], bool], loop: asyncio.AbstractEventLoop
+        self,
+        answering: Answering,
+        hot: Callable[[], Mapping[str, Kept]],
+        serving: Serving,
+        ours: Callable[[], bool],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._answering = answering
+        self._hot = hot
         self._serving = serving
         self._ours = ours
         self._loop = loop
@@ -94,7 +101,7 @@ class HostSockets:
             if key in self._reading:
                 continue
             if key[0] == "udp":
-                self._reading[key] = UdpListener(sock, self._answering, self._loop, self._ours)
+                self._reading[key] = UdpListener(sock, self._answering, self._hot, self._loop, self._ours)
             else:
                 self._reading[key] = TcpListener(sock, self._answering, self._loop, self._ours, self._serving)
 

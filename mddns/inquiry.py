@@ -4,13 +4,10 @@ A resolver calls :meth:`Inquirer.begin`; where that gives a Lookup, it carries i
 then calls :meth:`Inquirer.finish`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import log
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from .answers import Answer, Told, introduce, lifetime
 from .directory import NEGATIVE_TTL, Directory
@@ -18,12 +15,13 @@ from .grammar import normal_name
 from .instance import TTL, instance_label, machine_label, spoken_protocol
 from .lookup import Ask, Lookup, Outcome
 from .memory import Memory, Standing
-from .model import Peer, Service, Snapshot, fold
+from .model import Peer, Service, Snapshot, fold, replace
 from .names import Name
 from .policy import Policy
 from .silence import Silence, read_sentence
 from .wire import PTR, SRV, Message
 
+_PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome  # a member of an Enum is looked up slowly
 _MOST_KEPT: Final = 1000  # answers of the holder, by name
 
 
@@ -35,7 +33,7 @@ class Query(NamedTuple):
     first: bool = False
 
     @classmethod
-    def of(cls, name: str | None, labels: Mapping[str, str] | None = None, *, first: bool = False) -> Query:
+    def of(cls, name: str | None, labels: Mapping[str, str] | None = None, *, first: bool = False) -> Self:
         """A query as a caller words it; InvalidService for a name that no service can have."""
         return cls(None if name is None else normal_name(name), dict(labels or {}), first)
 
@@ -64,7 +62,7 @@ class Found(NamedTuple):
         """Whether registries are known and not one of them could be asked."""
         return bool(self.silent) and not self.answered
 
-    def matching(self, labels: Mapping[str, str]) -> Found:
+    def matching(self, labels: Mapping[str, str]) -> Self:
         """The same with those services alone that have at least these labels."""
         if not labels:
             return self
@@ -129,7 +127,7 @@ class Inquirer:
         answered = refused = 0
         if lookup is not None:
             holder = lookup.holder
-            if holder and holder.outcome is Outcome.ANSWERED and holder.answer:
+            if holder and holder.outcome is _ANSWERED and holder.answer:
                 found = self._hold(query, holder, holder.answer, now)
             else:
                 answered, refused = self._learn(query, lookup, now)
@@ -162,12 +160,13 @@ class Inquirer:
     def _learn(self, query: Query, lookup: Lookup, now: float) -> tuple[int, int]:
         """Puts the peers' answers into the directory; how many answered and refused."""
         directory = self.directory
-        if lookup.holder and lookup.holder.outcome is Outcome.REFUSED:
+        if lookup.holder and lookup.holder.outcome is _REFUSED:
             directory.refused(lookup.holder.peer, now)
         name, network = query.key, self._snapshot.network if self._snapshot else ""
         for ask in lookup.asks:
             learn(directory, ask, network, now, name)
-        return len(lookup.outcomes(Outcome.ANSWERED)), len(lookup.outcomes(Outcome.REFUSED))
+        outcomes = [ask.outcome for ask in lookup.asks]
+        return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 
     def _hold(self, query: Query, holder: Ask, answer: Answer, now: float) -> Found:
         """What the holder said of the whole network; whose each instance is, its address tells."""
@@ -193,17 +192,17 @@ class Inquirer:
 
 def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:
     """Puts what came of asking a peer for everything, or for `name` (in lower case), into the directory."""
-    answer, peer = ask.answer, ask.peer
-    if ask.outcome is Outcome.REFUSED:
+    answer, peer, outcome = ask.answer, ask.peer, ask.outcome
+    if outcome is _REFUSED:
         directory.refused(peer, now)
-    elif answer is not None and (ask.outcome is Outcome.ANSWERED or answer.partial):
+    elif answer is not None and (outcome is _ANSWERED or answer.partial):
         services: Sequence[Service] = ()
         if answer.told:
             rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
             services = [introduce(told, peer, network, rtt_ms) for told in answer.told]
         # Who told a part, and be it none of it, owes the rest: nothing is lost without a word.
         directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial)
-    elif ask.outcome is Outcome.SILENT:
+    elif outcome is _SILENT:
         directory.missed(peer, now)
 
 

@@ -5,10 +5,8 @@ An instance ``alpha-8080.web.minidisc.`` has SRV, TXT, A and AAAA. Its first lab
 labels, and what mddns itself has to say under ``md.`` keys.
 """
 
-from __future__ import annotations
-
-import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
 from typing import Final, NamedTuple
@@ -48,12 +46,16 @@ def instance_label(machine: str, address: str, port: int, protocol: str) -> str:
 
 def address_label(address: str) -> str:
     """``100-1-2-3``; IPv6 as eight groups of four digits."""
-    return ipaddress.ip_address(address).exploded.replace(":", "-").replace(".", "-")
+    if ":" not in address:
+        return address.replace(".", "-")
+    import ipaddress  # slow to load
+
+    return ipaddress.ip_address(address).exploded.replace(":", "-")
 
 
 def spoken_protocol(instance: str, port: int) -> str:
     """Which protocol an instance's label tells: ``udp`` where it ends so, else ``tcp``."""
-    return "udp" if fold(instance).endswith(f"-{port}-udp") else "tcp"
+    return "udp" if instance[-3:].lower() == "udp" and fold(instance).endswith(f"-{port}-udp") else "tcp"
 
 
 def srv_octets(service: Service) -> bytes:
@@ -110,6 +112,17 @@ class Attributes(NamedTuple):
     held: str = ""
 
 
+@lru_cache(maxsize=512)
+def _pair(string: bytes) -> tuple[str, str, str] | None:
+    """Key, the key in lower case, value; None for what is no pair. Many services say the same of themselves."""
+    key_octets, _, value_octets = string.partition(b"=")
+    key = key_octets.decode("ascii", "surrogateescape")
+    # Keys are printable ASCII (RFC 6763 6.4), and lone surrogates are not printable.
+    if not key or not key.isprintable():
+        return None
+    return key, fold(key), value_octets.decode("utf-8", "surrogateescape")
+
+
 def read_attributes(strings: Iterable[bytes]) -> Attributes:
     """TXT strings as attributes (RFC 6763 6.4): the first of equal keys stands, what is no key is ignored."""
     labels: dict[str, str] = {}
@@ -119,14 +132,19 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
     held = ""
     seen: set[str] = set()
     for string in strings:
-        key_octets, _, value_octets = string.partition(b"=")
-        key = key_octets.decode("ascii", "surrogateescape")
-        folded = fold(key)
-        # Keys are printable ASCII (RFC 6763 6.4), and lone surrogates are not printable.
-        if not key or folded in seen or not key.isprintable():
+        # Only this is another for each instance; it is not to push the others out of what is remembered.
+        if string.startswith(b"md.since=") and len(string) < 25 and string[9:].isdigit():
+            if since is None and "md.since" not in seen:
+                seen.add("md.since")
+                since = int(string[9:])
+            continue
+        pair = _pair(string)
+        if pair is None:
+            continue
+        key, folded, value = pair
+        if folded in seen:
             continue
         seen.add(folded)
-        value = value_octets.decode("utf-8", "surrogateescape")
         if not folded.startswith(OWN_PREFIX):
             labels[key] = value
         elif folded == "md.since" and value.isascii() and value.isdecimal() and len(value) < 16:
@@ -141,6 +159,7 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
     return Attributes(labels, since, tuple(meta.items()), srv, held)
 
 
+@lru_cache(maxsize=512)
 def readable_name(label: bytes) -> str | None:
     """The service name in a DNS label, None where no service may be called so."""
     try:

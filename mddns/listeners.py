@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from .acceptor import Acceptor
 from .connections import Connections, most_connections
+from .hot import COOKIE_OCTETS, Kept
 from .model import join_address
 from .web import Serving
+
+if TYPE_CHECKING:
+    from .batch import Batch
+
+Source = tuple[Any, ...]  # as recvfrom gives it
 
 _log = logging.getLogger("mddns")
 
@@ -20,6 +26,7 @@ Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
 Answering = Callable[[bytes, str, bool], Reaction]
 
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
+_BUSY: Final = 32  # bursts on end that left something unread, after which datagrams are read many at a time
 _LARGEST: Final = 65_535
 
 MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
@@ -34,21 +41,26 @@ MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
 class UdpListener:
     """Reads one UDP socket, which stays its owner's. `answering(wire, address, tcp)` gives the Reaction to a message.
 
-    `ours` is asked before each burst whether the socket is still ours to read.
+    `hot` gives the answers that need no such call, for the length of a burst (:mod:`mddns.hot`). `ours` is asked
+    before each burst whether the socket is still ours to read.
     """
 
     def __init__(
         self,
         sock: socket.socket,
         answering: Answering,
+        hot: Callable[[], Mapping[str, Kept]],
         loop: asyncio.AbstractEventLoop,
         ours: Callable[[], bool],
     ) -> None:
         self.socket = sock
         self._answering = answering
+        self._hot = hot
         self._loop = loop
         self._ours = ours
         self._waiting: set[asyncio.Task[None]] = set()
+        self._batch: Batch | None = None
+        self._busy = 0  # bursts on end that left something unread
         loop.add_reader(sock.fileno(), self._read)
 
     def pause(self) -> None:
@@ -69,34 +81,64 @@ class UdpListener:
     def _read(self) -> None:
         if not self._ours():
             return
-        receive, send, answering = self.socket.recvfrom, self.socket.sendto, self._answering
+        hot = self._hot()
+        if self._batch is not None:
+            self._batch.serve(hot)
+            return
+        receive, send = self.socket.recvfrom, self.socket.sendto
         for _ in range(_BURST):
             try:
                 wire, source = receive(_LARGEST)
+                if (kept := hot.get(source[0])) is not None:
+                    plain, cookies = kept
+                    ready = plain.get(wire[2:]) or cookies.get(wire[2:-COOKIE_OCTETS])
+                    if ready is not None:
+                        rest, tally = ready
+                        tally["udp"] += 1
+                        send(wire[:2] + rest, source)
+                        continue
             except BlockingIOError:
+                self._busy = 0
                 return
             except OSError:
-                continue  # an ICMP error for some earlier answer
-            answer = answering(wire, source[0], False)
-            if isinstance(answer, bytes):
-                try:
-                    send(answer, source)
-                except OSError:
-                    continue  # the network is down, or the buffer full: the client asks again
-            elif answer is not None and not isinstance(answer, tuple):
-                self._wait(answer, source)
+                continue  # an ICMP error for some earlier answer; or as below
+            self._react(wire, source)
+        self._busy += 1
+        if self._busy == _BUSY:
+            self._batch = _batch(self.socket, self._react)
 
-    def _wait(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
+    def _react(self, wire: bytes, source: Source) -> None:
+        """Answers what is not ready, at once or later."""
+        answer = self._answering(wire, source[0], False)
+        if isinstance(answer, bytes):
+            try:
+                self.socket.sendto(answer, source)
+            except OSError:
+                return  # the network is down, or the buffer full: the client asks again
+        elif answer is not None and not isinstance(answer, tuple):
+            self._wait(answer, source)
+
+    def _wait(self, answer: Awaitable[bytes], source: Source) -> None:
         task = self._loop.create_task(self._answer(answer, source))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _answer(self, answer: Awaitable[bytes], source: tuple[str, int]) -> None:
+    async def _answer(self, answer: Awaitable[bytes], source: Source) -> None:
         wire = await answer
         try:
             self.socket.sendto(wire, source)
         except OSError:
             return  # as above
+
+
+def _batch(sock: socket.socket, react: Callable[[bytes, Source], None]) -> Batch | None:
+    """The quick way to read a socket, where there is one."""
+    try:
+        from .batch import Batch  # ctypes, which nobody needs who is asked now and then
+
+        return Batch(sock, react)
+    except (ImportError, OSError):
+        return None
 
 
 class TcpListener:
@@ -109,13 +151,17 @@ class TcpListener:
         loop: asyncio.AbstractEventLoop,
         ours: Callable[[], bool],
         serving: Serving | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP."""
+        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP.
+
+        `connections` is how many there may be, where that is not as usual.
+        """
         self.socket = sock
         self._answering = answering
         self._serving = serving
         self._loop = loop
-        self._connections = Connections(most_connections())
+        self._connections = connections or Connections(most_connections())
         self._beginning: set[asyncio.Task[Any]] = set()
         where = join_address(*sock.getsockname()[:2])
         self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")

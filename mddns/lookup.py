@@ -11,7 +11,8 @@ import enum
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
 from .answers import Answer, read_answer
 from .direct import read_directly
@@ -20,15 +21,18 @@ from .memory import Standing
 from .model import Peer
 from .names import Name
 from .packer import pack_query, random_ids
-from .transfer import TransferIn
-from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, SRV, Message
+from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, SOA, SRV, Message
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
 FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
 RETRY: Final = 0.150  # seconds before the one retransmission
 NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard of get
 IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
+_SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
+
+if TYPE_CHECKING:
+    from .transfer import TransferIn
 
 
 class Outcome(enum.Enum):
@@ -40,33 +44,38 @@ class Outcome(enum.Enum):
     SILENT = "silent"
 
 
+# A member of an Enum is looked up slowly, and every peer's answer needs some.
+_PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome
+_REGISTRY, _NEW, _IDLE = Standing
+
 Datagram = tuple[str, int, bytes]  # address, port, octets
 
 
 class Ask:
     """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted."""
 
-    __slots__ = (
-        "answer", "flying", "ident", "merged", "message", "open", "outcome", "over_tcp", "peer", "resent", "rtt",
-        "sent", "standing", "transfer", "tried",
-    )  # fmt: skip
+    # As most asks have them from beginning to end, which makes thousands of them cheap.
+    tried = 0  # how many addresses of the peer's route were asked
+    open: tuple[str, ...] = ()  # those of them that have not refused
+    outcome = Outcome.PENDING
+    answer: Answer | None = None
+    message: bytes | None = None
+    sent = 0.0
+    resent = False
+    flying = False
+    over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
+    transfer: TransferIn | None = None
+    rtt: float | None = None
+    merged = False
 
-    def __init__(self, peer: Peer, standing: Standing, ident: int, merged: bool = False) -> None:
+    def __init__(self, peer: Peer, standing: Standing, ident: int) -> None:
         self.peer = peer
         self.standing = standing
         self.ident = ident
-        self.merged = merged
-        self.tried = 0  # how many addresses of the peer's route were asked
-        self.open: tuple[str, ...] = ()  # those of them that have not refused
-        self.outcome = Outcome.PENDING
-        self.answer: Answer | None = None
-        self.message: bytes | None = None
-        self.sent = 0.0
-        self.resent = False
-        self.flying = False
-        self.over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
-        self.transfer: TransferIn | None = None
-        self.rtt: float | None = None
+
+
+# An answer without records: where the serial of its SOA begins, its octets before and behind that, what it says.
+_Denial = tuple[int, bytes, bytes, Answer]
 
 
 class Lookup:
@@ -102,13 +111,14 @@ class Lookup:
         self._other_family = timeout / 3
         self._enough = enough
         # Those that are known to answer go first, the nearest among them foremost.
-        chosen = sorted(peers, key=lambda pair: _ORDER[pair[1]])
+        chosen = sorted(peers, key=itemgetter(1))
         idents = random_ids(len(chosen) + 1)
         self.asks = [Ask(peer, standing, ident) for (peer, standing), ident in zip(chosen, idents[1:], strict=True)]
-        self._waiting = dict.fromkeys(Standing, 0)
-        for ask in self.asks:
-            self._waiting[ask.standing] += 1
-        self.holder = Ask(holder, Standing.REGISTRY, idents[0], merged=True) if holder else None
+        standings = [ask.standing for ask in self.asks]
+        self._waiting = [standings.count(each) for each in Standing]
+        self.holder = Ask(holder, _REGISTRY, idents[0]) if holder else None
+        if self.holder:
+            self.holder.merged = True
         self._queue: deque[Ask] = deque() if self.holder else deque(self.asks)
         self._hold = now + HEAD_START if self.holder else -math.inf
         # A datagram is an answer where source and id are right: one look tells.
@@ -121,6 +131,7 @@ class Lookup:
         self._out: list[Datagram] = []
         self._tcp: list[Ask] = []
         self._read: dict[bytes, Answer] = {}
+        self._denials: dict[int, _Denial] = {}  # by length
         self._last = now
         self._slowest = 0.0
         self._ended = False
@@ -161,7 +172,7 @@ class Lookup:
         if self._queue and self._flight:
             when.append(self._flight[0][0] + FLIGHT_TIME)
         if self._retries:
-            when.append(self._retries[0][0])
+            when.append(self._retries[0][0] + RETRY)
         if self._others:
             when.append(self._others[0][0])
         if (grace := self._grace()) is not None:
@@ -173,7 +184,7 @@ class Lookup:
         if len(wire) < 12:
             return
         ask = self._by_source.get((address, port, wire[0] << 8 | wire[1]))
-        if ask is None or ask.outcome is not Outcome.PENDING or ask.over_tcp:
+        if ask is None or ask.outcome is not _PENDING or ask.over_tcp:
             return
         answer = self._judge(wire)
         if answer is None:
@@ -187,7 +198,7 @@ class Lookup:
             self._land(ask)
             self._tcp.append(ask)
         else:
-            self._settle(ask, _outcome(ask, answer), now)
+            self._settle(ask, _outcome(ask, answer) if answer.failed or answer.refused else _ANSWERED, now)
 
     def tcp_received(self, ask: Ask, wire: bytes, now: float) -> bool:
         """A message came over TCP; True where more of them are wanted on this connection."""
@@ -201,8 +212,10 @@ class Lookup:
         ask.answer, ask.message = answer, wire
         if answer.partial and ask.merged:
             # More than a message holds. A transfer from it would be its own zone alone, so we ask everybody.
-            self._settle(ask, Outcome.SILENT, now)
+            self._settle(ask, _SILENT, now)
         elif answer.partial and (self._name or self._everything):
+            from .transfer import TransferIn  # of which most lookups need nothing
+
             ask.transfer = TransferIn(self.apex)
             self._tcp.append(ask)
         else:
@@ -219,26 +232,26 @@ class Lookup:
         if self._name is not None:
             told = tuple(each for each in told if each.name.encode().lower() == self._name)
         ask.answer = Answer(told, False, False, False, ())
-        self._settle(ask, Outcome.ANSWERED, now)
+        self._settle(ask, _ANSWERED, now)
         return False
 
     def tcp_failed(self, ask: Ask, now: float) -> None:
         """The connection has ended. Without an answer, what came over UDP, if it told anything, has to do."""
-        if ask.outcome is Outcome.PENDING and ask not in self._tcp:
+        if ask.outcome is _PENDING and ask not in self._tcp:
             # A part of what the whole network has is nothing to end with: who asks everybody gets it all.
             told = not ask.merged and ask.answer is not None and ask.answer.told
-            self._settle(ask, Outcome.ANSWERED if told else Outcome.SILENT, now)
+            self._settle(ask, _ANSWERED if told else _SILENT, now)
 
     def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
         """A kernel says that `address` cannot be reached, or (`refused`) that nobody answers there."""
         for ask in self._asked_at(address, port):
-            if ask.outcome is not Outcome.PENDING or ask.over_tcp or address not in ask.open:
+            if ask.outcome is not _PENDING or ask.over_tcp or address not in ask.open:
                 continue
             ask.open = tuple(each for each in ask.open if each != address)
             if ask.tried < len(ask.peer.route):
                 self._open(ask, now)
             elif not ask.open:
-                self._settle(ask, Outcome.REFUSED if refused else Outcome.SILENT, now)
+                self._settle(ask, _REFUSED if refused else _SILENT, now)
 
     def _asked_at(self, address: str, port: int) -> list[Ask]:
         """The asks that were sent to an address; their index is made at the first error, and mostly never."""
@@ -250,21 +263,37 @@ class Lookup:
 
     def _judge(self, wire: bytes) -> Answer | None:
         """What a message says; None where it is no answer to our question. Most peers say the same: read it once."""
-        rest = wire[2:]
-        known = self._read.get(rest)
-        if known is not None:
-            return known
+        denial = self._denials.get(len(wire))
+        if denial is not None:
+            at, before, behind, answer = denial
+            # Each host's zone has a serial of its own, which nobody needs to know here.
+            if wire[2:at] == before and wire[at + 4 :] == behind:
+                return answer
         question = self._question
         # QR set, opcode 0, and the question to the octet: an echo keeps its case.
         if wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
             return None
         try:
-            direct = read_directly(wire, question) if self._name else None
-            answer = direct or read_answer(Message(wire), self.apex)
+            if wire[6] or wire[7]:
+                # It has records, which are the peer's own.
+                direct = read_directly(wire, question) if self._name else None
+                return direct or read_answer(Message(wire), self.apex)
+            known = self._read.get(wire[2:])
+            return known or self._read_empty(wire)
         except BadMessage:
             return None
+
+    def _read_empty(self, wire: bytes) -> Answer:
+        """Reads an answer without records, and keeps it for the next peer that says the same."""
+        message = Message(wire)
+        answer = read_answer(message, self.apex)
+        if len(message.authority) == 1 and message.authority[0].rtype == SOA:
+            at = message.authority[0].end - _SERIAL_AND_TIMERS
+            if at >= message.authority[0].start:
+                self._denials[len(wire)] = at, wire[2:at], wire[at + 4 :], answer
+                return answer
         # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
-        self._read[rest] = answer
+        self._read[wire[2:]] = answer
         return answer
 
     def _tick(self, now: float) -> None:
@@ -274,16 +303,16 @@ class Lookup:
             self._land(self._flight.popleft()[1])
         while self._queue and self._flying < IN_FLIGHT:
             ask = self._queue.popleft()
-            if ask.outcome is Outcome.PENDING:
+            if ask.outcome is _PENDING:
                 self._open(ask, now)
-        while self._retries and self._retries[0][0] <= now:
+        while self._retries and self._retries[0][0] + RETRY <= now:
             ask = self._retries.popleft()[1]
-            if ask.outcome is Outcome.PENDING and not ask.over_tcp:
+            if ask.outcome is _PENDING and not ask.over_tcp:
                 ask.resent = True
                 self._out.extend((address, ask.peer.port, self.query_for(ask)) for address in ask.open)
         while self._others and self._others[0][0] <= now:
             ask = self._others.popleft()[1]
-            if ask.outcome is Outcome.PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
+            if ask.outcome is _PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
                 self._open(ask, now)
         grace = self._grace()
         if now >= self.deadline or (grace is not None and now >= grace):
@@ -297,30 +326,31 @@ class Lookup:
 
     def _open(self, ask: Ask, now: float) -> None:
         """Asks a peer at its next address."""
-        route, port = ask.peer.route, ask.peer.port
-        address = route[ask.tried]
-        ask.tried += 1
-        first = not ask.open
-        ask.open = (*ask.open, address)
+        peer, tried, entry = ask.peer, ask.tried, (now, ask)
+        route, port = peer.route, peer.port
+        address = route[tried]
+        if not ask.open and ask.standing is not _IDLE:
+            self._retries.append(entry)
+        ask.tried = tried + 1
+        ask.open = (*ask.open, address) if tried else (address,)
         ask.sent = now
         self._by_source[address, port, ask.ident] = ask
         if self._by_address is not None:
             self._by_address.setdefault((address, port), []).append(ask)
-        self._out.append((address, port, self.query_for(ask)))
+        rest = self._rest_rd if ask.merged else self._rest
+        self._out.append((address, port, ask.ident.to_bytes(2, "big") + rest))
         if not ask.flying:
             ask.flying = True
             self._flying += 1
-            self._flight.append((now, ask))
-        if first and ask.standing is not Standing.IDLE:
-            self._retries.append((now + RETRY, ask))
-        if ask.tried < len(route):
+            self._flight.append(entry)
+        if tried + 1 < len(route):
             self._others.append((now + self._other_family, ask))
 
     def _await(self, ask: Ask) -> None:
         """It has begun to answer, so it is worth waiting for."""
         if not ask.merged:
             self._waiting[ask.standing] -= 1
-            ask.standing = Standing.REGISTRY
+            ask.standing = _REGISTRY
             self._waiting[ask.standing] += 1
 
     def _land(self, ask: Ask) -> None:
@@ -330,45 +360,45 @@ class Lookup:
 
     def _settle(self, ask: Ask, outcome: Outcome, now: float) -> None:
         ask.outcome = outcome
-        self._land(ask)
+        if ask.flying:
+            ask.flying = False
+            self._flying -= 1
         if ask.merged:
-            if outcome is Outcome.ANSWERED:
+            if outcome is _ANSWERED:
                 self._end()
             else:
                 self._release()
             return
         self._waiting[ask.standing] -= 1
-        if outcome is not Outcome.ANSWERED:
+        if outcome is not _ANSWERED:
             return
         self._last = now
-        self._slowest = max(self._slowest, ask.rtt or 0.0)
+        if ask.rtt is not None and ask.rtt > self._slowest:
+            self._slowest = ask.rtt
         if self._enough and ask.answer and self._enough(ask.peer, ask.answer):
             self._ended = True  # the others were not given the time that they had
 
     def _grace(self) -> float | None:
         """When to stop although some have not answered: None while those that count are waited for."""
-        if self._hold > -math.inf or self._queue or self._waiting[Standing.REGISTRY]:
+        if self._hold > -math.inf or self._queue or self._waiting[_REGISTRY]:
             return None
-        if self._waiting[Standing.NEW]:
+        if self._waiting[_NEW]:
             return self._last + NEW_GRACE
-        if self._waiting[Standing.IDLE]:
+        if self._waiting[_IDLE]:
             return self._last + max(IDLE_GRACE, 2 * self._slowest)
         return -math.inf
 
     def _end(self) -> None:
         self._ended = True
         for ask in self.asks:
-            if ask.outcome is Outcome.PENDING and ask.open:
+            if ask.outcome is _PENDING and ask.open:
                 told = ask.over_tcp and ask.answer is not None and ask.answer.told
-                ask.outcome = Outcome.ANSWERED if told else Outcome.SILENT
+                ask.outcome = _ANSWERED if told else _SILENT
 
 
 def _outcome(ask: Ask, answer: Answer) -> Outcome:
     if answer.refused:
-        return Outcome.REFUSED
+        return _REFUSED
     # Of a holder's failures, only "the registries are silent" is better known to it than to us.
     told = ask.merged and any(code == EDE_NO_AUTHORITY for code, _ in answer.errors)
-    return Outcome.SILENT if answer.failed and not told else Outcome.ANSWERED
-
-
-_ORDER: Final = {Standing.REGISTRY: 0, Standing.NEW: 1, Standing.IDLE: 2}
+    return _SILENT if answer.failed and not told else _ANSWERED

@@ -25,6 +25,7 @@ from .channel import (
     WELCOME,
     Line,
     connect,
+    has_ended,
     life,
 )
 from .tenancy import HostTable
@@ -70,14 +71,24 @@ class Membership:
     @property
     def rank(self) -> int:
         """How many tenants come before us in the succession."""
-        return self._roster.index(self._table.number) if self._table.number in self._roster else len(self._roster)
+        return len(self._before_us)
+
+    @property
+    def is_next(self) -> bool:
+        """Whether all who come before us have ended, or nobody does."""
+        return all(has_ended(self._table.life_of(number)) for number in self._before_us)
+
+    @property
+    def _before_us(self) -> list[int]:
+        own = self._table.number
+        return self._roster[: self._roster.index(own)] if own in self._roster else self._roster
 
     def fileno(self) -> int:
         """The connection's descriptor; -1 where there is none."""
         return self._line.fileno() if self._line else -1
 
-    async def join(self, path: str) -> bool:
-        """Becomes a tenant of whoever holds; False where nobody lets us in."""
+    async def join(self, path: str, within: float = WELCOME_WITHIN) -> bool:
+        """Becomes a tenant of whoever holds; False where nobody lets us in within so many seconds."""
         self.leave()
         self.refused = ""
         try:
@@ -99,7 +110,7 @@ class Membership:
         }
         line.send(HELLO, json.dumps(hello).encode())
         try:
-            let_in = await asyncio.wait_for(welcomed, WELCOME_WITHIN)
+            let_in = await asyncio.wait_for(welcomed, within)
         except TimeoutError:
             let_in = False
         if not let_in:

@@ -21,26 +21,28 @@ _MOST_PEERS: Final = 10_000
 _LATEST: Final = 1e12  # Unix seconds; what lies beyond is no time
 
 
-class Standing(enum.Enum):
-    """What a lookup owes a peer."""
+class Standing(enum.IntEnum):
+    """What a lookup owes a peer, in the order in which they are asked."""
 
-    REGISTRY = "registry"  # it answers: wait for it until the deadline
-    NEW = "new"  # never asked: wait a little
-    IDLE = "idle"  # refused, or silent for long: ask, do not wait
+    REGISTRY = 0  # it answers: wait for it until the deadline
+    NEW = 1  # never asked: wait a little
+    IDLE = 2  # refused, or silent for long: ask, do not wait
+
+
+# A member of an Enum is looked up slowly, and this is asked of every peer.
+_REGISTRY, _NEW, _IDLE = Standing
 
 
 class Manners:
     """One peer's behaviour."""
 
-    __slots__ = ("answered", "idle", "missed", "pause", "paused_until", "rtt")
-
-    def __init__(self) -> None:
-        self.answered: float | None = None
-        self.missed: float | None = None  # first question since then that it left unanswered
-        self.idle = -math.inf  # last time that it refused, or was silent
-        self.pause = 0.0
-        self.paused_until = 0.0
-        self.rtt: float | None = None
+    # As they are at first, which makes those of thousands of peers cheap.
+    answered: float | None = None
+    missed: float | None = None  # first question since then that it left unanswered
+    idle = -math.inf  # last time that it refused, or was silent
+    pause = 0.0
+    paused_until = 0.0
+    rtt: float | None = None
 
     def gone(self, now: float) -> bool:
         """Whether it was a registry and has been silent for too long."""
@@ -63,10 +65,11 @@ class Memory:
         """What a lookup at `now` owes `peer`."""
         manners = self._peers.get(peer)
         if manners is None:
-            return Standing.NEW
+            return _NEW
         if manners.answered is None:
-            return Standing.IDLE if now - manners.idle < _IDLE_STANDS else Standing.NEW
-        return Standing.IDLE if manners.gone(now) else Standing.REGISTRY
+            return _IDLE if now - manners.idle < _IDLE_STANDS else _NEW
+        # Mostly nothing is owed, and then there is no need to ask whether it is gone.
+        return _REGISTRY if manners.missed is None or not manners.gone(now) else _IDLE
 
     def paused_until(self, peer: str) -> float:
         """Until when a node that asks again and again leaves `peer` alone."""
@@ -103,9 +106,13 @@ class Memory:
     def answered(self, peer: str, now: float, rtt: float | None) -> None:
         """It answered a DNS question about our zone."""
         manners = self._manners(peer)
-        manners.answered, manners.missed = now, None
-        manners.pause = manners.paused_until = 0.0
-        manners.rtt = rtt if rtt is not None else manners.rtt
+        manners.answered = now
+        if manners.missed is not None:
+            manners.missed = None
+        if manners.pause:
+            manners.pause = manners.paused_until = 0.0
+        if rtt is not None:
+            manners.rtt = rtt
 
     def refused(self, peer: str, now: float) -> None:
         """Nobody answers there, says its kernel; or somebody who does not speak for our zone."""
@@ -190,11 +197,12 @@ class Memory:
 
     def _manners(self, peer: str) -> Manners:
         self.changed = True
-        if peer not in self._peers:
+        manners = self._peers.get(peer)
+        if manners is None:
             if len(self._peers) >= _MOST_PEERS:
                 del self._peers[next(iter(self._peers))]
-            self._peers[peer] = Manners()
-        return self._peers[peer]
+            manners = self._peers[peer] = Manners()
+        return manners
 
     @staticmethod
     def _pause(manners: Manners, now: float) -> None:

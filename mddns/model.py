@@ -4,12 +4,10 @@ A service is a name, service labels and an endpoint; everything else says where 
 Rules about what may be offered are in :mod:`mddns.grammar`.
 """
 
-from __future__ import annotations
-
-import ipaddress
+# Annotations are evaluated here: as texts, each field of a NamedTuple would be compiled at import.
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 DEFAULT_PORT: Final = 28004
 DEFAULT_DOMAIN: Final = "minidisc"
@@ -24,6 +22,22 @@ def join_address(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def canonical_address(text: str) -> str:
+    """An IP address as :mod:`ipaddress` prints it (RFC 5952); ValueError where it is none."""
+    try:
+        if ":" not in text:
+            return inet_ntop(AF_INET, inet_pton(AF_INET, text))
+        canonical = inet_ntop(AF_INET6, inet_pton(AF_INET6, text))
+        if "." not in canonical:
+            return canonical
+    except (OSError, ValueError):
+        pass
+    # Zones, IPv4 within IPv6, and what is wrong with it: rare, and the module is slow to load.
+    import ipaddress
+
+    return str(ipaddress.ip_address(text))
+
+
 def split_address(text: str) -> tuple[str, int]:
     """``"100.64.0.2:80"`` as ``("100.64.0.2", 80)``; IPv6 in brackets. ValueError where it is neither."""
     host, colon, port = text.rpartition(":")
@@ -31,12 +45,12 @@ def split_address(text: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5) or not 0 < int(port) <= 65535:
         raise ValueError(f"{text!r} is no ip:port: the port is a number from 1 to 65535")
     try:
-        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+        address = canonical_address(host[1:-1] if bracketed else host)
     except ValueError:
         raise ValueError(f"{text!r} is no ip:port: IPv4 as 100.64.0.2:80, IPv6 as [fd7a::2]:80") from None
-    if bracketed != (address.version == 6):
+    if bracketed != (":" in address):
         raise ValueError(f"{text!r} is no ip:port: brackets belong around IPv6, as in [fd7a::2]:80")
-    return str(address), int(port)
+    return address, int(port)
 
 
 class Endpoint(str):
@@ -47,14 +61,14 @@ class Endpoint(str):
     address: str
     port: int
 
-    def __new__(cls, text: str) -> Endpoint:
+    def __new__(cls, text: str) -> Self:
         address, port = split_address(text)
         return cls.of(address, port)
 
     @classmethod
-    def of(cls, address: str, port: int) -> Endpoint:
+    def of(cls, address: str, port: int) -> Self:
         """From parts already known to be good."""
-        self = str.__new__(cls, join_address(address, port))
+        self = str.__new__(cls, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
         self.address = address
         self.port = port
         return self
@@ -63,8 +77,7 @@ class Endpoint(str):
         return (str(self),)
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """One service as one node offers it (an *instance*, RFC 6763).
 
     ``addresses`` are all that the instance answers on, ``endpoint`` the one to use. ``via`` is the
@@ -88,19 +101,25 @@ class Service:
     network: str | None = None
     remote: bool = False
     since: int | None = None
-    rtt_ms: float | None = field(default=None, compare=False)
     instance: str = ""
     meta: tuple[tuple[str, str], ...] = ()
     srv: tuple[str, ...] = ()
     held: str = ""
+    rtt_ms: float | None = None  # the one thing that makes no other service: last, to be left out where two compare
 
     @property
     def key(self) -> tuple[str, str, str]:
         """What makes it this service and no other: name without ASCII case, endpoint, protocol."""
-        return fold(self.name), str(self.endpoint), self.protocol
+        return fold(self.name), self.endpoint, self.protocol
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return self[:-1] == other[:-1] if isinstance(other, Service) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     def matches(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> bool:
         """Whether it has that name (in any ASCII case) and at least these labels (compared exactly)."""
@@ -143,8 +162,21 @@ class Services(list[Service]):
         return not self.silent
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class _Peer(NamedTuple):
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    owner: str | None
+    tags: tuple[str, ...]
+    online: bool
+    asked: bool
+    member: bool
+    node: str
+    id: str
+    route: tuple[str, ...]
+
+
+class Peer(_Peer):
     """A node of the network. ``addresses`` are bare IP texts, IPv4 first; ``port`` is its responder's.
 
     ``asked`` is whether lookups go to it (phones, shared-in and expired nodes: no); ``member``
@@ -154,27 +186,31 @@ class Peer:
     machine's: a network may give it to another one.
     """
 
-    name: str
-    addresses: tuple[str, ...]
-    port: int = DEFAULT_PORT
-    owner: str | None = None
-    tags: tuple[str, ...] = ()
-    online: bool = True
-    asked: bool = True
-    member: bool = True
-    node: str = ""
-    id: str = field(init=False, compare=False)
-    route: tuple[str, ...] = field(init=False, compare=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
+    def __new__(
+        cls,
+        name: str,
+        addresses: tuple[str, ...],
+        port: int = DEFAULT_PORT,
+        owner: str | None = None,
+        tags: tuple[str, ...] = (),
+        online: bool = True,
+        asked: bool = True,
+        member: bool = True,
+        node: str = "",
+    ) -> Self:
         # Worked out once: a lookup needs them of every peer.
-        set_ = object.__setattr__
-        set_(self, "id", join_address(self.addresses[0], self.port))
-        six = next((address for address in self.addresses if ":" in address), None)
-        four = next((address for address in self.addresses if ":" not in address), None)
-        set_(self, "route", tuple(address for address in (four, six) if address))
+        six = next((address for address in addresses if ":" in address), None)
+        four = next((address for address in addresses if ":" not in address), None)
+        route = tuple(address for address in (four, six) if address)
+        known_by = join_address(addresses[0], port)
+        return super().__new__(cls, name, addresses, port, owner, tags, online, asked, member, node, known_by, route)
 
-    def is_same_node(self, other: Peer) -> bool:
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return self[:-2]
+
+    def is_same_node(self, other: "Peer") -> bool:
         """Whether what was learned of one holds for the other: one machine, at one address, under one name."""
         return (self.id, self.node, self.name) == (other.id, other.node, other.name)
 
@@ -184,8 +220,7 @@ class Peer:
         return self.name or self.addresses[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A network at one moment: our own node, and everyone else.
 
     ``me`` is None where we only look on (a static network that this machine is not part of).
@@ -206,6 +241,16 @@ class Snapshot:
         yield from self.peers
 
 
+_V = TypeVar("_V", Service, Peer, Snapshot)
+
+
+def replace(value: _V, **changes: Any) -> _V:
+    """The same service, peer or snapshot with other values in some of its fields."""
+    if isinstance(value, Peer):
+        return Peer(**dict(zip(value._fields, value[:-2], strict=False)) | changes)
+    return value._replace(**changes)
+
+
 def fold(text: str) -> str:
     """Lower case for ASCII letters alone: what "the same name" means in DNS (RFC 4343)."""
     return (
@@ -217,5 +262,5 @@ def fold(text: str) -> str:
 
 def order_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
     """Canonical texts without doubles, IPv4 before IPv6, otherwise in the order given."""
-    unique = dict.fromkeys(str(ipaddress.ip_address(address)) for address in addresses)
+    unique = dict.fromkeys(canonical_address(address) for address in addresses)
     return tuple(sorted(unique, key=lambda address: ":" in address))

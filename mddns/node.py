@@ -22,6 +22,7 @@ from .domain import Domain, Domains
 from .errors import NetworkError, PortInUse
 from .following import STATUS_TIMEOUT, Follower
 from .health import Health, Target
+from .hot import Kept
 from .http_routes import open_site
 from .http_trust import Names
 from .instance import shares_machine
@@ -68,7 +69,7 @@ class Node:
         self._domains = Domains(Domain(apex, self.table, policy, timeout, counts), also_serve)
         # Further handlers by method and path, such as ("GET", "/ping"), go into the braces.
         self.site = open_site(self._domains, self.table, counts, self._answer_http, {})
-        self.seat = Seat(self.table, self._answer, self._table_changed, self.site)
+        self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
@@ -286,6 +287,10 @@ class Node:
     async def _greet(self) -> None:
         await asyncio.gather(*(domain.greet() for domain in self._domains))
 
+    def _hot(self) -> Mapping[str, Kept]:
+        # What is under another apex is never among them.
+        return self._domains.own.responder.hot(clock.now())
+
     def _answer(self, wire: bytes, address: str, tcp: bool) -> Reaction:
         who = self._clients.get((address, tcp))
         if who is None:
@@ -304,6 +309,8 @@ class Node:
             domain.callers.add(address)
         if address in domain.idle:
             domain.heard(address)
+        if not who.tcp:
+            domain.responder.admit(who)
         answer = domain.responder.respond(wire, who, clock.now())
         return domain.ask(answer) if isinstance(answer, Ask) else answer
 

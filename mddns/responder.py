@@ -7,7 +7,8 @@ then calls ``finish``. Answers are kept as octets: a question asked again costs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from .apex import Apex, is_after
@@ -16,6 +17,7 @@ from .compose import Shuffle, Variant, compose, compose_error, compose_header, c
 from .counts import Counts, Tally
 from .directory import NEGATIVE_TTL, Directory
 from .errors import BadMessage
+from .hot import COOKIE_OCTETS, Hot, Kept
 from .instance import TTL
 from .journal import Journal, Step, difference
 from .model import Peer, Service
@@ -46,6 +48,8 @@ from .wire import (
     Query,
     Question,
     read_query,
+    ttl_offsets,
+    with_ttl,
 )
 from .zone import ENT, Labels, Zone
 
@@ -58,6 +62,7 @@ _REFUSALS_PER_SECOND: Final = 5
 
 _CACHED_ANSWERS: Final = 4096
 _CACHED_OCTETS: Final = 4 << 20
+_HOT_ANSWERS: Final = 10_000  # each name is asked with and without a cookie, from near and from afar
 
 
 class Client(NamedTuple):
@@ -120,13 +125,14 @@ class Responder:
         self._may_ask: frozenset[str] = frozenset()
         self._rendered: tuple[int, Apex, Zone] | None = None
         self._journal = Journal()
-        # Octets behind the id, as they came: a stub that asks the same again. All with what they count in.
-        self._same: Cache[tuple[bytes, int], tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
-        # Everything that an answer depends on: dig, whose cookie is another each time.
+        # By everything that an answer depends on, with what it counts in.
         self._own: Cache[_Shape, tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
-        # The same of merged answers, and until when each of them holds.
-        self._merged: Cache[_Shape, tuple[bytes, Tally, float]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        # The same of merged answers, of which only the TTLs fall while nothing changes.
+        self._merged: Cache[_Shape, _Merged] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        # By the question's octets, of what came over UDP: a stub that asks the same again, dig.
+        self._hot = Hot(_HOT_ANSWERS, _CACHED_OCTETS)
         self._refusals = (0, 0)
+        self.merges_all = False  # whatever RD says: a forwarder has nothing of its own
 
     def may_ask(self, address: str) -> bool:
         """Whether this address gets merged answers."""
@@ -135,31 +141,75 @@ class Responder:
     def allow(self, addresses: frozenset[str]) -> None:
         """These addresses, and no others, get merged answers."""
         self._may_ask = addresses
+        self._hot.clear()
+
+    def hot(self, now: float) -> Mapping[str, Kept]:
+        """The answers that need nobody to be called, by client: see :mod:`mddns.hot`."""
+        return self._hot.at((self._registry.serial, self._directory.stirred), now)
+
+    def admit(self, client: Client) -> None:
+        """Nothing but what it asks is worth knowing of `client` from now on: its questions may be answered by `hot`."""
+        self._hot.admit(client.address, self._kind(client))
+
+    def forget_clients(self) -> None:
+        """Undoes every :meth:`admit`."""
+        self._hot.forget_clients()
+
+    def forget_hot(self) -> None:
+        """Every question comes here again."""
+        self._hot.clear()
+
+    def _kind(self, client: Client) -> tuple[int, bool]:
+        return client.limit, client.address in self._may_ask
 
     def respond(self, wire: bytes, client: Client, now: float) -> bytes | tuple[bytes, ...] | Ask | None:
         """The answer to one message, the messages of a transfer, an Ask, or None where silence is right."""
         serial = self._registry.serial
-        same = self._same.at(serial).get((wire[2:], client.limit))
-        if same is not None:
-            kept, tally = same
-            tally[client.transport] += 1
-            return wire[:2] + kept
         shape, end = _shape(wire, client.limit)
         if shape is not None:
             own = self._own.at(serial).get(shape)
             if own is not None:
                 kept, tally = own
-                tally[client.transport] += 1
-                answer = wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
-                if len(wire) <= end + 4 + _EMPTY_OPT:
-                    self._same.put((wire[2:], client.limit), (answer[2:], tally), len(wire) + len(answer))
-                return answer
-            merged = self._merged.at((serial, self._directory.stirred)).get(shape)
-            if merged is not None and now < merged[2] and client.address in self._may_ask:
-                kept, tally, _ = merged
-                tally[client.transport] += 1
-                return wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
+                return self._again(wire, end, client, kept, tally, math.inf, now)
+            if client.address in self._may_ask and (merged := self._kept_merged(shape, serial, now)) is not None:
+                return self._again(wire, end, client, merged.answer, merged.tally, merged.until, now)
         return self._counted(wire, client, self._read_and_answer(wire, shape, client, now))
+
+    def _again(
+        self, wire: bytes, end: int, client: Client, kept: bytes, tally: Tally, until: float, now: float
+    ) -> bytes:
+        """What is kept as the answer to `wire`, whose name ends at `end`; from now on without asking here."""
+        tally[client.transport] += 1
+        answer = wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
+        options = len(wire) - end - 4 - _EMPTY_OPT
+        cookie = options == _COOKIE_OPTION and wire.startswith(_COOKIE, -_COOKIE_OPTION)
+        if not client.tcp and (options <= 0 or cookie):
+            self.hot(now)
+            self._hot.put(self._kind(client), wire, cookie, answer, tally, until)
+        return answer
+
+    def _kept_merged(self, shape: _Shape, serial: int, now: float) -> _Merged | None:
+        """The merged answer that is kept, if it still holds, with the TTLs of now."""
+        directory = self._directory
+        kept = self._merged.found.get(shape)
+        if kept is None:
+            return None
+        if kept.stamp == (serial, directory.stirred) and now < kept.until:
+            return kept
+        if directory.stale(now) or (not kept.found and directory.stale(now, NEGATIVE_TTL)):
+            return None
+        view = directory.merged(now)
+        kept = self._merged.at((serial, view.zone, view.silent, view.asked)).get(shape)
+        if kept is None:
+            return None
+        answer = with_ttl(kept.answer, kept.ttls, view.ttl)
+        self._merged.found[shape] = kept = self._merged_now(answer, kept.tally, kept.ttls, kept.found)
+        return kept
+
+    def _merged_now(self, answer: bytes, tally: Tally, ttls: tuple[int, ...], found: bool) -> _Merged:
+        directory = self._directory
+        until = directory.holds_until(TTL if found else NEGATIVE_TTL)
+        return _Merged(answer, tally, ttls, found, (self._registry.serial, directory.stirred), until)
 
     def _counted(
         self, wire: bytes, client: Client, answer: bytes | tuple[bytes, ...] | Ask | None
@@ -210,11 +260,11 @@ class Responder:
             labels = Name(question.key).relative_to(self.apex)
         if labels is None:
             return compose_plain(query, variant, REFUSED)
-        if question.qtype in (AXFR, IXFR) and not labels:
+        if question.qtype in (AXFR, IXFR) and not labels and not self.merges_all:
             return self._transfer(query, variant, client, now)
         if question.qtype in (AXFR, IXFR):
             return compose_plain(query, variant, NOTIMP)
-        if variant.rd and not self._is_ours(labels):
+        if (variant.rd or self.merges_all) and not self._is_ours(labels):
             return self._answer_merged(wire, shape, query, labels, variant, client, now)
         apex, zone = self._render()
         answer = compose(question, apex.node(labels) or zone.node(labels), apex, variant, TTL, (), self._shuffle)
@@ -248,10 +298,10 @@ class Responder:
         if not found and directory.stale(now, NEGATIVE_TTL):
             return Ask(finish, NEGATIVE_TTL)
         if shape is not None:
-            until = directory.holds_until(TTL if found else NEGATIVE_TTL)
-            self._merged.at((self._registry.serial, directory.stirred))
-            kept = answer, self.counts.tally(wire, answer), until
-            self._merged.put(shape, kept, len(answer) + len(wire))
+            view = directory.merged(now)
+            self._merged.at((self._registry.serial, view.zone, view.silent, view.asked))
+            tally, ttls = self.counts.tally(wire, answer), ttl_offsets(answer) if found else ()
+            self._merged.put(shape, self._merged_now(answer, tally, ttls, found), len(answer) + len(wire))
         return wire[:2] + answer[2:]
 
     def _compose_merged(self, question: Question, labels: Labels, variant: Variant, now: float) -> tuple[bytes, bool]:
@@ -321,9 +371,22 @@ class Responder:
         )
 
 
+class _Merged(NamedTuple):
+    """A merged answer, what it counts in, where its TTLs stand, whether it has records, when it is right as it is."""
+
+    answer: bytes
+    tally: Tally
+    ttls: tuple[int, ...]
+    found: bool
+    stamp: tuple[int, int]
+    until: float
+
+
 # Question in lower case, type and class, flags, the fixed part of the OPT record, the client's limit.
 _Shape = tuple[bytes, bytes, bytes, bytes, int]
 _EMPTY_OPT: Final = 11  # octets of an OPT record without options
+_COOKIE: Final = b"\0\x0a\0\x08"  # the head of a COOKIE option with a client cookie alone (RFC 7873 4)
+_COOKIE_OPTION: Final = len(_COOKIE) + COOKIE_OCTETS
 _ONE_QUESTION: Final = b"\0\1\0\0\0\0\0\0"
 _QUESTION_AND_OPT: Final = b"\0\1\0\0\0\0\0\1"
 _ROOT_OPT: Final = b"\0\0\x29"

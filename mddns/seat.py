@@ -16,7 +16,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from .acceptor import Acceptor
@@ -25,8 +25,9 @@ from .channel import VERSION, Page, channel_path, life, listen
 from .desk import Desk
 from .errors import Error, PortInUse
 from .hostsockets import HostSockets
+from .hot import Kept
 from .listeners import Answering
-from .membership import Membership
+from .membership import WELCOME_WITHIN, Membership
 from .model import DEFAULT_DOMAIN, Service, join_address
 from .names import Name
 from .neighbour import is_registry
@@ -51,15 +52,22 @@ _MEET_AGAIN: Final = 1.0  # seconds until a Unix socket that somebody else has i
 
 class Seat:
     """The place of one process. `answering` answers DNS, `serving` HTTP; `changed()` is called when the host's
-    table has changed.
+    table has changed. `hot` gives the answers that are ready: see UdpListener.
     """
 
-    def __init__(self, table: HostTable, answering: Answering, changed: Callable[[], None], serving: Serving) -> None:
+    def __init__(
+        self,
+        table: HostTable,
+        answering: Answering,
+        hot: Callable[[], Mapping[str, Kept]],
+        changed: Callable[[], None],
+        serving: Serving,
+    ) -> None:
         self._table = table
         table.on_serial = self._tell_serial
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._sockets = HostSockets(answering, serving, self._still_holder, self._loop)
+        self._sockets = HostSockets(answering, hot, serving, self._still_holder, self._loop)
         self._meeting: socket.socket | None = None  # the Unix socket on which the holder listens
         self._accepting: Acceptor | None = None
         self._meet_again: float | None = None
@@ -103,7 +111,9 @@ class Seat:
                 if refused := self._membership.refused:
                     raise PortInUse(f"this host's registry refused: {refused}") from None
                 if late:
-                    if not await self._is_registry():
+                    apexes = self._table.apex, Name.parse(DEFAULT_DOMAIN)
+                    # Somebody is at its Unix socket, or says by DNS what it is: else it is a foreign program.
+                    if not (self._membership.knocked or await is_registry(address, port, apexes)):
                         raise
                     self._stand_by()
                     break
@@ -238,8 +248,8 @@ class Seat:
 
     # -- a tenant
 
-    async def _join(self) -> bool:
-        return await self._membership.join(channel_path(self._address, self._port))
+    async def _join(self, within: float = WELCOME_WITHIN) -> bool:
+        return await self._membership.join(channel_path(self._address, self._port), min(within, WELCOME_WITHIN))
 
     def _move_in(self, told: dict[str, Any], descriptors: list[int]) -> None:
         keys = [(str(kind), str(address)) for kind, address in told["sockets"]]
@@ -271,7 +281,7 @@ class Seat:
         """Its services with it. The first of the succession goes on at once."""
         if not self._closed:
             self._table.drop(self._holder_number, _unix_ms())
-            self._move(at_once=self._membership.rank == 0)
+            self._move(at_once=self._membership.is_next)
 
     # -- succession
 
@@ -338,16 +348,12 @@ class Seat:
             if now < again:
                 await asyncio.sleep(BEAT_EVERY)
                 continue
-            if await self._join():
+            # One that has just ended lets nobody in, though its Unix socket, which is ours too, still takes us.
+            if await self._join(max(BEAT_EVERY, self._patience() - page.age(now))):
                 return
             if self._membership.refused:  # it may end, or be another one by then
                 again, pause = now + pause, min(2 * pause, REFUSED_PAUSE_AT_MOST)
             await asyncio.sleep(0.02)
-
-    async def _is_registry(self) -> bool:
-        """Whether it is a registry that has the port: somebody is at its Unix socket, or it says so by DNS."""
-        apexes = self._table.apex, Name.parse(DEFAULT_DOMAIN)
-        return self._membership.knocked or await is_registry(self._address, self._port, apexes)
 
     def _stand_by(self) -> None:
         _log.warning(

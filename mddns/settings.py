@@ -1,10 +1,8 @@
 """What can be set: an argument, else its ``MDDNS_*`` environment variable, else a default."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from .errors import BadMessage, ConfigError
 from .model import DEFAULT_DOMAIN, DEFAULT_PORT
@@ -37,7 +35,7 @@ class Settings(NamedTuple):
         address: str | None = None,
         timeout: float | str | None = None,
         environ: Mapping[str, str] = os.environ,
-    ) -> Settings:
+    ) -> Self:
         """Settings from arguments and environment; ConfigError names what is wrong and where it came from."""
         port_number = _port(port, environ)
         own = address or environ.get("MDDNS_ADDRESS") or None

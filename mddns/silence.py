@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 _NAMED: Final = 8
-_SENTENCE: Final = re.compile(r"(\d{1,6}) of (\d{1,6}) peers? w(?:as|ere) silent: (.*?)(?: and \d+ more)?", re.DOTALL)
+_SENTENCE: Final = r"(\d{1,6}) of (\d{1,6}) peers? w(?:as|ere) silent: (.*?)(?: and \d+ more)?"
 
 
 class Silence(NamedTuple):
@@ -30,7 +30,7 @@ def sentence(names: Sequence[str], asked: int) -> str:
 
 def read_sentence(text: str) -> Silence | None:
     """What :func:`sentence` wrote, None for any other text. Names that it left out come as ``?``."""
-    found = _SENTENCE.fullmatch(text)
+    found = re.fullmatch(_SENTENCE, text, re.DOTALL)  # compiled when it is wanted, and that is rarely
     if not found:
         return None
     count, asked = int(found[1]), int(found[2])

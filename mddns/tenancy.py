@@ -8,14 +8,13 @@ time in milliseconds, ``now`` seconds of the caller's clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from .answers import Told, introduce
 from .apex import is_after, next_serial
 from .grammar import MAX_SERVICES
 from .instance import instance_label
-from .model import Peer, Service, fold
+from .model import Peer, Service, fold, replace
 from .names import Name
 from .registry import Registry
 from .update import Change
@@ -194,10 +193,14 @@ class HostTable:
         if left:
             self.changed(now_ms)
 
+    def life_of(self, number: int) -> str:
+        """What the end of a process may be seen by; "" where it is not known."""
+        return self._lives.get(number, "")
+
     @property
     def unconfirmed(self) -> dict[int, str]:
         """The lives of those whose services have to be registered anew, or told anew."""
-        return {number: self._lives.get(number, "") for number in self._unconfirmed}
+        return {number: self.life_of(number) for number in self._unconfirmed}
 
     def expire(self, now: float, now_ms: int, present: Collection[int], ended: Collection[int]) -> list[int]:
         """Drops, and gives, the processes that have `ended`, or did not come in time to register anew.

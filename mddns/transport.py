@@ -13,11 +13,11 @@ import selectors
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from .errors import NetworkError
-from .lookup import Ask, Lookup
+from .lookup import Ask, Datagram, Lookup
 
 Clock = Callable[[], float]
 
@@ -58,8 +58,7 @@ class Exchange:
                     self._drain(sock, now)
         while not lookup.done:
             datagrams = lookup.send(self._clock())
-            for address, port, wire in datagrams:
-                self._send(address, port, wire)
+            self._send_all(datagrams)
             wanted = lookup.tcp()
             for ask in wanted:
                 self._connect(ask)
@@ -81,6 +80,18 @@ class Exchange:
             if sock is not None:
                 self.selector.register(sock, selectors.EVENT_READ)
         return self._udp[six]
+
+    def _send_all(self, datagrams: Sequence[Datagram]) -> None:
+        sock = self._udp.get(False)
+        for address, port, wire in datagrams:
+            if sock is None or ":" in address:
+                self._send(address, port, wire)
+                sock = self._udp.get(False)
+                continue
+            try:
+                sock.sendto(wire, (address, port))
+            except OSError:
+                self._send(address, port, wire)
 
     def _send(self, address: str, port: int, wire: bytes) -> None:
         sock = self._socket(":" in address)

@@ -6,8 +6,6 @@ honest ones do. Names come out as uncompressed wire format (see :mod:`mddns.name
 mean is decided elsewhere; writing is :mod:`mddns.packer`'s.
 """
 
-from __future__ import annotations
-
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -244,6 +242,26 @@ def _edns(wire: bytes, record: Record) -> Edns:
     if at != len(options):
         raise BadMessage("an EDNS option that is cut off")
     return Edns(record.rclass, record.ttl >> 24, record.ttl >> 16 & 0xFF, bool(record.ttl & EDNS_DO), options)
+
+
+def ttl_offsets(wire: bytes) -> tuple[int, ...]:
+    """Where the TTLs of a message's records stand; an OPT record has none."""
+    _, _, _, answers, authority, additional = HEADER.unpack_from(wire)
+    _, at = read_question(wire)
+    names, found = Names(wire), []
+    for _ in range(answers + authority + additional):
+        record, at = read_record(wire, names, at)
+        if record.rtype != OPT:
+            found.append(record.start - 6)
+    return tuple(found)
+
+
+def with_ttl(wire: bytes, offsets: tuple[int, ...], ttl: int) -> bytes:
+    """A message with another TTL at each of `offsets`."""
+    message, octets = bytearray(wire), ttl.to_bytes(4, "big")
+    for at in offsets:
+        message[at : at + 4] = octets
+    return bytes(message)
 
 
 class Message:

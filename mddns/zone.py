@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Final
 
 from .instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
-from .model import Service, fold
+from .model import Service, fold, replace
 from .names import MAX_NAME
 from .packer import RR, Rdata, RRset
 from .wire import AAAA, PTR, SRV, TXT, A

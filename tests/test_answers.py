@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import dns.edns
@@ -16,7 +15,7 @@ from played import ALPHA, APEX, BRAVO, SINCE, Host, peer, question
 
 from mddns.answers import Answer, Told, introduce, lifetime, merge, read_answer
 from mddns.instance import Attributes
-from mddns.model import Endpoint, Service
+from mddns.model import Endpoint, Service, replace
 from mddns.wire import Message
 
 

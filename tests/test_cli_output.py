@@ -11,7 +11,6 @@ import struct
 import subprocess
 import termios
 from collections.abc import Iterator
-from dataclasses import replace
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +31,7 @@ from mddns.cli.table import columns
 from mddns.cli.terminal import clean
 from mddns.config import read_config
 from mddns.grammar import label_problem, name_problem
-from mddns.model import Endpoint, Service
+from mddns.model import Endpoint, Service, replace
 from mddns.names import Name
 from mddns.offer import Offer
 from mddns.zonefile import read_zone

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 
 from mddns.directory import NEGATIVE_TTL, Directory
 from mddns.instance import TTL
 from mddns.memory import Memory, Standing
-from mddns.model import Endpoint, Peer, Service, Snapshot
+from mddns.model import Endpoint, Peer, Service, Snapshot, replace
 from mddns.policy import Policy
 
 EVERYBODY = Snapshot(ALPHA, (BRAVO, CHARLIE))

@@ -12,17 +12,104 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "mddns"
 
 FLOORS = {
-    6: "__init__ __main__ cli default demo sync",  # people
-    5: "aio following node resolver settings",  # parts put together
-    4: "desk domain hostsockets http_routes membership seat",  # the processes of a host
-    3: "acceptor aio_transport binding channel clock connections health http_connection listeners "
-    "neighbour networks portholder remembered transport",  # sockets, LocalAPI
+    6: """
+        __init__
+        __main__
+        cli
+        default
+        demo
+        sync
+    """,  # people
+    5: """
+        aio
+        following
+        forwarder
+        node
+        resolver
+        settings
+    """,  # parts put together
+    4: """
+        desk
+        domain
+        hostsockets
+        http_routes
+        membership
+        relay
+        seat
+    """,  # the processes of a host
+    3: """
+        acceptor
+        aio_transport
+        batch
+        binding
+        channel
+        clock
+        connections
+        health
+        http_connection
+        listeners
+        neighbour
+        networks
+        portholder
+        remembered
+        transport
+        upstream_source
+        upstream_transport
+    """,  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
-    2: "answers apex cache compose counts direct directory http_dns http_metrics http_site "
-    "http_targets http_trust inquiry journal lookup memory news policy registry reload responder "
-    "secondary silence tenancy transfer update vitality web zone",  # decisions
-    1: "check config instance offer packer records wire zonefile",  # formats
-    0: "errors grammar model names",  # standard library only
+    2: """
+        answers
+        apex
+        cache
+        compose
+        counts
+        direct
+        directory
+        hot
+        http_dns
+        http_metrics
+        http_site
+        http_targets
+        http_trust
+        inquiry
+        journal
+        lookup
+        memory
+        news
+        policy
+        rebinding
+        registry
+        reload
+        reply
+        reply_cache
+        responder
+        secondary
+        silence
+        tenancy
+        transfer
+        update
+        upstream
+        vitality
+        web
+        zone
+    """,  # decisions
+    1: """
+        check
+        config
+        instance
+        offer
+        packer
+        records
+        resolvconf
+        wire
+        zonefile
+    """,  # formats
+    0: """
+        errors
+        grammar
+        model
+        names
+    """,  # standard library only
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
@@ -56,6 +143,7 @@ TESTED_ELSEWHERE = {
     "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
+    "upstream_transport": "test_upstream_source, test_forwarder",
 }
 
 

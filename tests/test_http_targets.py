@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from docblocks import ROOT, table
 
 from mddns.http_targets import Known, answer
-from mddns.model import Endpoint, Service
+from mddns.model import Endpoint, Service, replace
 from mddns.web import Request, Response
 
 WEB = Service(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import dns.message
@@ -15,7 +14,7 @@ from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, peer
 
 from mddns.errors import InvalidService
 from mddns.inquiry import Found, Inquirer, Query, by_preference
-from mddns.model import Endpoint, Peer, Service, Snapshot
+from mddns.model import Endpoint, Peer, Service, Snapshot, replace
 from mddns.policy import Policy
 
 

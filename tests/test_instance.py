@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -23,7 +21,7 @@ from mddns.instance import (
     spoken_protocol,
     srv_octets,
 )
-from mddns.model import Endpoint, Service
+from mddns.model import Endpoint, Service, replace
 
 WEB = Service("web", {"b": "2", "a": "1"}, Endpoint("100.64.0.1:8080"), since=12, meta=(("md.x", "y"),))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from loopback import Fixed
 from played import ALPHA, BRAVO, CHARLIE, peer
 
 from mddns.errors import ConfigError, NetworkError
-from mddns.model import Peer, Snapshot
+from mddns.model import Peer, Snapshot, replace
 from mddns.networks.joined import Joined
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import dns.message
 import dns.name
 import dns.rdatatype
@@ -17,7 +15,7 @@ from played import ALPHA, APEX, LOOKER_ON, SINCE, STRANGER, Host, question
 from mddns.apex import Apex
 from mddns.instance import instance_label
 from mddns.journal import MOST_OCTETS, MOST_STEPS, Journal, Step, difference
-from mddns.model import Endpoint, Service
+from mddns.model import Endpoint, Service, replace
 from mddns.zone import Zone
 
 SOA = (APEX.wire, 6, (b"", None))

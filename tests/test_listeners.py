@@ -35,7 +35,7 @@ async def listening(answering: Any = echo) -> AsyncIterator[tuple[str, int]]:
     """Both listeners at an address of their own."""
     place = address(), free_port()
     datagrams, connections = bind_udp(*place), bind_tcp(*place)
-    udp = UdpListener(datagrams, answering, asyncio.get_running_loop(), lambda: True)
+    udp = UdpListener(datagrams, answering, dict, asyncio.get_running_loop(), lambda: True)
     tcp = TcpListener(connections, answering, asyncio.get_running_loop(), lambda: True)
     try:
         yield place

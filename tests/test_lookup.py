@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, peer, question
 
+import mddns.lookup
 from mddns.answers import Answer
 from mddns.lookup import (
     FLIGHT_TIME,
@@ -25,7 +26,7 @@ from mddns.lookup import (
 from mddns.memory import Standing
 from mddns.model import Peer
 from mddns.names import Name
-from mddns.wire import PTR, SRV
+from mddns.wire import PTR, SRV, Message
 
 WEB = Name.parse("web.minidisc.").wire
 LIST = Name.parse("_list.minidisc.").wire
@@ -330,10 +331,53 @@ def test_bad_packets_of_one_peer_are_not_kept() -> None:
     (sent,) = send(lookup, 0.0)
     right = reply(CHARLIE, sent, 80)
     for number in range(1000):
-        bad = right[:6] + b"\xff\xff" + right[8:] + number.to_bytes(4, "big")
-        lookup.received(bad, sent.address, PORT, 0.01)
+        for counts in (b"\xff\xff\0\0", b"\0\0\xff\xff"):
+            bad = right[:6] + counts + right[10:] + number.to_bytes(4, "big")
+            lookup.received(bad, sent.address, PORT, 0.01)
     assert lookup.asks[0].outcome is Outcome.PENDING
-    assert len(lookup._read) == 0
+    assert not lookup._read
+    assert not lookup._denials
+
+
+def denials(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[bytes], bytes]) -> tuple[list[Outcome], int]:
+    """What becomes of peers that say "no such name", each with a change of its own, and how many were read."""
+    read = 0
+
+    def counting(wire: bytes) -> Message:
+        nonlocal read
+        read += 1
+        return Message(wire)
+
+    monkeypatch.setattr(mddns.lookup, "Message", counting)
+    peers = [Peer(f"p{number}", (f"100.64.1.{number}",)) for number in range(len(changes))]
+    lookup = look(*((peer, REGISTRY) for peer in peers))
+    for sent, change in zip(send(lookup, 0.0), changes, strict=True):
+        lookup.received(change(reply(ALPHA, sent)), sent.address, PORT, 0.01)
+    return [ask.outcome for ask in lookup.asks], read
+
+
+def with_serial(serial: int) -> Callable[[bytes], bytes]:
+    """The serial stands before four timers and an OPT record without options."""
+    return lambda wire: wire[:-31] + serial.to_bytes(4, "big") + wire[-27:]
+
+
+def test_denials_that_differ_in_their_serial_alone_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes, read = denials(monkeypatch, *(with_serial(number * 1_000_003) for number in range(20)))
+    assert outcomes == [Outcome.ANSWERED] * 20
+    assert read == 1
+
+
+@pytest.mark.parametrize("at", [2, 3, 7, 12, 15, 30, -1, -8, -12, -15, -26], ids=str)
+def test_a_denial_with_another_octet_elsewhere_is_read_by_itself(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    def change(wire: bytes) -> bytes:
+        changed = bytearray(wire)
+        changed[at] ^= 0x40
+        return bytes(changed)
+
+    alone, _ = denials(monkeypatch, change)
+    beside, read = denials(monkeypatch, with_serial(1), change, with_serial(2))
+    assert beside == [Outcome.ANSWERED, *alone, Outcome.ANSWERED]
+    assert read <= 3
 
 
 # When it is over

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns.model import Endpoint, Peer, Service, Services, Snapshot, fold, join_address, order_addresses, split_address
+from mddns.model import (
+    Endpoint,
+    Peer,
+    Service,
+    Services,
+    Snapshot,
+    fold,
+    join_address,
+    order_addresses,
+    replace,
+    split_address,
+)
 
 WEB = Service("web", {"env": "prod", "region": "eu"}, Endpoint("100.64.0.2:8080"), ("100.64.0.2",))
 
@@ -105,7 +115,7 @@ def test_the_time_that_an_answer_took_makes_no_other_service() -> None:
 
 
 def test_a_service_cannot_be_changed() -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         WEB.name = "db"  # type: ignore[misc]
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 from loopback import Fixed, address, ask, fleet, free_port, hostile, network_of
-from played import question
+from played import question, ready_answer
 
 from mddns import clock, following
 from mddns.errors import NetworkError
 from mddns.memory import Standing
-from mddns.model import Peer
+from mddns.model import Peer, replace
 from mddns.names import Name
 from mddns.node import Node
 from mddns.offer import make
@@ -66,6 +65,21 @@ def test_who_asks_us_is_not_paused_any_more() -> None:
         node._answer(question("_list PTR"), bravo.addresses[0], False)
         assert memory.paused_until(bravo.id) == 0.0
         assert memory.paused_until(peers[2].id) > 0.0
+
+    run(work)
+
+
+def test_who_asks_the_same_again_is_answered_without_a_call_and_heard_all_the_same() -> None:
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        memory, bravo, wire = node.directory.memory, peers[1], question("ns A")
+        for _ in range(3):
+            node._answer(wire, bravo.addresses[0], False)
+        assert ready_answer(node._hot(), wire, bravo.addresses[0])
+        await until(lambda: memory.paused_until(bravo.id) > 0)
+        # Nobody answered there when we asked around: its next question is news.
+        assert ready_answer(node._hot(), wire, bravo.addresses[0]) is None
+        node._answer(wire, bravo.addresses[0], False)
+        assert memory.paused_until(bravo.id) == 0.0
 
     run(work)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from played import ALPHA, BRAVO, peer
 
-from mddns.model import Endpoint, Service, Snapshot
+from mddns.model import Endpoint, Service, Snapshot, replace
 from mddns.policy import Policy, who_may_ask
 
 WEB = Service("web", {"env": "prod"}, Endpoint("100.64.0.1:80"), ("100.64.0.1",))

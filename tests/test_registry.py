@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from played import ALPHA, SINCE, peer
 
 from mddns.apex import next_serial
 from mddns.errors import InvalidService
 from mddns.grammar import MAX_SERVICES
-from mddns.model import Peer, Service
+from mddns.model import Peer, Service, replace
 from mddns.offer import make
 from mddns.registry import Registry
 

@@ -501,32 +501,37 @@ def test_names_with_a_zero_octet_that_look_alike_to_the_cache_are_kept_apart(alp
         assert isinstance(answer, bytes)
         assert answer[12:60] == wire[12:60]
         assert Said(answer).rcode == "NXDOMAIN"
-    for caches in (alpha.responder._own, alpha.responder._same, alpha.responder._merged):
+    for caches in (alpha.responder._own, alpha.responder._merged):
         assert not caches.found
+    assert not any(map(any, alpha.responder.hot(0.0).values()))
 
 
 def test_a_flood_of_different_names_sizes_and_clients_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mddns.responder, "_CACHED_ANSWERS", 50)
+    monkeypatch.setattr(mddns.responder, "_HOT_ANSWERS", 50)
     monkeypatch.setattr(mddns.responder, "_CACHED_OCTETS", 1 << 14)
     fleet = Fleet(ALPHA, BRAVO)
     host = fleet[ALPHA]
     responder = host.responder
     fleet.ask(ALPHA, "web SRV")
-    caches: tuple[Cache[Any, Any], ...] = (responder._same, responder._own, responder._merged)
+    caches: tuple[Cache[Any, Any], ...] = (responder._own, responder._merged)
     kept = [False] * 3
     for number in range(600):
         for rd in (False, True):
             wire = question(f"n{number} A", rd=rd, use_edns=0, payload=512 + number)
-            first, again = (fleet.octets(host, wire, now=0.0, source=LOOKER_ON) for _ in range(2))
+            first, again = (fleet.octets(host, wire, now=0.0, source=LOOKER_ON, tcp=False) for _ in range(2))
             assert first == again is not None
-        assert all(len(cache.found) <= 50 for cache in caches)
-        assert all(sum(map(size_of, cache.found.values())) <= 1 << 14 for cache in caches)
-        kept = [before or bool(cache.found) for before, cache in zip(kept, caches, strict=True)]
+        hot = [(key, *ready) for group in responder.hot(0.0)[LOOKER_ON] for key, ready in group.items()]
+        filled = [cache.found.values() for cache in caches] + [hot]
+        assert all(len(entries) <= 50 for entries in filled)
+        assert all(sum(map(size_of, entries)) <= 1 << 14 for entries in filled)
+        kept = [before or bool(entries) for before, entries in zip(kept, filled, strict=True)]
     assert kept == [True] * 3
 
 
-def size_of(value: bytes | tuple[bytes, float]) -> int:
-    return len(value if isinstance(value, bytes) else value[0])
+def size_of(value: Any) -> int:
+    """The octets in a kept value, or in a question and its answer."""
+    return sum(len(each) for each in ([value] if isinstance(value, bytes) else value) if isinstance(each, bytes))
 
 
 # RD=1: the whole network's
@@ -776,7 +781,7 @@ def test_kept_merged_answers_equal_fresh_ones(
         wire[3] |= cd << 4
         for _ in range(2):
             responder = fresh[ALPHA].responder
-            for cache in (responder._same, responder._own, responder._merged):
+            for cache in (responder._hot, responder._own, responder._merged):
                 cache.clear()
             answer = kept.octets(kept[ALPHA], bytes(wire), tcp=tcp, source=LOOKER_ON, now=now)
             assert answer == fresh.octets(fresh[ALPHA], bytes(wire), tcp=tcp, source=LOOKER_ON, now=now)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from mddns.grammar import MAX_SERVICES
-from mddns.model import Endpoint, Service
+from mddns.model import Endpoint, Service, replace
 from mddns.names import Name
 from mddns.update import read, updates
 

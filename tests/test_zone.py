@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, CHARLIE, SINCE, Fleet, Host, Said, peer, zone
 
-from mddns.model import Endpoint, Service
+from mddns.model import Endpoint, Service, replace
 from mddns.names import Name
 from mddns.zone import MAX_HELD, MAX_VIEWS, Zone, view_pair
 

@@ -27,6 +27,7 @@ SECTIONS: Final = {
         "check": "is this file right?",
     },
     "Operate": {
+        "forward": "the resolver of this machine: our names, and all others",
         "demo": "three nodes on this machine, without Tailscale",
         "completion": "what makes a shell complete commands and names",
         "help": "what a command does",

@@ -8,12 +8,11 @@ else than what was found. No YAML library: all that is written is double-quoted 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from ..errors import InvalidService
 from ..grammar import check_labels
 from ..instance import TTL
-from ..model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
+from ..model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service, replace
 from ..names import Name, label_to_text
 from ..offer import Offer, make
 from .terminal import clean

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..errors import ConfigError
-from ..model import Peer, Snapshot, order_addresses
+from ..model import Peer, Snapshot, canonical_address, order_addresses, replace
 from . import Network
 from .own import host_name
 
@@ -19,7 +17,7 @@ class Joined:
         self._networks = networks
         self._port = port
         try:
-            self._address = None if address is None else str(ipaddress.ip_address(address))
+            self._address = None if address is None else canonical_address(address)
         except ValueError:
             raise ConfigError(f"address {address!r}: an IP address is wanted, as in 100.64.0.1") from None
 

@@ -6,14 +6,12 @@ line, ``#`` begins a comment) or ``dns:NAME``. Our own node is the first item th
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from ..errors import ConfigError, NetworkError
-from ..model import Peer, Snapshot
+from ..model import Peer, Snapshot, canonical_address, replace
 from .own import address_towards, host_name, is_own
 
 MOST_ADDRESSES: Final = 4096
@@ -55,15 +53,22 @@ class Static:
     def _me(self, peers: dict[str, Peer]) -> Peer | None:
         checked: set[str] = set()
         blocks = [item for item in self._items if "/" in item and not item.startswith("file:")]
-        for block in blocks:
-            network = ipaddress.ip_network(block, strict=False)
-            towards = address_towards(str(next(iter(network.hosts()))))
-            if towards and ipaddress.ip_address(towards) in network:
-                return next((peer for peer in peers.values() if towards in peer.addresses), None)
-        in_blocks = [ipaddress.ip_network(block, strict=False) for block in blocks]
+        if blocks:
+            import ipaddress  # slow to load
+
+            networks = [ipaddress.ip_network(block, strict=False) for block in blocks]
+            for network in networks:
+                towards = address_towards(str(next(iter(network.hosts()))))
+                if towards and ipaddress.ip_address(towards) in network:
+                    return next((peer for peer in peers.values() if towards in peer.addresses), None)
+            checked.update(
+                peer.addresses[0]
+                for peer in peers.values()
+                if any(ipaddress.ip_address(peer.addresses[0]) in network for network in networks)
+            )
         for peer in peers.values():
             address = peer.addresses[0]
-            if address not in checked and not any(ipaddress.ip_address(address) in network for network in in_blocks):
+            if address not in checked:
                 checked.add(address)
                 if is_own(address):
                     return peer if peer.name else replace(peer, name=host_name())
@@ -108,6 +113,8 @@ class Static:
         yield Peer(name, (address,), port)
 
     def _block(self, item: str, where: str) -> Iterator[Peer]:
+        import ipaddress
+
         try:
             network = ipaddress.ip_network(item, strict=False)
         except ValueError:
@@ -131,7 +138,7 @@ def _address_and_port(text: str, port: int, where: str) -> tuple[str, int]:
     elif text.count(":") == 1:
         host, _, number = text.partition(":")
     try:
-        address = str(ipaddress.ip_address(host))
+        address = canonical_address(host)
     except ValueError:
         raise ConfigError(f"{where} is no address, as in 100.64.0.1, 100.64.0.1:28004 or [fd7a::1]:28004") from None
     if not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):

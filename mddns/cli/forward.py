@@ -1,0 +1,210 @@
+"""``md forward``: the resolver of a machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import click
+
+from ..errors import ConfigError, NetworkError, PortInUse
+from ..forwarder import Forwarder
+from ..model import join_address
+from ..resolvconf import PATH, PORT, Place, parse_place
+from ..upstream_source import UpstreamSource
+from .activation import handed_over
+from .logs import show_logs
+from .notify import notify, reloading
+from .offering import shell_line
+from .options import Options, common
+from .signals import has_terminal
+from .terminal import talk
+
+_HERE: Final = "127.0.0.1"
+_OTHER_PORT: Final = 5354
+
+
+class _Given(NamedTuple):
+    """What the command line says, beside the common options."""
+
+    listen: tuple[Place, ...]
+    source: UpstreamSource
+    recursive: bool
+    block_rebinding: bool
+
+
+@click.command("forward")
+@click.option(
+    "--listen",
+    metavar="ADDR:PORT",
+    multiple=True,
+    help="Where to answer; repeatable. Default 127.0.0.1:53, else :5354.",
+)
+@click.option(
+    "--upstream",
+    metavar="ADDR[#PORT]",
+    multiple=True,
+    help="Whom to ask for other names; repeatable. Default: who is in the file.",
+)
+@click.option(
+    "--resolv-conf",
+    metavar="FILE",
+    help=f"Where upstreams and options are; default {PATH}. Read again when it changes.",
+)
+@click.option("--recursive", is_flag=True, help="Answer other names for the machines around, too.")
+@click.option("--block-rebinding", is_flag=True, help="Refuse upstreams' answers with private addresses.")
+@common
+def command(
+    listen: tuple[str, ...],
+    upstream: tuple[str, ...],
+    resolv_conf: str | None,
+    recursive: bool,
+    block_rebinding: bool,
+    options: Options,
+) -> int:
+    """Answer every program of this machine: our names from the network, all others from upstreams.
+
+    It is what resolv.conf names (nameserver 127.0.0.1), or what a resolver such as systemd-resolved or
+    dnsmasq asks for our zone. At an address that is not loopback only our zone is answered, for the
+    network's nodes: named in Tailscale's split DNS, it gives names to phones and browsers.
+
+    SIGHUP reads the file again and forgets what upstreams have said.
+
+    \b
+    Examples:
+      md forward --upstream 192.168.1.1
+      md forward --listen 127.0.0.1:53 --listen 100.64.0.7:53
+    """
+    show_logs(options.verbose)
+    path = resolv_conf or (None if upstream else PATH)
+    source = UpstreamSource([parse_place(each) for each in upstream], path)
+    given = _Given(tuple(map(_listen_at, listen)), source, recursive, block_rebinding)
+    asyncio.run(_forward(given, options))
+    return 0
+
+
+def _listen_at(text: str) -> Place:
+    """``ADDR:PORT`` or ``[ADDR]:PORT``; without a port it is 53."""
+    host, colon, number = text, "", ""
+    if text.startswith("["):
+        host, closing, behind = text[1:].partition("]")
+        colon, number = behind[:1], behind[1:]
+        if not closing or colon not in ("", ":"):
+            host = ""
+    elif text.count(":") == 1:
+        host, colon, number = text.partition(":")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigError(f"listen {text!r}: an address is wanted, as in 127.0.0.1:5354 or [::1]:5354") from None
+    if address.is_unspecified:
+        raise ConfigError(f"listen {text!r}: name each address, as in --listen {_HERE}:53 --listen 100.64.0.7:53")
+    if colon and not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):
+        raise ConfigError(f"listen {text!r}: port {number!r} is no number from 1 to 65535")
+    return Place(str(address), int(number) if colon else PORT)
+
+
+async def _forward(given: _Given, options: Options) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    _more_descriptors()
+    handed = handed_over()
+    try:
+        forwarder, places, instead = await _open(given, options, handed)
+    except BaseException:
+        for sock in handed:
+            sock.close()
+        raise
+    at_terminal = has_terminal()
+
+    def hang_up() -> None:
+        if at_terminal and not has_terminal():
+            stopped.set()
+            return
+        reloading()
+        forwarder.reload()
+        notify("READY=1")
+        talk(f"read again: upstreams {_shown(forwarder.upstreams)}")
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    try:
+        _tell(given, options, forwarder, places, instead)
+        await stopped.wait()
+    finally:
+        notify("STOPPING=1")
+        await forwarder.close()
+
+
+async def _open(given: _Given, options: Options, handed: list[socket.socket]) -> tuple[Forwarder, Sequence[Place], str]:
+    """The forwarder, where it answers, and why not at port 53, where that is so."""
+
+    async def at(*places: Place) -> Forwarder:
+        return await Forwarder.open(
+            options.settings,
+            given.source,
+            places,
+            handed,
+            recursive=given.recursive,
+            block_rebinding=given.block_rebinding,
+        )
+
+    if given.listen or handed:
+        places = [*given.listen, *dict.fromkeys(Place(*sock.getsockname()[:2]) for sock in handed)]
+        return await at(*given.listen), places, ""
+    first, second = Place(_HERE, PORT), Place(_HERE, _OTHER_PORT)
+    try:
+        return await at(first), [first], ""
+    except (PortInUse, NetworkError) as error:
+        why = str(error).partition(": end it")[0]
+        return await at(second), [second], why
+
+
+def _tell(given: _Given, options: Options, forwarder: Forwarder, places: Sequence[Place], instead: str) -> None:
+    """What a person wants to know who has started it."""
+    apex = str(options.settings.apex).rstrip(".")
+    where = ", ".join(join_address(*place) for place in places)
+    notify("READY=1", status=f"answering at {where}")
+    talk(f"answering at {where}{f' ({instead})' if instead else ''}")
+    talk(f"names under {apex} from the network, all others from {_shown(forwarder.upstreams)}")
+    outside = [place.address for place in places if not place.is_loopback]
+    if outside and given.recursive:
+        talk(
+            f"WARNING: --recursive: at {', '.join(outside)} every machine of the network, or with a private address, "
+            "may have any name looked up through this one",
+            "warning",
+        )
+    elif outside:
+        talk(f"at {', '.join(outside)}: names under {apex} alone, and for the network's nodes alone")
+    first = next((place for place in places if place.is_loopback), places[0])
+    if first.port == PORT:
+        talk(f"for every program of this machine: 'nameserver {first.address}' in {PATH}; see docs/forward.md")
+    else:
+        talk(
+            f"next: have this machine's resolver ask {first.address} port {first.port} for {apex}, or answer at port "
+            f"{PORT}, as root or by systemd: docs/forward.md"
+        )
+    port = [] if first.port == PORT else ["-p", str(first.port)]
+    line = shell_line("dig", f"@{first.address}", *port, f"_list.{apex}", "PTR")
+    talk(f"try: {line}; Ctrl-C ends it")
+
+
+def _shown(places: Sequence[Place]) -> str:
+    return ", ".join(map(str, places)) or "nobody"
+
+
+def _more_descriptors() -> None:
+    """As many as we may have: each question to an upstream has a socket of its own."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,380 @@
+"""The forwarder: the merged view of the network for every program of a machine, and upstreams for all other names.
+
+It is the resolver that resolv.conf(5) names. Our own apex is answered as a node answers it, from the directory;
+everything else goes to the upstreams (:mod:`mddns.relay`). Who asks from elsewhere than this machine gets our apex
+alone, unless it was opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from . import clock
+from .apex import next_serial
+from .binding import bind_tcp, bind_udp
+from .cache import Cache
+from .compose import Variant, compose_plain
+from .connections import Connections, most_connections
+from .directory import Directory
+from .domain import Domain
+from .errors import BadMessage, Error, NetworkError, PortInUse
+from .following import STATUS_TIMEOUT, Follower
+from .hot import Kept
+from .listeners import Reaction, TcpListener, UdpListener
+from .model import Peer, Service, Snapshot, join_address
+from .networks import Network
+from .policy import Policy, who_may_ask
+from .portholder import who_has
+from .rebinding import private_address
+from .relay import Relay
+from .reply import For
+from .resolvconf import Place
+from .responder import LOOPBACK_SIZE, PLAIN_SIZE, TAILNET_SIZE, Ask, Client
+from .settings import Settings
+from .upstream_source import UpstreamSource
+from .wire import CD, EDE_PROHIBITED, IN, MAX_MESSAGE, OPCODE, OPT, QR, RD, REFUSED, Query, read_query
+
+_log = logging.getLogger("mddns")
+
+FIRST_LOOK: Final = 1.0  # seconds that are waited for the network at the start
+BIND_EVERY: Final = 1.0  # seconds between attempts to answer at an address that is not there yet
+_REFUSALS_PER_SECOND: Final = 5
+_NOTHING_HOT: Final[Mapping[str, Kept]] = {}
+_CACHED: Final = 4096
+_CACHED_OCTETS: Final = 4 << 20
+_ADMITTED: Final = "127.0.0.1"  # to the responder, whoever was let in
+# TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: for the server that is asked, not for another.
+_NOT_FORWARDED: Final = frozenset((OPT, 249, 250, 251, 252, 253, 254))
+
+
+class _Nothing:
+    """What a forwarder offers, and the serial of what it sees: it moves with what the network offers."""
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self.me = Peer("", addresses)
+        self.directory: Directory | None = None
+        self._serial = next_serial(None, _unix_ms())
+        self._version = 0
+
+    @property
+    def serial(self) -> int:
+        """One for each state of the network that was seen."""
+        if self.directory is not None and self.directory.version != self._version:
+            self._version = self.directory.version
+            self._serial = next_serial(self._serial, _unix_ms())
+        return self._serial
+
+    def services(self) -> list[Service]:
+        """Nothing."""
+        return []
+
+    held_back = services
+
+
+class _Front:
+    """A place where we answer, and what is kept for those who ask there."""
+
+    __slots__ = ("known", "local", "size")
+
+    def __init__(self, place: Place) -> None:
+        self.local = place.is_loopback
+        self.size = LOOPBACK_SIZE if self.local else TAILNET_SIZE
+        # By the octets of the question behind the id, and whether it came over TCP.
+        self.known: Cache[tuple[bytes, bool], tuple[bytes, float]] = Cache(_CACHED, _CACHED_OCTETS)
+
+
+class Forwarder:
+    """Answers on the addresses that it is told. Use :meth:`open`; ends with :meth:`close`. Lives in an event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: UpstreamSource,
+        addresses: tuple[str, ...],
+        *,
+        recursive: bool,
+        block_rebinding: bool,
+    ) -> None:
+        self.apex = settings.apex
+        self._network: Network = settings.network
+        self._source = source
+        self._recursive = recursive
+        self._clock = clock.now
+        nothing = _Nothing(addresses)
+        self._domain = Domain(settings.apex, nothing, Policy(), settings.timeout, onlooker=True)
+        nothing.directory = self._domain.directory
+        self._domain.responder.allow(frozenset((_ADMITTED,)))
+        self._relay = Relay(settings.apex, self._clock, block_rebinding=block_rebinding)
+        self._snapshot: Snapshot | None = None
+        self._may_ask: frozenset[str] = frozenset()
+        self._refusals = (0, 0)
+        self._listeners: list[UdpListener | TcpListener] = []
+        self._sockets: list[socket.socket] = []
+        self._missing: list[Place] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._follower = Follower(settings.network, self._seen, self._tick)
+        self._looked = asyncio.Event()
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        source: UpstreamSource,
+        places: Sequence[Place],
+        handed: Sequence[socket.socket] = (),
+        *,
+        recursive: bool = False,
+        block_rebinding: bool = False,
+    ) -> Forwarder:
+        """A forwarder that answers at `places`, and on sockets that were `handed` over, when this returns.
+
+        PortInUse or NetworkError where it cannot; an address that this machine does not have yet is waited for.
+        Whether the network is there does not matter: other names are answered without.
+        """
+        known = [*places, *(_place_of(sock) for sock in handed)]
+        source.listening_at(known)
+        addresses = tuple(dict.fromkeys(place.address for place in known))
+        self = cls(settings, source, addresses, recursive=recursive, block_rebinding=block_rebinding)
+        try:
+            for sock in handed:
+                self._answer_on(sock, _place_of(sock))
+            for place in places:
+                if not self._bind(place):
+                    self._missing.append(place)
+                    _log.warning("%s is no address of this machine yet; it is waited for", place.address)
+            self._follow_upstreams(again=True)
+            self._tasks = [asyncio.create_task(self._follow_network())]
+            if self._missing:
+                self._tasks.append(asyncio.create_task(self._bind_the_rest()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_LOOK):
+                    await self._looked.wait()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    @property
+    def upstreams(self) -> tuple[Place, ...]:
+        """Who is asked for names that are not ours."""
+        return self._relay.places
+
+    def reload(self) -> None:
+        """Reads resolv.conf and the network anew, and forgets what upstreams have said."""
+        self._follow_upstreams(again=True)
+        self._follower.look_now()
+
+    async def close(self) -> None:
+        """Stops answering and closes every socket."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        self._relay.close()
+        if refreshing := self._domain.refreshing:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    # -- sockets
+
+    def _bind(self, place: Place) -> bool:
+        """Answers at a place; False where this machine has no such address now."""
+        bound: list[socket.socket] = []
+        kind = "UDP"
+        try:
+            bound.append(bind_udp(*place))
+            kind = "TCP"
+            bound.append(bind_tcp(*place))
+        except PortInUse as error:
+            _close(bound)
+            where = join_address(*place)
+            raise PortInUse(
+                error.errno,
+                f"{kind} {where} is in use by another program{who_has(kind, *place)}: end it, or answer elsewhere "
+                "with --listen ADDRESS:PORT",
+            ) from error
+        except NetworkError as error:
+            _close(bound)
+            if error.errno == errno.EADDRNOTAVAIL:
+                return False
+            raise
+        for sock in bound:
+            self._answer_on(sock, place)
+        return True
+
+    def _answer_on(self, sock: socket.socket, place: Place) -> None:
+        sock.setblocking(False)
+        self._sockets.append(sock)
+        front = _Front(place)
+
+        def answering(wire: bytes, address: str, tcp: bool) -> Reaction:
+            return self._answer(front, wire, address, tcp)
+
+        loop = asyncio.get_running_loop()
+        if sock.type == socket.SOCK_DGRAM:
+            self._listeners.append(UdpListener(sock, answering, lambda: _NOTHING_HOT, loop, lambda: True))
+            return
+        most = most_connections()
+        # All programs of a machine come from one address.
+        connections = Connections(most, most) if front.local else Connections(most)
+        self._listeners.append(TcpListener(sock, answering, loop, lambda: True, connections=connections))
+
+    async def _bind_the_rest(self) -> None:
+        while self._missing:
+            await asyncio.sleep(BIND_EVERY)
+            for place in list(self._missing):
+                try:
+                    if self._bind(place):
+                        self._missing.remove(place)
+                        _log.warning("answering at %s from now on", join_address(*place))
+                except (PortInUse, NetworkError) as error:
+                    self._missing.remove(place)
+                    _log.error("%s", error)
+
+    # -- what changes around us
+
+    def _follow_upstreams(self, *, again: bool = False) -> None:
+        upstreams = self._source.look(self._clock(), again=again)
+        if upstreams is not None or again:
+            if upstreams is not None:
+                shown = ", ".join(map(str, upstreams.places)) or "none"
+                _log.info("upstreams: %s", shown)
+                self._relay.use(*upstreams)
+            else:
+                self._relay.forget()
+
+    async def _follow_network(self) -> None:
+        """Keeps up with who is on the network, whether it is there or not."""
+        try:
+            await self._seen(await self._network.aread(STATUS_TIMEOUT), 0.0)
+        except (Error, OSError):
+            self._follower.look_now()  # who says why, and goes on looking
+        self._looked.set()
+        await self._follower.run()
+
+    async def _seen(self, snapshot: Snapshot, _lost_for: float) -> None:
+        if snapshot != self._snapshot:
+            self._apply(snapshot)
+
+    def _tick(self) -> bool:
+        self._domain.tick(self._clock())
+        return False
+
+    def _apply(self, snapshot: Snapshot) -> None:
+        first, self._snapshot = self._snapshot is None, snapshot
+        self._may_ask = who_may_ask(snapshot)
+        self._domain.network(snapshot, frozenset((_ADMITTED,)))
+        if first:
+            self._domain.ask_ahead()
+
+    # -- answers
+
+    def _answer(self, front: _Front, wire: bytes, address: str, tcp: bool) -> Reaction:
+        now = self._clock()
+        member = front.local or address in self._may_ask
+        open_to = front.local or (self._recursive and (member or _is_private(address)))
+        if open_to:
+            known = front.known.at(self._relay.epoch).get((wire[2:], tcp))
+            if known is not None and now < known[1]:
+                return wire[:2] + known[0]
+        if len(wire) < 12 or wire[2] & QR >> 8:
+            return None
+        ours = self._is_ours(wire)
+        if member and (ours or wire[2] & OPCODE >> 8):
+            return self._answer_ours(front, wire, tcp, now)
+        try:
+            query = read_query(wire)
+        except BadMessage:
+            return self._answer_ours(front, wire, tcp, now) if member else None
+        question = query.question
+        if not open_to or ours:
+            return self._refuse(front, query, member, now)
+        plain = question.qclass == IN and question.qtype not in _NOT_FORWARDED
+        if not plain or (query.edns and query.edns.version):
+            return self._answer_ours(front, wire, tcp, now)
+        self._follow_upstreams()
+        limit = MAX_MESSAGE if tcp else PLAIN_SIZE
+        if query.edns and not tcp:
+            limit = min(front.size, max(PLAIN_SIZE, query.edns.size))
+        asked = For(
+            wire[:2],
+            query.flags,
+            wire[12 : 16 + len(question.qname)],
+            limit,
+            query.edns is not None,
+            bool(query.edns and query.edns.do),
+        )
+        answer = self._relay.answer(question, asked, now)
+        if isinstance(answer, tuple):
+            octets, until = answer
+            if until > now:
+                front.known.at(self._relay.epoch)
+                front.known.put((wire[2:], tcp), (octets[2:], until), len(wire) + len(octets))
+            return octets
+        return answer
+
+    def _answer_ours(self, front: _Front, wire: bytes, tcp: bool, now: float) -> Reaction:
+        """What a node would say, whose merged view is all that there is."""
+        domain = self._domain
+        client = Client(_ADMITTED, MAX_MESSAGE if tcp else front.size, tcp)
+        answer = domain.responder.respond(wire, client, now)
+        if isinstance(answer, Ask):
+            return domain.ask(answer)
+        if domain.directory.ready:
+            domain.ask_ahead()
+        return answer
+
+    def _is_ours(self, wire: bytes) -> bool:
+        """Whether the name of a question is our apex or below it."""
+        apex, end, at = self.apex.key, len(wire), 12
+        while at < end and 0 < wire[at] < 0x40:
+            if wire[at] == apex[0] and wire[at : at + len(apex)].lower() == apex:
+                return True
+            at += 1 + wire[at]
+        return False
+
+    def _refuse(self, front: _Front, query: Query, member: bool, now: float) -> bytes | None:
+        if not member:
+            second, count = self._refusals
+            if int(now) != second:
+                second, count = int(now), 0
+            self._refusals = second, count + 1
+            if count >= _REFUSALS_PER_SECOND:
+                return None
+        edns = query.edns
+        variant = Variant(
+            front.size, bool(query.flags & RD), bool(query.flags & CD), edns is not None, bool(edns and edns.do)
+        )
+        why = "names outside our own zone are for this machine" if member else "answers are for this network's nodes"
+        return compose_plain(query, variant, REFUSED, ((EDE_PROHIBITED, why),))
+
+
+def _place_of(sock: socket.socket) -> Place:
+    address, port = sock.getsockname()[:2]
+    return Place(str(address), int(port))
+
+
+def _is_private(address: str) -> bool:
+    return private_address((ipaddress.ip_address(address.partition("%")[0]).packed,)) is not None
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _unix_ms() -> int:
+    return int(time.time() * 1000)

@@ -14,8 +14,9 @@ from loopback import address, free_port
 import mddns.listeners
 from mddns import batch
 from mddns.batch import OCTETS, SLOTS, Batch, Source
+from mddns.binding import bind_udp
 from mddns.hot import Kept, Ready
-from mddns.listeners import UdpListener, bind_udp
+from mddns.listeners import UdpListener
 
 COUNT = {"udp": 0}
 HERE = {4: ("127.0.0.1", "127.0.0.9"), 6: ("::1", "::1")}

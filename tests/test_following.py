@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from conftest import Measured
 from mddns import following
 from mddns.errors import NetworkError
 from mddns.following import Follower
-from mddns.model import Peer, Snapshot, replace
+from mddns.model import Peer, Snapshot
 from mddns.networks.tailscale import Tailscale
 
 ME = Peer("alpha", ("100.64.0.1",))

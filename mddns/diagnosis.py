@@ -35,7 +35,7 @@ def grant(port: int) -> str:
 def tailscaled(path: str, document: Mapping[str, Any], took: float) -> Finding:
     """A daemon that has answered with its status."""
     version, state = str(document.get("Version") or "?"), str(document.get("BackendState"))
-    data = {"socket": path, "version": version, "state": state}
+    data: dict[str, Any] = {"socket": path, "version": version, "state": state}
     told = f"tailscaled {version} at {path}: {state}"
     if state == "Running":
         return ok("tailscaled", f"{told}, answered in {took * 1000:.0f} ms", **data)
@@ -73,7 +73,7 @@ def addresses(snapshot: Snapshot, bindable: Mapping[str, bool]) -> Finding:
     if me is None:
         fix = "md --address ADDRESS doctor, or name this machine's own address in --network"
         return warn("addresses", "this machine is no node of the network: it can look, and offer nothing", fix)
-    data = {"addresses": list(me.addresses), "tun": snapshot.tun, "host": me.name}
+    data: dict[str, Any] = {"addresses": list(me.addresses), "tun": snapshot.tun, "host": me.name}
     who = f"{me.name + ' ' if me.name else ''}{', '.join(me.addresses)}"
     if not snapshot.tun:
         return warn(
@@ -111,7 +111,7 @@ class Port(NamedTuple):
 def port(facts: Port) -> Finding:
     """Who has the port: a registry of ours, somebody else, nobody."""
     where = f"{facts.address}:{facts.port}"
-    data = {
+    data: dict[str, Any] = {
         "address": facts.address,
         "port": facts.port,
         "udp": _owners(facts.udp),
@@ -272,7 +272,7 @@ def live(facts: Live | None) -> Finding:
     if facts is None:
         what = "nobody offers anything, so there is nobody to ask; 'md advertise NAME :PORT' offers something"
         return ok("live", what, services=0, asked=None)
-    data = {"services": facts.services, "asked": facts.peer.id, "errors": list(facts.errors)}
+    data: dict[str, Any] = {"services": facts.services, "asked": facts.peer.id, "errors": list(facts.errors)}
     where = f"{facts.peer.shown} ({facts.peer.id})"
     ask_again = f"dig @{facts.peer.addresses[0]} -p {facts.peer.port} _list.minidisc PTR"
     if facts.outcome != "answered" or facts.failed:

@@ -1,11 +1,12 @@
 """What is wrong with this machine's part of the network: gathers facts, and has them judged.
 
-Nothing is changed, and nobody's port is taken for an instant. Each check is a thread with a limit, and one that
+Nothing is changed. Each check is a thread with a limit, and one that
 crashes or hangs is a finding itself; all of them end within :data:`WITHIN` seconds.
 """
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
@@ -28,7 +29,7 @@ from .model import Peer, Snapshot
 from .names import Name
 from .networks.own import is_own
 from .networks.tailscale import Tailscale, snapshot, socket_path
-from .portholder import Held, held
+from .portholder import held
 from .resolving import Server
 from .settings import Settings
 from .transport import run
@@ -181,10 +182,10 @@ class _Seen:
             Port(
                 address,
                 number,
-                _owners(held("udp", number), address),
-                _owners(held("tcp", number), address),
+                _owners("udp", address, number),
+                _owners("tcp", address, number),
                 answers,
-                _meets(address, number),
+                not answers and _meets(address, number),
             )
         )
 
@@ -305,10 +306,24 @@ def _version(ask: Ask) -> str:
     return b" ".join(strings).decode("utf-8", "replace")[:80]
 
 
-def _owners(found: Sequence[Held] | None, address: str) -> tuple[tuple[int, str], ...] | None:
-    """Who has a port that is asked at `address`; None where nobody does, or nobody tells."""
-    at = [each for each in found or () if each.is_at(address)]
+def _owners(kind: str, address: str, number: int) -> tuple[tuple[int, str], ...] | None:
+    """Who has a port that is asked at `address`: none where that is not told; None where nobody has it."""
+    found = held(kind, number)
+    if found is None:
+        return () if _taken(kind, address, number) else None
+    at = [each for each in found if each.is_at(address)]
     return tuple(dict.fromkeys(owner for each in at for owner in each.owners)) if at else None
+
+
+def _taken(kind: str, address: str, number: int) -> bool:
+    """Whether somebody has a port, where the system does not tell who: by trying to have it, for an instant."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, number))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _meets(address: str, number: int) -> bool:

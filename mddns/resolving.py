@@ -16,7 +16,7 @@ _FORWARDER: Final = "127.0.0.1:5354"
 
 
 class Server(NamedTuple):
-    """Who answers DNS on this machine: at ``ip:port``, which programs (none where unknown), and whether for our zone."""
+    """Who answers DNS on this machine: at which address, which programs (none where unknown), whether for our zone."""
 
     address: str
     port: int
@@ -77,7 +77,7 @@ def _free() -> str:
 
 
 def _described(server: Server, apex: str) -> str:
-    who = some((f"{name}, pid {pid}" for pid, name in server.owners), 2)
+    who = some((f"{name} pid {pid}" for pid, name in server.owners), 2)
     parts = [*([who] if who else []), *([f"answers for {apex}"] if server.ours else [])]
     where = f"{server.address}:{server.port}" if ":" not in server.address else f"[{server.address}]:{server.port}"
     return f"{where} ({'; '.join(parts)})" if parts else where
@@ -117,7 +117,7 @@ def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server
     if routed:
         by += f"; systemd-resolved sends {apex} on"
         fix = f"md forward --listen {_FORWARDER}"
-    what = f"the system does not find {facts.name}, md does: {facts.problem} ({by})"
+    what = f"the system does not find {facts.name}: {facts.problem} ({by})"
     return warn("resolution", what, fix, **data)
 
 

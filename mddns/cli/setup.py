@@ -70,7 +70,7 @@ def command(kind: str, listen: str | None, apply: bool, undo: bool, root: str, o
         raise click.UsageError("--root is for --apply and --undo")
     if (apply or undo) and kind not in APPLICABLE:
         raise click.UsageError(
-            f"--apply and --undo are for {', '.join(APPLICABLE)}; for {kind}, 'md setup {kind}' prints what to put where"
+            f"--apply and --undo are for {', '.join(APPLICABLE)}; 'md setup {kind}' prints what to put where"
         )
     to = _target(kind, listen, options)
     made = recipe(kind, to, systemd=_systemd() if kind == "resolved" else None)
@@ -83,10 +83,10 @@ def command(kind: str, listen: str | None, apply: bool, undo: bool, root: str, o
     except OSError as error:
         if isinstance(error, Error):
             raise
-        mended = (
-            f': sudo "$(command -v mddns)" {typed.removeprefix("md ")}' if isinstance(error, PermissionError) else ""
-        )
-        raise ConfigError(f"{error.filename or made.places[0]}: {error.strerror or error}{mended}") from None
+        problem = f"{error.filename or made.places[0]}: {error.strerror or error}"
+        if isinstance(error, PermissionError):  # sudo has a PATH of its own
+            problem += f': try sudo "$(command -v mddns)" {typed.removeprefix("md ")}'
+        raise ConfigError(problem) from None
 
 
 def _target(kind: str, listen: str | None, options: Options) -> Target:
@@ -103,9 +103,7 @@ def _target(kind: str, listen: str | None, options: Options) -> Target:
         if me is not None:
             address = me.addresses[0]
         else:
-            talk(
-                f"{address} stands for a node of your network, of which this machine is none: --listen ADDRESS names one"
-            )
+            talk(f"{address} stands for a node of your network, which is not known here: --listen ADDRESS names one")
     return target(apex, listen, port=port, address=address)
 
 

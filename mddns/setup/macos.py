@@ -17,7 +17,7 @@ def recipe(to: Target) -> Recipe:
             "The file's name is the domain: for another --domain it is another file.",
             "dig, host and nslookup do not read /etc/resolver. 'scutil --dns' shows it, and 'dscacheutil -q host -a "
             f"name ns.{to.apex}' or ping asks by it.",
-            "127.0.0.1 is the only address of loopback that macOS has; others want 'sudo ifconfig lo0 alias 127.0.0.2'.",
+            "macOS has no loopback address but 127.0.0.1; others want 'sudo ifconfig lo0 alias 127.0.0.2'.",
         ),
         places=(place,),
         reload=("killall", "-HUP", "mDNSResponder"),

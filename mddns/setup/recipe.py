@@ -14,7 +14,9 @@ LISTEN: Final = "127.0.0.1"
 FORWARDER_PORT: Final = 5354  # where md forward listens without root
 EXAMPLE_NODE: Final = "100.64.0.1"
 _OURS: Final = ": written by mddns, 'md setup"
-_WIDTH: Final = 100
+_WRAP: Final = textwrap.TextWrapper(
+    100, initial_indent="# - ", subsequent_indent="#   ", break_on_hyphens=False, break_long_words=False
+)
 # What every resolver's file can hold as it stands, and what is no path either.
 _PLAIN: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*")
 
@@ -70,7 +72,7 @@ class Recipe(NamedTuple):
 
 
 def target(apex: str, listen: str | None, *, port: int = FORWARDER_PORT, address: str = LISTEN) -> Target:
-    """Where to send names under `apex`: to `listen`, ``ADDRESS[:PORT]``, else to `address`. ConfigError says why not."""
+    """Where to send names under `apex`: to `listen`, ``ADDRESS[:PORT]``, else to `address`. ConfigError for nonsense."""
     apex = apex.rstrip(".")
     if not _PLAIN.fullmatch(apex):
         raise ConfigError(f"domain {apex!r}: resolvers' files want letters, digits, hyphens and dots, as in minidisc")
@@ -127,14 +129,7 @@ def text(recipe: Recipe, to: Target) -> str:
     if recipe.mind:
         lines.append("# Mind:")
     for trap in recipe.mind:
-        lines += textwrap.wrap(
-            trap,
-            _WIDTH,
-            initial_indent="# - ",
-            subsequent_indent="#   ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
+        lines += _WRAP.wrap(trap)
     return "\n".join(lines) + "\n"
 
 

@@ -147,7 +147,7 @@ def _our_port(where: str, facts: Port, data: dict[str, Any]) -> Finding:
 def _told(owners: Sequence[tuple[int, str]]) -> str:
     if not owners:
         return ""
-    return f" ({some((f'pid {pid}, {name}' for pid, name in owners), 3)})"
+    return f" ({some((f'{name} pid {pid}' for pid, name in owners), 3)})"
 
 
 def _owners(owners: Sequence[tuple[int, str]] | None) -> list[dict[str, Any]] | None:

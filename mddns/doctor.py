@@ -35,10 +35,10 @@ from .settings import Settings
 from .transport import run
 from .wire import PTR, TXT, Message
 
-WITHIN: Final = 2.6  # seconds, so that md doctor takes less than three
-_NETWORK: Final = 0.8
-_PEERS: Final = 1.0
-_LIVE: Final = 0.6
+WITHIN: Final = 2.2  # seconds, so that md doctor takes less than three
+_NETWORK: Final = 0.6
+_PEERS: Final = 0.9
+_LIVE: Final = 0.5
 _LOCAL: Final = 0.3
 _TOLD: Final = 0.5  # for a program that only tells something
 _DNS: Final = 53

@@ -22,6 +22,7 @@ FLOORS = {
     """,  # people
     5: """
         aio
+        doctor
         following
         forwarder
         node
@@ -45,6 +46,7 @@ FLOORS = {
         channel
         clock
         connections
+        dropin
         health
         http_connection
         listeners
@@ -63,6 +65,7 @@ FLOORS = {
         cache
         compose
         counts
+        diagnosis
         direct
         directory
         hot
@@ -83,6 +86,7 @@ FLOORS = {
         reply
         reply_cache
         responder
+        resolving
         secondary
         silence
         tenancy
@@ -100,12 +104,14 @@ FLOORS = {
         offer
         packer
         records
+        setup
         resolvconf
         wire
         zonefile
     """,  # formats
     0: """
         errors
+        finding
         grammar
         model
         names

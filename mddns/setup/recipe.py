@@ -72,7 +72,7 @@ class Recipe(NamedTuple):
 
 
 def target(apex: str, listen: str | None, *, port: int = FORWARDER_PORT, address: str = LISTEN) -> Target:
-    """Where to send names under `apex`: to `listen`, ``ADDRESS[:PORT]``, else to `address`. ConfigError for nonsense."""
+    """Where to send names under `apex`: to `listen`, ``ADDRESS[:PORT]``, else to `address`. ConfigError if none."""
     apex = apex.rstrip(".")
     if not _PLAIN.fullmatch(apex):
         raise ConfigError(f"domain {apex!r}: resolvers' files want letters, digits, hyphens and dots, as in minidisc")

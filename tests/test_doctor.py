@@ -189,12 +189,15 @@ def test_a_registry_that_is_stopped_is_told_to_be_ended(make_bed: MakeBed) -> No
     assert found["port"]["fix"].startswith(f"sudo kill -9 {program.pid}")
 
 
-def test_userspace_networking_is_told_with_its_limits(make_bed: MakeBed) -> None:
+def test_userspace_networking_is_told_with_its_limits_and_its_registry_is_found(make_bed: MakeBed) -> None:
     bed = make_bed(["alpha"])
     bed.tailnet.tun = False
+    advertise(bed.host("alpha"))
     found = Examined(bed.host("alpha"))
     assert found["addresses"]["state"] == "warn"
     assert "userspace networking" in found["addresses"]["message"]
+    assert (found["port"]["state"], found["port"]["data"]["address"]) == ("ok", "127.0.0.1")
+    assert (found["live"]["state"], found["live"]["data"]["services"]) == ("ok", 1)
 
 
 # --- the system's resolver --------------------------------------------------------------------------------------------

@@ -146,7 +146,6 @@ TESTED_ELSEWHERE = {
     "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",
     "http_routes": "test_http_site: on a node",
-    "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
     "upstream_transport": "test_upstream_source, test_forwarder",

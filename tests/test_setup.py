@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from bed.dig import need
 from bed.hosts import PORT, Bed, Host
 from bed.process import wait_until
 from conftest import MakeBed
+from docblocks import ROOT, blocks
 
 from mddns import ConfigError
+from mddns.cli import group
 from mddns.setup import (
     APPLICABLE,
     AT_A_NODE,
@@ -117,6 +120,18 @@ def test_another_domain_stands_in_its_place_and_in_the_commands(kind: str) -> No
     assert ours
     assert all("--domain minidisc.internal" in line for line in ours)
     assert "minidisc.internal" in made(kind, apex="minidisc.internal").files[-1].body + printed.splitlines()[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commands_of_a_recipe_are_commands_of_ours(kind: str) -> None:
+    """What is typed; those that this version does not have are another's to test."""
+    lines = re.findall(r"(?m)^#   (?:sudo )?md (.+)$", text(made(kind, apex="a.b"), to(kind, apex="a.b")))
+    assert len(lines) >= 2
+    for words in map(shlex.split, lines):
+        context = group.make_context("md", words)
+        command = group.get_command(context, words[0])
+        if command is not None:
+            command.make_context(words[0], words[1:], parent=context)
 
 
 def test_a_file_of_somebody_else_is_not_ours() -> None:
@@ -354,3 +369,13 @@ def test_headscales_server_answers_dns_over_http(bed: Bed) -> None:
 
     answer = Message(alpha.call(post))
     assert (answer.rcode, len(answer.answer)) == (NOERROR, 2)
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_document_shows_the_files_as_they_are_written(kind: str) -> None:
+    found = blocks((ROOT / "docs/setup.md").read_text("utf-8"))
+    shown = [block.text for block in found if block.info == ("conf", kind)]
+    assert shown == ["\n".join(content(made(kind), file) for file in made(kind).files)]

@@ -238,6 +238,18 @@ def test_a_resolver_that_sends_our_names_to_us_is_well(bed: Bed, resolv_conf: Pa
 
 
 @pytest.mark.namespaces
+def test_md_forward_is_known_as_what_answers_for_our_zone(bed: Bed, resolv_conf: Path) -> None:
+    bravo = bed.host("bravo")
+    resolv_conf.write_text("nameserver 127.0.0.1\n")
+    with bravo.start(["md", "forward"]) as forward:
+        forward.wait_for("127.0.0.1:53")
+        found = Examined(bravo)
+    assert found.not_ok() == {}
+    (server,) = found["port53"]["data"]["servers"]
+    assert (server["address"], server["owners"][0]["pid"], server["ours"]) == ("127.0.0.1", forward.pid, True)
+
+
+@pytest.mark.namespaces
 def test_a_resolver_that_hangs_is_a_finding_within_three_seconds(
     bed: Bed, resolv_conf: Path, measured: Measured
 ) -> None:

@@ -37,6 +37,7 @@ from mddns.setup import (
 from mddns.setup.resolved import DELEGATE, DROP_IN, version
 
 NODE = "100.64.0.1"
+BOTH = {f"10 10 8080 {name}-8080.web.minidisc." for name in ("alpha", "bravo")}
 HIGH = 53530  # where tests have resolvers listen, as anybody may
 
 
@@ -245,12 +246,13 @@ def test_kubernetes_gets_a_config_map_with_corednss_block() -> None:
 
 @pytest.fixture(scope="module")
 def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
-    """alpha and bravo offer a service; what listens on charlie at 127.0.0.1:5354 stands for the forwarder."""
+    """alpha and bravo offer a service, alpha one at a private address besides; charlie has the forwarder."""
     bed = make_module_bed(["alpha", "bravo", "charlie"])
     for name in ("alpha", "bravo"):
         bed.host(name).start(["md", "advertise", "web", ":8080"]).wait_for("advertised")
-    network = ["--network", "static:here=127.0.0.1:5354"]
-    bed.host("charlie").start(["md", *network, "advertise", "web", ":8080"]).wait_for("advertised")
+    bed.host("alpha").start(["md", "advertise", "db", "10.1.2.3:5432"]).wait_for("advertised")
+    (run,) = made("dnsmasq").first
+    bed.host("charlie").start(shlex.split(run)).wait_for("127.0.0.1:5354")
     return bed
 
 
@@ -269,9 +271,8 @@ def told(host: Host, name: str, rtype: str) -> set[str]:
 
 
 def finds_it(host: Host) -> bool:
-    """Whether a resolver there finds the service at 127.0.0.1:5354, and its address, which is a private one."""
-    srv = told(host, "web.minidisc", "SRV") == {"10 10 8080 here-8080.web.minidisc."}
-    return srv and told(host, "here-8080.web.minidisc", "A") == {"127.0.0.1"}
+    """Whether a resolver there finds the services of both hosts, and the private address."""
+    return told(host, "web.minidisc", "SRV") == BOTH and told(host, "db.minidisc", "A") == {"10.1.2.3"}
 
 
 @pytest.mark.namespaces
@@ -282,7 +283,7 @@ def test_dnsmasq_takes_the_file_and_finds_our_names(bed: Bed) -> None:
     file = applied(charlie, "dnsmasq")
     check = charlie.run(["dnsmasq", "--test", f"--conf-file={file}"])
     assert (check.returncode, "syntax check OK" in check.stderr) == (0, True)
-    # stop-dns-rebind, and an address of loopback: the trap that rebind-domain-ok is for.
+    # stop-dns-rebind, and a private address: the trap that rebind-domain-ok is for.
     options = [
         "--no-resolv",
         "--no-hosts",
@@ -315,7 +316,7 @@ server:
     pidfile: ""
     use-syslog: no
     directory: "{charlie.directory}"
-    private-address: 127.0.0.0/8
+    private-address: 10.0.0.0/8
     {anchor if anchored else 'module-config: "iterator"'}
 remote-control:
     control-enable: no
@@ -343,8 +344,7 @@ def test_coredns_takes_the_block_and_finds_our_names(bed: Bed, kind: str) -> Non
     file = alpha.directory / "Corefile"
     file.write_text(block)
     with alpha.start([coredns, "-conf", str(file), "-dns.port", str(HIGH)]) as program:
-        both = {f"10 10 8080 {name}-8080.web.minidisc." for name in ("alpha", "bravo")}
-        assert wait_until(lambda: told(alpha, "web.minidisc", "SRV") == both, 10), program.stdout + program.stderr
+        assert wait_until(lambda: told(alpha, "web.minidisc", "SRV") == BOTH, 10), program.stdout + program.stderr
 
 
 def test_headscales_server_answers_dns_over_http(bed: Bed) -> None:

@@ -79,6 +79,32 @@ def connect(path: str) -> socket.socket | None:
     return line
 
 
+def life() -> str:
+    """What the other processes of this host see the end of this one by: its pid, and among which pids that counts."""
+    try:
+        return f"{os.getpid()} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return f"{os.getpid()} "
+
+
+def has_ended(other: str) -> bool:
+    """Whether the process of that :func:`life` has ended. False where that cannot be seen: in another container."""
+    pid, _, among = other.partition(" ")
+    if not pid.isdecimal() or among != life().partition(" ")[2]:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # another user's, or no pid at all
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")  # only its parent has not seen it yet
+    except OSError:
+        return False
+
+
 class Line:
     """One connection: frames in order, and descriptors with them.
 

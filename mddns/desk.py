@@ -25,6 +25,7 @@ from .channel import (
     VERSION,
     WELCOME,
     Line,
+    has_ended,
 )
 from .errors import BadMessage
 from .names import Name
@@ -97,14 +98,18 @@ class Desk:
         self._send_roster()
 
     def expire(self, now: float) -> None:
-        """Drops those who did not register anew after we took over."""
-        for number in self._table.expire(now, _unix_ms()):
+        """Drops those who did not register anew after we took over: at once where they have ended."""
+        unconfirmed = self._table.unconfirmed
+        if not unconfirmed:
+            return
+        ended = {number for number, life in unconfirmed.items() if has_ended(life)}
+        for number in self._table.expire(now, _unix_ms(), self._tenants, ended):
             self._dropped(number)
 
     @property
     def occupied(self) -> bool:
         """Whether anybody is here, or is expected to come back."""
-        return bool(self._lines) or self._table.unconfirmed
+        return bool(self._lines or self._table.unconfirmed)
 
     def descriptors(self) -> list[int]:
         """Those of all connections."""
@@ -147,7 +152,7 @@ class Desk:
         if before:
             self._show_out(before)
         self._tenants[number[0]] = line
-        self._table.let_in(told, apex)
+        self._table.let_in(told, apex, str(hello.get("life", "")))
         self._tell_all(line)
         self._send_roster()
         self._changed()

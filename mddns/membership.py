@@ -25,6 +25,7 @@ from .channel import (
     WELCOME,
     Line,
     connect,
+    life,
 )
 from .tenancy import HostTable
 from .update import read, updates
@@ -89,7 +90,13 @@ class Membership:
             return False
         self._welcomed = welcomed = self._loop.create_future()
         self._line = line = Line(sock, self._loop, self._on_frame, lambda: self._on_end(line))
-        hello = {"version": VERSION, "oldest": OLDEST, "apex": str(self._table.apex), "number": self._table.number}
+        hello = {
+            "version": VERSION,
+            "oldest": OLDEST,
+            "apex": str(self._table.apex),
+            "number": self._table.number,
+            "life": life(),
+        }
         line.send(HELLO, json.dumps(hello).encode())
         try:
             let_in = await asyncio.wait_for(welcomed, WELCOME_WITHIN)

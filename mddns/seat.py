@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from .acceptor import Acceptor
 from .binding import bind_udp
-from .channel import VERSION, Page, channel_path, listen
+from .channel import VERSION, Page, channel_path, life, listen
 from .desk import Desk
 from .errors import Error, PortInUse
 from .hostsockets import HostSockets
@@ -98,6 +98,7 @@ class Seat:
         """
         self._address, self._port = address, port
         self._closed = False
+        self._table.let_in(self._table.number, self._table.apex, life())
         deadline = time.monotonic() + JOIN_WITHIN
         while True:
             late = time.monotonic() > deadline
@@ -334,6 +335,7 @@ class Seat:
                 self._table.follow(page.serial)
                 self._table.taken_over(now)
                 self._table.changed(_unix_ms())
+                self._desk.expire(now)
                 self._changed()  # the first answer already tells of everyone
                 self._hold()
                 self._watch()

@@ -7,7 +7,7 @@ time in milliseconds, ``now`` seconds of the caller's clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from .answers import Told, introduce
@@ -41,6 +41,7 @@ class HostTable:
         self._serial = registry.serial
         self._changed_ms: int | None = None  # when what nobody was told of has changed
         self._apexes: dict[int, Name] = {}  # of the others
+        self._lives: dict[int, str] = {}  # of ours and the others; see `let_in`
         self._others: dict[int, dict[_Instance, Service]] = {}
         self._unconfirmed: dict[int, set[_Instance]] = {}
         self._confirm_by = 0.0
@@ -80,20 +81,22 @@ class HostTable:
         """What a process registers under. KeyError where it is not known."""
         return self.apex if number == self.number else self._apexes[number]
 
-    def let_in(self, number: int, apex: Name) -> None:
-        """A process is there, which registers under `apex`."""
+    def let_in(self, number: int, apex: Name, life: str = "") -> None:
+        """A process is there, which registers under `apex`. `life` is what somebody else may see its end by."""
+        self._lives[number] = life
         if number != self.number:
             self._apexes[number] = apex
 
-    def introduced(self) -> dict[str, str]:
-        """The apex of every process, by its number: what the holder tells its tenants, who :meth:`meet` by it."""
+    def introduced(self) -> dict[str, tuple[str, str]]:
+        """Apex and life of every process, by its number: what the holder tells its tenants, who :meth:`meet` by it."""
         everyone = {self.number: self.apex, **self._apexes}
-        return {str(number): str(apex) for number, apex in everyone.items()}
+        return {str(number): (str(apex), self._lives.get(number, "")) for number, apex in everyone.items()}
 
-    def meet(self, introduced: Mapping[str, str]) -> None:
+    def meet(self, introduced: Mapping[str, Sequence[str]]) -> None:
         """What another process's :meth:`introduced` says. BadMessage or ValueError for what it cannot say."""
-        for number, apex in introduced.items():
-            self.let_in(int(number), Name.parse(apex))
+        for number, (apex, life) in introduced.items():
+            if int(number) != self.number:
+                self.let_in(int(number), Name.parse(apex), life)
 
     def part(self, apex: Name) -> Part:
         """What the host offers under another apex than ours."""
@@ -146,6 +149,7 @@ class HostTable:
     def drop(self, number: int, now_ms: int) -> bool:
         """A process is gone, and its services with it. Whether it was there."""
         self._unconfirmed.pop(number, None)
+        self._lives.pop(number, None)
         left, apex = self._others.pop(number, None), self._apexes.pop(number, None)
         if left:
             self.changed(now_ms)
@@ -190,15 +194,17 @@ class HostTable:
             self.changed(now_ms)
 
     @property
-    def unconfirmed(self) -> bool:
-        """Whether somebody's services have to be registered anew, or told anew."""
-        return bool(self._unconfirmed)
+    def unconfirmed(self) -> dict[int, str]:
+        """The lives of those whose services have to be registered anew, or told anew."""
+        return {number: self._lives.get(number, "") for number in self._unconfirmed}
 
-    def expire(self, now: float, now_ms: int) -> list[int]:
-        """Drops, and gives, the processes that did not register anew in time."""
-        if not self._unconfirmed or now < self._confirm_by:
-            return []
-        late = list(self._unconfirmed)
+    def expire(self, now: float, now_ms: int, present: Collection[int], ended: Collection[int]) -> list[int]:
+        """Drops, and gives, the processes that have `ended`, or did not come in time to register anew.
+
+        Who is `present` is doing so.
+        """
+        away = self._unconfirmed.keys() - set(present)
+        late = [number for number in away if number in ended or now >= self._confirm_by]
         for number in late:
             self.drop(number, now_ms)
         return late

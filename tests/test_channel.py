@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from mddns.channel import Page
+from mddns.channel import Page, has_ended, life
 
 
 @pytest.fixture
@@ -67,3 +69,23 @@ def test_the_age_is_that_of_the_last_sign_of_life(page: Page) -> None:
     page.claim(0, 1.0)
     page.beat(1, 2.5)
     assert page.age(4.0) == 1.5
+
+
+def test_a_process_that_was_killed_has_ended_also_before_its_parent_has_seen_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        told = f"{process.pid} {life().split()[1]}"
+        assert not has_ended(told)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert has_ended(told)
+    assert has_ended(told)
+
+
+@pytest.mark.parametrize("told", ["", "x 1", "99999", "99999 1", "9" * 99])
+def test_of_whom_it_cannot_be_seen_nothing_is_said(told: str) -> None:
+    """A pid of another container is nobody's here, or somebody else's."""
+    assert not has_ended(told)
+
+
+def test_we_ourselves_have_not_ended() -> None:
+    assert not has_ended(life())

@@ -285,6 +285,25 @@ def test_the_dead_ones_services_are_gone_at_once(bed: Bed, measured: Measured) -
     measured(f"a killed holder's services were gone after {1000 * max(took):.0f} ms at most, dig included")
 
 
+def test_a_tenant_that_is_killed_with_the_holder_is_gone_at_once_too(bed: Bed, measured: Measured) -> None:
+    """The next holder need not wait for it to register anew."""
+    fleet = Fleet(bed.host("alpha"))
+    fleet.start(5)
+    took = []
+    for _ in range(2):
+        holder = fleet.holder()
+        tenant = next(each for each in fleet.running if each is not holder)
+        begun = time.monotonic()
+        for victim in (holder, tenant):
+            victim.process.signal(signal.SIGKILL)
+            fleet.running.remove(victim)
+        assert wait_until(lambda: answers(bed) == fleet.ports(), timeout=5)
+        took.append(1000 * (time.monotonic() - begun))
+        fleet.start(2)
+    measured(f"a holder and a tenant killed together were gone after {max(took):.0f} ms at most, dig included")
+    assert max(took) <= 700
+
+
 def test_one_endpoint_of_several_processes_lives_while_one_of_them_does(bed: Bed) -> None:
     """As with the workers of a web server that each have a registry."""
     alpha = bed.host("alpha")

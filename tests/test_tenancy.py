@@ -101,8 +101,29 @@ def test_who_does_not_come_back_to_a_new_holder_is_dropped_with_its_domain() -> 
     told(made, 3, 81)
     made.taken_over(10.0)
     made.told_all(3, SINCE)
-    assert (made.expire(10.5, SINCE), made.expire(11.5, SINCE)) == ([], [2])
+    assert (made.expire(10.5, SINCE, (), ()), made.expire(11.5, SINCE, (), ())) == ([], [2])
     assert made.apexes == [APEX]
+
+
+def test_who_has_ended_is_not_waited_for() -> None:
+    made = table()
+    for number in (2, 3):
+        made.let_in(number, APEX)
+        told(made, number, 80 + number)
+    made.taken_over(10.0)
+    assert made.expire(10.0, SINCE, (), {2}) == [2]
+    assert ports(made.services()) == {83}
+
+
+def test_who_is_registering_anew_when_the_time_is_up_is_not_dropped() -> None:
+    made = table()
+    made.let_in(2, APEX)
+    told(made, 2, 80)
+    made.taken_over(10.0)
+    assert made.expire(12.0, SINCE, {2}, ()) == []
+    told(made, 2, 80)
+    made.told_all(2, SINCE)
+    assert ports(made.services()) == {80}
 
 
 def test_what_one_process_tells_of_all_is_what_another_meets() -> None:

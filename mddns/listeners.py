@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +27,8 @@ Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
 Answering = Callable[[bytes, str, bool], Reaction]
 
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
-_BUSY: Final = 32  # bursts on end that left something unread, after which datagrams are read many at a time
+_BUSY: Final = 2048  # datagrams beyond _FEW in each of the last bursts, after which they are read many at a time
+_FEW: Final = 8  # in a burst; for so many, one after the other is quicker
 _LARGEST: Final = 65_535
 
 MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
@@ -60,7 +62,8 @@ class UdpListener:
         self._ours = ours
         self._waiting: set[asyncio.Task[None]] = set()
         self._batch: Batch | None = None
-        self._busy = 0  # bursts on end that left something unread
+        self._busy = 0
+        self._busy_from: float = _BUSY
         loop.add_reader(sock.fileno(), self._read)
 
     def pause(self) -> None:
@@ -86,7 +89,7 @@ class UdpListener:
             self._batch.serve(hot)
             return
         receive, send = self.socket.recvfrom, self.socket.sendto
-        for _ in range(_BURST):
+        for number in range(_BURST):
             try:
                 wire, source = receive(_LARGEST)
                 if (kept := hot.get(source[0])) is not None:
@@ -98,14 +101,16 @@ class UdpListener:
                         send(wire[:2] + rest, source)
                         continue
             except BlockingIOError:
-                self._busy = 0
-                return
+                self._busy = max(0, self._busy + number - _FEW)
+                break
             except OSError:
                 continue  # an ICMP error for some earlier answer; or as below
             self._react(wire, source)
-        self._busy += 1
-        if self._busy == _BUSY:
+        else:
+            self._busy += _BURST - _FEW
+        if self._busy > self._busy_from:
             self._batch = _batch(self.socket, self._react)
+            self._busy_from = math.inf  # once is enough, where there is none
 
     def _react(self, wire: bytes, source: Source) -> None:
         """Answers what is not ready, at once or later."""

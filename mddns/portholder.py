@@ -6,6 +6,20 @@ import contextlib
 import ipaddress
 import os
 import sys
+from typing import Final, NamedTuple
+
+_WAITS: Final = {"tcp": "0A", "udp": "07"}  # listening, and not connected: linux/tcp_states.h
+
+
+class Held(NamedTuple):
+    """A port that somebody has at `address`; `owners` are pid and name of those who share it, none where unknown."""
+
+    address: str
+    owners: tuple[tuple[int, str], ...]
+
+    def is_at(self, address: str) -> bool:
+        """Whether who asks there asks them: programs that are bound to all addresses often are so by IPv6."""
+        return self.address in (address, "::") or (self.address == "0.0.0.0" and ":" not in address)
 
 
 def who_has(kind: str, address: str, port: int) -> str:
@@ -13,34 +27,46 @@ def who_has(kind: str, address: str, port: int) -> str:
 
     Other users' processes are only shown to root.
     """
-    family = "6" if ":" in address else ""
-    wanted = {_as_kernel_prints(address), "0" * (32 if family else 8)}
-    inodes = set()
-    # A program that is bound to all addresses often is so by IPv6.
-    for table in (f"/proc/net/{kind.lower()}{family}", f"/proc/net/{kind.lower()}6"):
+    owners = [owner for each in held(kind.lower(), port) or () if each.is_at(address) for owner in each.owners]
+    return next((f" (pid {pid}, {name})" for pid, name in owners), "")
+
+
+def held(kind: str, port: int) -> list[Held] | None:
+    """Who has ``udp`` or ``tcp`` `port`, at which addresses; None where the system does not tell."""
+    found: list[tuple[str, str]] = []
+    told = False
+    for table in (f"/proc/net/{kind}", f"/proc/net/{kind}6"):
         with contextlib.suppress(OSError), open(table, encoding="ascii") as file:
+            told = True
             for line in file.readlines()[1:]:
                 fields = line.split()
                 local, _, number = fields[1].partition(":")
-                if int(number, 16) == port and (local in wanted or not int(local, 16)):
-                    inodes.add(f"socket:[{fields[9]}]")
-    return next((f" ({told})" for told in _owners(inodes)), "")
+                if int(number, 16) == port and fields[3] == _WAITS[kind]:
+                    found.append((_address(local), f"socket:[{fields[9]}]"))
+    if not told:
+        return None
+    owners = _owners({inode for _, inode in found})
+    return [Held(address, tuple(owners.get(inode, ()))) for address, inode in found]
 
 
-def _owners(inodes: set[str]) -> list[str]:
-    found = []
+def _owners(inodes: set[str]) -> dict[str, list[tuple[int, str]]]:
+    """Pid and name of the processes that have each of these sockets."""
+    found: dict[str, list[tuple[int, str]]] = {}
     for pid in [name for name in os.listdir("/proc") if name.isdecimal()] if inodes else []:
         with contextlib.suppress(OSError):
             with os.scandir(f"/proc/{pid}/fd") as entries:
-                is_it = any(os.readlink(entry.path) in inodes for entry in entries)
-            if is_it:
+                its = inodes.intersection(os.readlink(entry.path) for entry in entries)
+            for inode in its:
                 with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                    found.append(f"pid {pid}, {file.read().strip()}")
+                    found.setdefault(inode, []).append((int(pid), file.read().strip()))
     return found
 
 
-def _as_kernel_prints(address: str) -> str:
-    """``0100007F`` for 127.0.0.1: hexadecimal, each 32 bits in the machine's byte order."""
-    packed = ipaddress.ip_address(address).packed
-    words = [packed[at : at + 4] for at in range(0, len(packed), 4)]
-    return "".join((word[::-1] if sys.byteorder == "little" else word).hex() for word in words).upper()
+def _address(printed: str) -> str:
+    """``127.0.0.1`` for 0100007F: hexadecimal, each 32 bits in the machine's byte order."""
+    octets = bytes.fromhex(printed)
+    words = [octets[at : at + 4] for at in range(0, len(octets), 4)]
+    packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    address = ipaddress.ip_address(packed)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)

@@ -14,8 +14,9 @@ from loopback import address, free_port
 import mddns.listeners
 from mddns import batch
 from mddns.batch import OCTETS, SLOTS, Batch, Source
+from mddns.binding import bind_udp
 from mddns.hot import Kept, Ready
-from mddns.listeners import UdpListener, bind_udp
+from mddns.listeners import UdpListener
 
 COUNT = {"udp": 0}
 HERE = {4: ("127.0.0.1", "127.0.0.9"), 6: ("::1", "::1")}
@@ -189,7 +190,7 @@ def listened(count: int) -> tuple[list[bytes], UdpListener]:
 
 
 def test_a_listener_reads_so_once_it_is_busy_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.listeners, "_BUSY", 1)
+    monkeypatch.setattr(mddns.listeners, "_BUSY", 100)
     got, udp = listened(1000)
     assert udp._batch is not None
     assert sorted(got) == [n.to_bytes(2, "big") + (b"!" if n % 10 else b"+slow") for n in range(1000)]
@@ -200,8 +201,10 @@ def test_a_listener_that_is_asked_now_and_then_does_not() -> None:
 
 
 def test_where_the_system_has_no_such_calls_a_listener_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.listeners, "_BUSY", 1)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    asked = []
+    monkeypatch.setattr(mddns.listeners, "_BUSY", 100)
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)  # None, which has no attributes
     got, udp = listened(1000)
     assert udp._batch is None
     assert len(got) == 1000
+    assert len(asked) == 1

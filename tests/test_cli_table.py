@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import click
 import pytest
-from program import ADDRESS, Deaf, World
+from program import ADDRESS, Deaf, World, free_ports
 
 from mddns.cli import COMMANDS, group
 from mddns.cli.options import COMMON
@@ -120,7 +120,7 @@ TABLE: Final = [
     Row("advertise x :0", "bad port", 2, NONE, "md: port 0: .*\n"),
     Row("advertise {bad}", "bad file", 2, NONE, r"md: \S+/bad\.yaml:2: services\[0\]: no 'address'; .*\n"),
     Row("advertise {missing}", "no file", 2, NONE, r"md: there is no file '\S+/missing\.yaml'; .*\n"),
-    Row("advertise x :80", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
+    Row("advertise x :80 --wait 0", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
     Row("advertise x :80 --network {taken}", "port in use", 3, NONE, "md: .*port.*\n"),
     Row("run x :80 -- true", "done", 0),
     Row("run x :80 -- sh -c exit\\ 7", "its exit code", 7),
@@ -128,7 +128,7 @@ TABLE: Final = [
     Row("run x :80 --no -- true", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
     Row("run x :80 -- true", "bad env", 2, NONE, "md: MDDNS_PORT 'x': .*\n", {"MDDNS_PORT": "x"}),
     Row("run x :80 -- /no/such", "no program", 127, NONE, "md: /no/such cannot be run: it does not exist\n"),
-    Row("run x :80 -- true", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
+    Row("run x :80 --wait 0 -- true", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
     Row("run x :80 --network {taken} -- true", "port in use", 3, NONE, "md: .*port.*\n"),
     Row("run x :80 -- sh -c echo\\ on;exec\\ sleep\\ 60", "Ctrl-C", 130, "on\n", after="on", signal=signal.SIGINT),
     Row("run x :80 -- sh -c echo\\ on;exec\\ sleep\\ 60", "SIGTERM", 143, "on\n", after="on", signal=signal.SIGTERM),
@@ -144,6 +144,14 @@ TABLE: Final = [
     Row("demo", "bad env", 2, NONE, "md: MDDNS_TIMEOUT '0': .*\n", {"MDDNS_TIMEOUT": "0"}),
     Row("demo", "Ctrl-C", 0, "NAME .*", "\nThree .*", after="up, until", signal=signal.SIGINT),
     Row("demo", "SIGTERM", 0, "NAME .*", "\nThree .*", after="up, until", signal=signal.SIGTERM),
+    Row("forward {here}", "Ctrl-C", 0, NONE, "md: .*", after="127.0.0.1", signal=signal.SIGINT),
+    Row("forward {here}", "SIGTERM", 0, NONE, "md: .*", after="127.0.0.1", signal=signal.SIGTERM),
+    Row("forward {here}", "no LocalAPI", 0, NONE, "md: .*", {"MDDNS_NETWORK": None}, after="127", signal=signal.SIGINT),
+    Row("forward x", "usage error", 2, NONE, USAGE.format("unexpected extra argument")),
+    Row("forward --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("forward --listen x", "bad place", 2, NONE, "md: listen 'x': an address is wanted, .*\n"),
+    Row("forward --upstream x", "bad upstream", 2, NONE, "md: .*'x'.*\n"),
+    Row("forward {here}", "bad env", 2, NONE, "md: MDDNS_PORT 'x': .*\n", {"MDDNS_PORT": "x"}),
     Row("completion bash", "done", 0, r"_md_completion\(\).*"),
     Row("completion", "usage error", 2, NONE, USAGE.format("Missing argument")),
     Row("completion tcsh", "no such shell", 2, NONE, USAGE.format("'tcsh' is not one of")),
@@ -164,6 +172,7 @@ REQUIRED: Final = {
     "run": OFFERS | {"no program", "its exit code"},
     "check": FILES | {"done"},
     "demo": {"done", "Ctrl-C", "SIGTERM"},
+    "forward": {"no LocalAPI", "bad place", "Ctrl-C", "SIGTERM"},
     "completion": {"done"},
     "help": {"done"},
 }
@@ -198,6 +207,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 "silent": deaf.network,
                 "incomplete": f"{world.spec()},{deaf_node}",
                 "patient": f"--timeout 60 --network {deaf.network}",
+                "here": f"--listen {ADDRESS}:{free_ports(1)[0]} --upstream 127.0.0.53",
                 "taken": f"static:taken={ADDRESS}:{taken.getsockname()[1]}",
                 **{name: str(directory / f"{name}.yaml") for name in ("good", "bad", "missing")},
             },

@@ -22,6 +22,7 @@ FLOORS = {
     """,  # people
     5: """
         aio
+        doctor
         following
         forwarder
         node
@@ -45,6 +46,7 @@ FLOORS = {
         channel
         clock
         connections
+        dropin
         health
         http_connection
         listeners
@@ -63,6 +65,7 @@ FLOORS = {
         cache
         compose
         counts
+        diagnosis
         direct
         directory
         hot
@@ -83,6 +86,7 @@ FLOORS = {
         reply
         reply_cache
         responder
+        resolving
         secondary
         silence
         tenancy
@@ -100,12 +104,14 @@ FLOORS = {
         offer
         packer
         records
+        setup
         resolvconf
         wire
         zonefile
     """,  # formats
     0: """
         errors
+        finding
         grammar
         model
         names
@@ -140,7 +146,6 @@ TESTED_ELSEWHERE = {
     "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",
     "http_routes": "test_http_site: on a node",
-    "portholder": "test_sync: the message of PortInUse",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
     "upstream_transport": "test_upstream_source, test_forwarder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from conftest import Measured
 from mddns import following
 from mddns.errors import NetworkError
 from mddns.following import Follower
-from mddns.model import Peer, Snapshot, replace
+from mddns.model import Peer, Snapshot
 from mddns.networks.tailscale import Tailscale
 
 ME = Peer("alpha", ("100.64.0.1",))
@@ -303,7 +304,7 @@ def test_whatever_the_bus_does_changes_are_seen(
 
     async def work(told: Told) -> None:
         await until(lambda: len(told.snapshots) > 1)
-        daemon.me = replace(daemon.me, name="renamed")
+        daemon.me = dataclasses.replace(daemon.me, name="renamed")
         daemon.ring()
         await until(lambda: told.snapshots[-1].me is not None and told.snapshots[-1].me.name == "renamed")
 

@@ -28,6 +28,8 @@ SECTIONS: Final = {
     },
     "Operate": {
         "forward": "the resolver of this machine: our names, and all others",
+        "setup": "have resolved, dnsmasq, unbound, macOS and others find our names",
+        "doctor": "what is wrong, and what mends it",
         "demo": "three nodes on this machine, without Tailscale",
         "completion": "what makes a shell complete commands and names",
         "help": "what a command does",

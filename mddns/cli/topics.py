@@ -15,7 +15,7 @@ ENVIRONMENT: Final = {
 
 EXIT_CODES: Final = {
     "0": "Found, or done; list of an empty network too.",
-    "1": "Nothing found.",
+    "1": "Nothing found; doctor: something is broken; setup: the file is there, and its reader did not take it.",
     "2": "Wrong usage, or a wrong file.",
     "3": "The network could not be asked.",
     "4": "A registry was silent, with --strict.",

@@ -61,6 +61,10 @@ class Tailscale:
 
     def read(self, timeout: float) -> Snapshot:
         """The status as a snapshot; TailscaleError says what is wrong and what to do."""
+        return self._snapshot(self.status(timeout))
+
+    def status(self, timeout: float) -> Mapping[str, Any]:
+        """The status as the daemon tells it, whatever its state."""
         path = self._path or socket_path()
         received = bytearray()
         deadline = time.monotonic() + timeout
@@ -77,7 +81,7 @@ class Tailscale:
                     stream.settimeout(left)
         except OSError as error:
             raise _unreachable(path, error, timeout) from error
-        return self._snapshot(_document(bytes(received), path))
+        return _document(bytes(received), path)
 
     async def aread(self, timeout: float) -> Snapshot:
         """The same, within the running event loop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,9 +20,21 @@ def begin(host: Host, port: int, *options: str, name: str = "web", descriptors: 
     argv = [sys.executable, "-m", "bed.program", str(port), name, *options]
     if descriptors:
         argv = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *argv]
+    code = [_TESTS, str(Path(_TESTS).parent)]
     if uid:
+        # Ours may be where no other user may read.
+        code = [str(_copied(host))]
         argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *argv]
-    return host.start(argv, env={"PYTHONPATH": _TESTS + os.pathsep + str(Path(_TESTS).parent)})
+    return host.start(argv, env={"PYTHONPATH": os.pathsep.join(code)})
+
+
+def _copied(host: Host) -> Path:
+    code = host.directory / "code"
+    if not code.exists():
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(Path(_TESTS) / "bed", code / "bed", ignore=without)
+        shutil.copytree(Path(_TESTS).parent / "mddns", code / "mddns", ignore=without)
+    return code
 
 
 def started(host: Host, port: int, *options: str, name: str = "web", descriptors: int = 0, uid: int = 0) -> Process:

@@ -1,0 +1,357 @@
+"""What is wrong with this machine's part of the network: gathers facts, and has them judged.
+
+Nothing is changed. Each check is a thread with a limit, and one that
+crashes or hangs is a finding itself; all of them end within :data:`WITHIN` seconds.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from . import __version__, clock, diagnosis, resolving
+from .channel import channel_path, connect
+from .diagnosis import Asked, Live, Port
+from .errors import BadMessage, Error, TailscaleError
+from .finding import OK, Finding, fail, warn
+from .lookup import Ask, Lookup, Outcome
+from .memory import Memory, Standing
+from .model import Peer, Snapshot
+from .names import Name
+from .networks.own import is_own
+from .networks.tailscale import Tailscale, snapshot, socket_path
+from .portholder import held
+from .resolving import Server
+from .settings import Settings
+from .transport import run
+from .wire import PTR, TXT, Message
+
+WITHIN: Final = 2.0  # seconds, so that md doctor takes less than three
+_NETWORK: Final = 0.6
+_PEERS: Final = 0.9
+_LIVE: Final = 0.5
+_LOCAL: Final = 0.3
+_TOLD: Final = 0.5  # for a program that only tells something
+_DNS: Final = 53
+_FORWARDER: Final = ("127.0.0.1", 5354)
+_LOOPBACK: Final = "127.0.0.1"
+_MOST_OCTETS: Final = 1 << 18
+
+Check = Callable[[], Iterable[Finding]]
+
+
+class _Task:
+    """One check, in a thread of its own: what it found, whatever happens."""
+
+    def __init__(self, name: str, check: Check) -> None:
+        self._name = name
+        self._check = check
+        self._found: list[Finding] = []
+        # A resolver that hangs cannot be called off, and must not keep anybody from ending.
+        self._thread = threading.Thread(target=self._run, name=f"doctor {name}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._found = careful(self._name, self._check)
+
+    def found(self, until: float) -> list[Finding]:
+        """Its findings, waited for until then (time.monotonic)."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            return [warn(self._name, "this check came to no end in time", "md doctor, once more")]
+        return self._found
+
+
+def careful(name: str, check: Check) -> list[Finding]:
+    """What a check finds; that it failed, where it does."""
+    try:
+        return list(check())
+    except Exception as error:  # a fault of ours must not hide what the other checks found
+        what = f"this check failed: {type(error).__name__}: {error}"
+        return [fail(name, what, "md doctor -o json, and report what it prints: this is a fault of mddns")]
+
+
+def examine(settings: Settings, memory: Memory, etc: str = "/etc") -> list[Finding]:
+    """All findings, in the order in which people read them. `memory` is how peers behaved before, `etc` is /etc."""
+    until = time.monotonic() + WITHIN
+    seen = _Seen(settings, memory, etc)
+    # What may hang is a matter of this machine's resolver: it has all the time that there is.
+    looking = _Task("resolution", seen.look_up)
+    local = _Task("port53", seen.port_53)
+    findings = _Task("network", seen.network).found(until)
+    if seen.snapshot is not None:
+        findings += careful("addresses", seen.addresses)
+        findings += _Task("peers", seen.nodes).found(until)
+    else:
+        findings += _Task("port", seen.port_without_network).found(until)
+        findings += careful("clock", seen.clock)
+    findings += local.found(until)
+    trouble = looking.found(until)
+    findings += (trouble if seen.resolved else []) or careful("resolution", seen.resolution)
+    findings += careful("dnssec", seen.dnssec)
+    return findings
+
+
+class _Seen:
+    """The facts, as they come in. Its methods are checks: they may block."""
+
+    def __init__(self, settings: Settings, memory: Memory, etc: str) -> None:
+        self.settings = settings
+        self.memory = memory
+        self.etc = etc
+        self.snapshot: Snapshot | None = None
+        self.resolved = False  # whether the system's resolver has come back to us
+        self._apex = str(settings.apex).rstrip(".")
+        self._found: tuple[str, ...] = ()
+        self._problem = "no answer in time"
+        self._resolvectl: dict[str, str] = {}
+        self._servers: list[Server] = []
+        self._newest: tuple[int, str] | None = None
+
+    # -- the network
+
+    def network(self) -> Iterable[Finding]:
+        """Who we are and who our peers are."""
+        settings = self.settings
+        if "tailscale" in settings.network_name.split():
+            path, begun = socket_path(), time.monotonic()
+            try:
+                document = Tailscale(settings.port).status(_NETWORK)
+                finding = diagnosis.tailscaled(path, document, time.monotonic() - begun)
+                if finding.state == OK and settings.specs in ((), ("tailscale",)) and settings.address is None:
+                    self.snapshot = snapshot(document, settings.port)
+            except TailscaleError as error:
+                yield diagnosis.no_tailscaled(path, error)
+                return
+            yield finding
+            if self.snapshot is not None or finding.state != OK:
+                return
+        try:
+            self.snapshot = settings.network.read(_NETWORK)
+        except Error as error:
+            yield diagnosis.no_network(settings.network_name, str(error))
+            return
+        yield diagnosis.network(settings.network_name, self.snapshot)
+
+    def addresses(self) -> Iterable[Finding]:
+        """Our own addresses."""
+        if self.snapshot is not None:
+            me = self.snapshot.me
+            yield diagnosis.addresses(self.snapshot, {each: is_own(each) for each in (me.addresses if me else ())})
+
+    def nodes(self) -> Iterable[Finding]:
+        """All that is learned by asking the nodes: the port, the peers, versions, a live query, the clock."""
+        seen = self.snapshot
+        if seen is None:
+            return
+        others = [peer for peer in seen.peers if peer.asked]
+        me = seen.me
+        if me is not None and not seen.tun:
+            me = Peer(me.name, (_LOOPBACK,), me.port)  # where a registry is in userspace networking
+        everybody = [*([me] if me else []), *others]
+        asked = [self._asked(ask) for ask in self._ask(b"_mddns", TXT, everybody, min(self.settings.timeout, _PEERS))]
+        mine = [each for each in asked if each.peer is me]
+        if me is not None:
+            address, answers = me.addresses[0], any(each.outcome == "answered" for each in mine)
+            yield from careful("port", lambda: [self._port(address, me.port, answers)])
+        theirs = [each for each in asked if each.peer is not me]
+        yield from careful("peers", lambda: [diagnosis.peers(theirs, seen.network, seen.tun)])
+        yield from careful("versions", lambda: [diagnosis.versions(asked, __version__)])
+        answered = [*(each for each in mine if each.outcome == "answered"), *_by_rtt(theirs)]
+        yield from careful("live", lambda: [diagnosis.live(self._live(answered[0].peer) if answered else None)])
+        yield from careful("clock", self.clock)
+
+    def port_without_network(self) -> Iterable[Finding]:
+        """Who has our port, at whatever address, where our own is not known."""
+        number = self.settings.port
+        for each in held("udp", number) or ():
+            address = each.address if each.address not in _ANY else _LOOPBACK
+            yield self._port(address, number, self._answers([(address, number)]) != set())
+
+    def _port(self, address: str, number: int, answers: bool) -> Finding:
+        return diagnosis.port(
+            Port(
+                address,
+                number,
+                _owners("udp", address, number),
+                _owners("tcp", address, number),
+                answers,
+                not answers and _meets(address, number),
+            )
+        )
+
+    def _live(self, peer: Peer) -> Live:
+        # In userspace networking nobody gets merged answers of this machine, its own programs included.
+        merged = self.snapshot is None or self.snapshot.tun or peer.addresses != (_LOOPBACK,)
+        (ask,) = self._ask(b"_list", PTR, [peer], min(self.settings.timeout, _LIVE), rd=merged)
+        answer = ask.answer
+        if answer is None:
+            return Live(peer, ask.outcome.value)
+        came = [(one.attributes.since, f"{one.instance}.{one.name}") for one in answer.told if one.attributes.since]
+        self._newest = max(came, default=None)
+        errors = tuple(f"EDE {code}{': ' if text else ''}{text}" for code, text in answer.errors)
+        return Live(peer, ask.outcome.value, len(answer.told), ask.rtt, answer.failed, errors)
+
+    def clock(self) -> Iterable[Finding]:
+        """Our clock, beside when services came up."""
+        yield diagnosis.clock(time.time(), self._newest)
+
+    def _ask(self, label: bytes, qtype: int, peers: Sequence[Peer], timeout: float, *, rd: bool = False) -> list[Ask]:
+        apex = self.settings.apex
+        chosen = [(peer, Standing.REGISTRY) for peer in peers]
+        lookup = Lookup(apex, Name.of((label,), apex).wire, qtype, chosen, clock.now(), timeout=timeout, rd=rd)
+        run(lookup, clock.now)
+        return lookup.asks
+
+    def _asked(self, ask: Ask) -> Asked:
+        now, peer = clock.now(), ask.peer
+        known = self.memory.standing(peer.id, now) is Standing.REGISTRY or self.memory.gone(peer.id, now)
+        outcome = ask.outcome.value if ask.outcome is not Outcome.PENDING else Outcome.SILENT.value
+        return Asked(peer, outcome, ask.rtt, _version(ask), known)
+
+    # -- this machine's resolver
+
+    def look_up(self) -> Iterable[Finding]:
+        """Asks the system's resolver for a name that every node answers."""
+        if shutil.which("resolvectl"):
+            for what in ("domain", "dnssec"):
+                self._resolvectl[what] = _output(("resolvectl", "--no-pager", what))
+        try:
+            found = socket.getaddrinfo(f"ns.{self._apex}.", None, type=socket.SOCK_STREAM)
+            self._found = tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+        except (OSError, UnicodeError) as error:
+            self._problem = str(getattr(error, "strerror", None) or error)
+        self.resolved = True
+        return ()
+
+    def port_53(self) -> Iterable[Finding]:
+        """Who has port 53 on this machine, and where somebody answers for our zone."""
+        places: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
+        for number in (_DNS, _FORWARDER[1]):
+            for each in held("udp", number) or ():
+                places[each.address, number] = each.owners
+        if not places and held("udp", _DNS) is None:
+            places = {(_LOOPBACK, _DNS): (), _FORWARDER: ()}  # a system that does not tell who has what
+        asked = {place: (_LOOPBACK if place[0] in _ANY else place[0], place[1]) for place in places}
+        ours = self._answers(asked.values())
+        self._servers = [
+            Server(*place, owners, asked[place] in ours)
+            for place, owners in places.items()
+            if place[1] == _DNS or asked[place] in ours
+        ]
+        yield resolving.port_53(self._servers, self._apex)
+
+    def _answers(self, places: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Those who answer for our zone."""
+        peers = [Peer("", (address,), number) for address, number in dict.fromkeys(places)]
+        asks = self._ask(b"_mddns", TXT, peers, _LOCAL, rd=True) if peers else []
+        return {(ask.peer.addresses[0], ask.peer.port) for ask in asks if _version(ask)}
+
+    def resolution(self) -> Iterable[Finding]:
+        """Whether names of ours come to us."""
+        everyone = self.snapshot.everyone() if self.snapshot else ()
+        own = {address for peer in everyone for address in peer.addresses}
+        conf = resolving.read_resolv_conf(_text(os.path.join(self.etc, "resolv.conf")))
+        domains = self._resolvectl.get("domain")
+        facts = resolving.Resolution(f"ns.{self._apex}", self._found, self._problem, conf, domains, sys.platform)
+        yield resolving.resolution(facts, own, self._servers)
+
+    def dnssec(self) -> Iterable[Finding]:
+        """Whether a resolver of this machine takes our answers for forged."""
+        programs = {program for server in self._servers for program in server.programs}
+        resolved = any(server.address in resolving.RESOLVED for server in self._servers)
+        # Whose the sockets are is told to root alone: then whatever is configured counts.
+        unknown = any(not server.owners for server in self._servers if server.address not in resolving.RESOLVED)
+        unbound = "unbound" in programs or (unknown and os.path.exists(os.path.join(self.etc, "unbound")))
+        yield resolving.dnssec(
+            self._apex,
+            resolving.Validators(
+                self._texts("systemd/resolved.conf", "systemd/resolved.conf.d/*.conf") if resolved else None,
+                self._resolvectl.get("dnssec", ""),
+                resolving.negative_anchors([self._texts("dnssec-trust-anchors.d/*.negative")]),
+                self._texts(*_UNBOUND) if unbound else None,
+            ),
+        )
+
+    def _texts(self, *patterns: str) -> str:
+        files = [path for pattern in patterns for path in sorted(glob.glob(os.path.join(self.etc, pattern)))]
+        return "\n".join(_text(path) for path in files)
+
+
+_ANY: Final = ("0.0.0.0", "::")
+_UNBOUND: Final = ("unbound/unbound.conf", "unbound/*.d/*.conf")
+
+
+def _by_rtt(asked: Iterable[Asked]) -> list[Asked]:
+    answered = [each for each in asked if each.outcome == "answered"]
+    return sorted(answered, key=lambda each: each.rtt if each.rtt is not None else 1.0)
+
+
+def _version(ask: Ask) -> str:
+    """What a peer says of itself at ``_mddns``; "" where it says nothing."""
+    if ask.message is None:
+        return ""
+    try:
+        message = Message(ask.message)
+        strings = [text for record in message.answer if record.rtype == TXT for text in message.strings(record)]
+    except BadMessage:
+        return ""
+    return b" ".join(strings).decode("utf-8", "replace")[:80]
+
+
+def _owners(kind: str, address: str, number: int) -> tuple[tuple[int, str], ...] | None:
+    """Who has a port that is asked at `address`: none where that is not told; None where nobody has it."""
+    found = held(kind, number)
+    if found is None:
+        return () if _taken(kind, address, number) else None
+    at = [each for each in found if each.is_at(address)]
+    return tuple(dict.fromkeys(owner for each in at for owner in each.owners)) if at else None
+
+
+def _taken(kind: str, address: str, number: int) -> bool:
+    """Whether somebody has a port, where the system does not tell who: by trying to have it, for an instant."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, number))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _meets(address: str, number: int) -> bool:
+    """Whether processes of this host meet a holder there. It is let go at once, and takes no notice."""
+    line = connect(channel_path(address, number))
+    if line is None:
+        return False
+    line.close()
+    return True
+
+
+def _output(argv: Sequence[str]) -> str:
+    """What a program prints; "" where it fails or takes too long."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            argv, capture_output=True, text=True, errors="replace", timeout=_TOLD, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _text(path: str) -> str:
+    """A file of /etc; "" where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_MOST_OCTETS)
+    except OSError:
+        return ""

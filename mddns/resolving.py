@@ -1,0 +1,205 @@
+"""How this machine's programs look names up, as ``md doctor`` judges it: whether ours come to us, and what hinders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from .finding import Finding, fail, ok, some, warn
+
+RESOLVED: Final = ("127.0.0.53", "127.0.0.54")
+MAGIC_DNS: Final = "100.100.100.100"
+# What systemd-resolved takes for unsigned without being told (RFC 7646; its dns_trust_anchor_add_builtin_negative).
+_UNSIGNED: Final = ("internal", "home.arpa", "lan", "local", "private", "intranet", "corp", "home", "test")
+_FORWARDER: Final = "127.0.0.1:5354"
+
+
+class Server(NamedTuple):
+    """Who answers DNS on this machine: at which address, which programs (none where unknown), whether for our zone."""
+
+    address: str
+    port: int
+    owners: tuple[tuple[int, str], ...] = ()
+    ours: bool = False
+
+    @property
+    def programs(self) -> set[str]:
+        """Their names."""
+        return {name for _, name in self.owners}
+
+
+class ResolvConf(NamedTuple):
+    """What matters of resolv.conf(5)."""
+
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+
+
+def read_resolv_conf(text: str) -> ResolvConf:
+    """resolv.conf, as glibc reads it: the last ``search`` counts."""
+    servers: list[str] = []
+    search: tuple[str, ...] = ()
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            servers.append(words[1])
+        elif len(words) > 1 and words[0] in ("search", "domain"):
+            search = tuple(words[1:])
+    return ResolvConf(tuple(servers), search)
+
+
+def port_53(servers: Sequence[Server], apex: str) -> Finding:
+    """Who has port 53 here, and where a forwarder answers for our zone."""
+    data = {
+        "servers": [
+            {
+                "address": each.address,
+                "port": each.port,
+                "owners": [{"pid": pid, "program": name} for pid, name in each.owners],
+                "ours": each.ours,
+            }
+            for each in servers
+        ]
+    }
+    if not servers:
+        return ok("port53", f"nobody has port 53 here; {_free()}", **data)
+    told = some(_described(each, apex) for each in servers)
+    if any(each.ours for each in servers):
+        return ok("port53", told, **data)
+    taken = any(each.address in ("0.0.0.0", "::", "127.0.0.1") and each.port == 53 for each in servers)
+    free = f"'md forward' would take {_FORWARDER}" if taken else _free()
+    return ok("port53", f"{told}; nobody answers for {apex}: {free}", **data)
+
+
+def _free() -> str:
+    return "'md forward' would have 127.0.0.1:53, as root"
+
+
+def _described(server: Server, apex: str) -> str:
+    who = some((f"{name} pid {pid}" for pid, name in server.owners), 2)
+    parts = [*([who] if who else []), *([f"answers for {apex}"] if server.ours else [])]
+    where = f"{server.address}:{server.port}" if ":" not in server.address else f"[{server.address}]:{server.port}"
+    return f"{where} ({'; '.join(parts)})" if parts else where
+
+
+class Resolution(NamedTuple):
+    """What the system's resolver said to ``ns.<apex>``: ``found`` addresses, else the ``problem``.
+
+    ``resolved`` is what ``resolvectl domain`` says, None where there is none.
+    """
+
+    name: str
+    found: tuple[str, ...]
+    problem: str
+    conf: ResolvConf
+    resolved: str | None = None
+    platform: str = "linux"
+
+
+def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server]) -> Finding:
+    """Whether the system's resolver sends our names to us. `own` are the addresses of the network's nodes."""
+    apex = facts.name.partition(".")[2]
+    data: dict[str, Any] = {
+        "name": facts.name,
+        "addresses": list(facts.found),
+        "nameservers": list(facts.conf.nameservers),
+        "search": list(facts.conf.search),
+    }
+    by = f"nameserver {', '.join(facts.conf.nameservers)}" if facts.conf.nameservers else "resolv.conf names no server"
+    fix = _way(facts.conf.nameservers, servers, facts.platform)
+    if facts.found and any(address in own or address.startswith("127.") or address == "::1" for address in facts.found):
+        return ok("resolution", f"the system finds {facts.name}: {', '.join(facts.found)} ({by})", **data)
+    if facts.found:
+        what = f"somebody else answers for {apex}: {facts.name} is {some(facts.found)} ({by})"
+        return fail("resolution", what, fix, **data)
+    routed = facts.resolved is not None and re.search(rf"(?:^|[\s~]){re.escape(apex)}(?:\s|$)", facts.resolved)
+    if routed:
+        by += f"; systemd-resolved sends {apex} on"
+        fix = f"md forward --listen {_FORWARDER}"
+    what = f"the system does not find {facts.name}: {facts.problem} ({by})"
+    return warn("resolution", what, fix, **data)
+
+
+def _way(nameservers: Sequence[str], servers: Sequence[Server], platform: str) -> str:
+    """The commands that make our names known to the resolver that there is."""
+    forward = f"md forward --listen {_FORWARDER}"
+    if platform == "darwin":
+        return f"{forward}\nsudo md setup macos --apply"
+    if any(address in RESOLVED for address in nameservers):
+        return f"{forward} --resolv-conf /run/systemd/resolve/resolv.conf\nsudo md setup resolved --apply"
+    for server in servers:
+        for program in ("dnsmasq", "unbound"):
+            if program in server.programs and server.port == 53:
+                return f"{forward}\nsudo md setup {program} --apply"
+    if MAGIC_DNS in nameservers:
+        return "md setup tailscale, or md setup headscale"
+    return "sudo md forward\nsudo sed -i '1i nameserver 127.0.0.1' /etc/resolv.conf"
+
+
+# --- DNSSEC -----------------------------------------------------------------------------------------------------------
+
+
+class Validators(NamedTuple):
+    """Configuration texts of those that may validate: None where they do not run here.
+
+    ``resolvectl`` is what ``resolvectl dnssec`` says, ``negative`` the names in *.negative files.
+    """
+
+    resolved: str | None = None
+    resolvectl: str = ""
+    negative: tuple[str, ...] = ()
+    unbound: str | None = None
+
+
+def dnssec(apex: str, facts: Validators) -> Finding:
+    """Whether a validating resolver would take our unsigned answers for forged."""
+    checked = [
+        name for name, text in (("systemd-resolved", facts.resolved), ("unbound", facts.unbound)) if text is not None
+    ]
+    if facts.resolved is not None:
+        mode = _resolved_mode(facts.resolved, facts.resolvectl)
+        if mode not in ("no", "") and not is_below(apex, (*_UNSIGNED, *facts.negative)):
+            what = f"systemd-resolved has DNSSEC={mode}, and takes answers for {apex} for forged"
+            fix = (
+                f"sudo mkdir -p /etc/dnssec-trust-anchors.d; echo {apex} | sudo tee "
+                "/etc/dnssec-trust-anchors.d/mddns.negative; sudo systemctl restart systemd-resolved"
+            )
+            return warn("dnssec", what, fix, validators=checked)
+    if facts.unbound is not None and unbound_distrusts(apex, facts.unbound):
+        what = f"unbound validates, sends {apex} on, and has no domain-insecure for it"
+        return warn("dnssec", what, "sudo md setup unbound --apply", validators=checked)
+    told = f"{some(checked)} let{'s' if len(checked) == 1 else ''} our names through" if checked else ""
+    return ok("dnssec", told or "no resolver that validates was found here", validators=checked)
+
+
+def _resolved_mode(conf: str, resolvectl: str) -> str:
+    """``yes``, ``allow-downgrade``, ``no`` or "": what runs, else what the last DNSSEC= of the configuration says."""
+    found = re.findall(r"(?m)^Global:\s*(\S+)", resolvectl) or re.findall(r"(?m)^\s*DNSSEC\s*=\s*(\S*)", conf)
+    mode = found[-1].lower() if found else ""
+    return {"true": "yes", "1": "yes", "on": "yes", "false": "no", "0": "no", "off": "no"}.get(mode, mode)
+
+
+def negative_anchors(texts: Iterable[str]) -> tuple[str, ...]:
+    """The names in *.negative files (dnssec-trust-anchors.d(5)): one a line, ``;`` begins a comment."""
+    lines = (line.strip() for text in texts for line in text.splitlines())
+    return tuple(line for line in lines if line and line[0] not in ";#")
+
+
+def is_below(name: str, tops: Iterable[str]) -> bool:
+    """Whether a name is one of `tops`, or below one."""
+    name = f".{name.strip('.').lower()}"
+    return any(name.endswith(f".{top.strip('.').lower()}") for top in tops if top.strip("."))
+
+
+def unbound_distrusts(apex: str, conf: str) -> bool:
+    """Whether unbound, configured so, sends questions for `apex` on and validates the answers."""
+    told: dict[str, list[str]] = {}
+    for line in conf.splitlines():
+        key, colon, value = line.partition("#")[0].partition(":")
+        if colon and value.strip():
+            told.setdefault(key.strip(), []).append(value.strip().strip('"'))
+    validates = any("validator" in each for each in told.get("module-config", ["validator iterator"]))
+    anchored = any(key in told for key in ("auto-trust-anchor-file", "trust-anchor-file", "trust-anchor"))
+    sent_on = any(each.strip(".").lower() == apex.lower() for each in told.get("name", ()))
+    return validates and anchored and sent_on and not is_below(apex, told.get("domain-insecure", ()))

@@ -1,0 +1,37 @@
+"""dnsmasq."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .recipe import File, Recipe, Target, forwarder
+
+PLACE: Final = "/etc/dnsmasq.d/mddns.conf"
+
+
+def lines(to: Target) -> str:
+    """What dnsmasq is told, wherever its file is."""
+    # The second counts with stop-dns-rebind alone, and does no harm without it.
+    return f"server=/{to.apex}/{to.address}#{to.port}\nrebind-domain-ok=/{to.apex}/"
+
+
+def recipe(to: Target) -> Recipe:
+    """What makes dnsmasq send names under the apex to the forwarder."""
+    return Recipe(
+        "dnsmasq",
+        (File(PLACE, lines(to)),),
+        forwarder(to),
+        ("sudo systemctl try-restart dnsmasq",),
+        (
+            "SIGHUP and 'systemctl reload' do not read this file: dnsmasq has to be restarted.",
+            "Where /etc/dnsmasq.d is not read, say conf-dir=/etc/dnsmasq.d/,*.conf in /etc/dnsmasq.conf.",
+            "With stop-dns-rebind, services at 127.0.0.1 or at private addresses would be held back; the second line "
+            "lets them through.",
+            "filterwin2k takes away all SRV records: leave it out.",
+            "dnsmasq has port 53 of all addresses unless it is told bind-interfaces: md forward listens at another.",
+        ),
+        places=(PLACE,),
+        test=("dnsmasq", "--test"),
+        reload=("systemctl", "try-restart", "dnsmasq"),
+        directory=False,
+    )

@@ -1,0 +1,24 @@
+"""macOS: a file for each domain, in /etc/resolver (resolver(5))."""
+
+from __future__ import annotations
+
+from .recipe import File, Recipe, Target, forwarder
+
+
+def recipe(to: Target) -> Recipe:
+    """What makes macOS send names under the apex to the forwarder."""
+    place = f"/etc/resolver/{to.apex}"
+    return Recipe(
+        "macos",
+        (File(place, f"nameserver {to.address}\nport {to.port}"),),
+        forwarder(to),
+        ("sudo killall -HUP mDNSResponder",),
+        (
+            "The file's name is the domain: for another --domain it is another file.",
+            "dig, host and nslookup do not read /etc/resolver. 'scutil --dns' shows it, and 'dscacheutil -q host -a "
+            f"name ns.{to.apex}' or ping asks by it.",
+            "macOS has no loopback address but 127.0.0.1; others want 'sudo ifconfig lo0 alias 127.0.0.2'.",
+        ),
+        places=(place,),
+        reload=("killall", "-HUP", "mDNSResponder"),
+    )

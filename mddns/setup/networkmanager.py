@@ -1,0 +1,25 @@
+"""NetworkManager with a dnsmasq of its own."""
+
+from __future__ import annotations
+
+from .dnsmasq import lines
+from .recipe import File, Recipe, Target, forwarder
+
+
+def recipe(to: Target) -> Recipe:
+    """What makes NetworkManager's dnsmasq send names under the apex to the forwarder."""
+    return Recipe(
+        "networkmanager",
+        (
+            File("/etc/NetworkManager/conf.d/mddns.conf", "[main]\ndns=dnsmasq"),
+            File("/etc/NetworkManager/dnsmasq.d/mddns.conf", lines(to)),
+        ),
+        forwarder(to),
+        ("sudo systemctl reload NetworkManager",),
+        (
+            "Where NetworkManager hands DNS to systemd-resolved ('resolvectl status' answers), leave it so, and take "
+            "'md setup resolved' instead.",
+            "dnsmasq has to be installed, as a program and not as a service: Debian's package is dnsmasq-base.",
+            "NetworkManager's dnsmasq has 127.0.0.1:53, so md forward has to be told its port, as above.",
+        ),
+    )

@@ -1,0 +1,53 @@
+"""systemd-resolved: a drop-in, or from systemd 258 on a delegate, which leaves all other names alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from .recipe import File, Recipe, Target, forwarder
+
+DROP_IN: Final = "/etc/systemd/resolved.conf.d/mddns.conf"
+DELEGATE: Final = "/etc/systemd/dns-delegate.d/mddns.dns-delegate"
+ANCHOR: Final = "/etc/dnssec-trust-anchors.d/mddns.negative"
+UPLINKS: Final = "/run/systemd/resolve/resolv.conf"
+RESTART: Final = ("systemctl", "try-restart", "systemd-resolved")
+_DELEGATES_SINCE: Final = 258
+
+
+def version(told: str) -> int | None:
+    """systemd's version from what ``systemctl --version`` prints, ``systemd 252 (252.39-1)``."""
+    found = re.match(r"systemd (\d{1,5})\b", told)
+    return int(found[1]) if found else None
+
+
+def recipe(to: Target, systemd: int | None) -> Recipe:
+    """What makes systemd-resolved send names under the apex to the forwarder."""
+    if systemd is not None and systemd >= _DELEGATES_SINCE:
+        file = File(DELEGATE, f"[Delegate]\nDNS={to.listen}\nDomains={to.apex}")
+        others: tuple[str, ...] = ()
+        first = forwarder(to)
+    else:
+        file = File(DROP_IN, f"[Resolve]\nDNS={to.listen}\nDomains=~{to.apex}")
+        first = (f"{forwarder(to)[0]} --resolv-conf {UPLINKS}",)
+        others = (
+            "A DNS= that is no link's may be asked for other names as well (systemd/systemd#33579). md forward answers "
+            f"these by the servers of {UPLINKS}; by /etc/resolv.conf it would ask systemd-resolved again. systemd 258 "
+            f"and later take {DELEGATE} instead, where this cannot happen.",
+        )
+    mind = (
+        f"DNSSEC=yes or allow-downgrade makes every answer SERVFAIL, because the root says that there is no "
+        f"{to.apex.rpartition('.')[2]}. 'resolvectl dnssec' tells; an exception mends it: echo {to.apex} | "
+        f"sudo tee {ANCHOR}. A domain below 'internal', such as minidisc.internal, needs none.",
+        "systemd-resolved has port 53 of 127.0.0.53 and 127.0.0.54, so md forward can have 127.0.0.1:53 beside it.",
+        "It asks nobody, not even at 127.0.0.1, while no link but loopback is up.",
+    )
+    return Recipe(
+        "resolved",
+        (file,),
+        first,
+        (f"sudo {' '.join(RESTART)}",),
+        (*others, *mind),
+        places=(file.where, *({DROP_IN, DELEGATE} - {file.where})),
+        reload=RESTART,
+    )

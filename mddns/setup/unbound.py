@@ -1,0 +1,44 @@
+"""unbound."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .recipe import File, Recipe, Target, forwarder
+
+PLACE: Final = "/etc/unbound/unbound.conf.d/mddns.conf"
+
+
+def recipe(to: Target) -> Recipe:
+    """What makes unbound send names under the apex to the forwarder."""
+    body = f"""
+server:
+    do-not-query-localhost: no
+    domain-insecure: "{to.apex}."
+    private-domain: "{to.apex}."
+    local-zone: "{to.apex}." transparent
+
+forward-zone:
+    name: "{to.apex}."
+    forward-addr: {to.address}@{to.port}
+"""
+    return Recipe(
+        "unbound",
+        (File(PLACE, body),),
+        forwarder(to),
+        ("sudo unbound-checkconf", "sudo systemctl try-reload-or-restart unbound"),
+        (
+            "Without do-not-query-localhost: no, unbound asks nobody at 127.0.0.1 and answers SERVFAIL. It counts for "
+            "all of unbound's configuration.",
+            "Without domain-insecure, a validating unbound takes our unsigned answers for forged: SERVFAIL.",
+            "private-domain lets private addresses through where private-address holds them back (DNS rebinding).",
+            "local-zone is for domains below one that unbound answers itself, such as home.arpa.",
+            "unbound.conf has to include /etc/unbound/unbound.conf.d/*.conf, as Debian's does. Fedora's includes "
+            "/etc/unbound/conf.d/*.conf: put it there.",
+            "A stub-zone does as well; then use stub-addr, and leave forward-zone out.",
+        ),
+        places=(PLACE,),
+        test=("unbound-checkconf",),
+        reload=("systemctl", "try-reload-or-restart", "unbound"),
+        directory=False,
+    )

@@ -1,0 +1,330 @@
+"""`md doctor` on hosts: what it finds where all is well, and where one thing is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed import netns
+from bed.dig import need
+from bed.hosts import PORT, Bed, Host
+from bed.process import wait_until
+from bed.tailnet import phone
+from conftest import MakeBed, Measured
+from program import MD, World
+
+from mddns import doctor
+from mddns.diagnosis import grant
+from mddns.finding import FAIL, Finding
+from mddns.memory import Memory
+from mddns.settings import Settings
+
+Findings = dict[str, dict[str, Any]]
+
+
+class Examined:
+    """What `md doctor -o json` found on a host, by check."""
+
+    def __init__(self, host: Host, *options: str) -> None:
+        begun = time.monotonic()
+        done = host.run(["md", *options, "doctor", "-o", "json"])
+        self.took = time.monotonic() - begun
+        assert done.stderr == ""
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        self.code = done.returncode
+        self.by_check: Findings = {finding["check"]: finding for finding in found}
+        assert len(self.by_check) == len(found)
+        for finding in found:
+            assert set(finding) == {"check", "state", "message", "fix", "data"}
+            assert (finding["state"] == "ok") == (finding["fix"] is None), finding
+
+    def __getitem__(self, check: str) -> dict[str, Any]:
+        return self.by_check[check]
+
+    def not_ok(self) -> dict[str, str]:
+        return {check: each["state"] for check, each in self.by_check.items() if each["state"] != "ok"}
+
+
+def advertise(host: Host, name: str = "web", port: int = 8080) -> int:
+    """Offers a service; the pid of who does."""
+    program = host.start(["md", "advertise", name, f":{port}"])
+    program.wait_for("advertised")
+    return program.pid
+
+
+@pytest.fixture(scope="module")
+def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
+    """alpha and bravo offer, charlie does not; one phone."""
+    bed = make_module_bed(["alpha", "bravo", "charlie"], [phone()])
+    advertise(bed.host("alpha"))
+    advertise(bed.host("bravo"))
+    return bed
+
+
+# --- where all is well ------------------------------------------------------------------------------------------------
+
+
+def test_on_a_healthy_network_nothing_is_wrong_but_what_the_system_resolver_does_not_know(bed: Bed) -> None:
+    found = Examined(bed.host("charlie"))
+    assert set(found.not_ok()) <= {"resolution"}
+    assert found.code == 0
+    assert list(found.by_check) == [
+        "tailscaled", "addresses", "port", "peers", "versions", "live", "clock", "port53", "resolution", "dnssec",
+    ]  # fmt: skip
+
+
+def test_the_peers_are_told_with_their_round_trips_and_the_refusing_one_by_name(bed: Bed) -> None:
+    data = Examined(bed.host("alpha"))["peers"]["data"]
+    assert [(each["peer"], each["version"]) for each in data["answered"]] == [("bravo", "md.v=1")]
+    assert 0 < data["answered"][0]["rttMs"] < 1000
+    assert [each["peer"] for each in data["refused"]] == ["charlie"]
+    assert (data["silent"], data["asked"]) == ([], 2)  # nobody asks phones
+
+
+def test_the_live_query_sees_the_whole_network(bed: Bed) -> None:
+    assert Examined(bed.host("charlie"))["live"]["data"]["services"] == 2
+
+
+def test_our_own_registry_is_told_by_its_pid_and_those_that_share_its_port_too(make_bed: MakeBed) -> None:
+    alpha = make_bed(["alpha"]).host("alpha")
+    pids = {advertise(alpha), advertise(alpha, "db", 5432)}
+    port = Examined(alpha)["port"]
+    assert port["state"] == "ok"
+    assert {owner["pid"] for owner in port["data"]["udp"]} == pids
+    assert "1 more program of this host offers by it" in port["message"]
+
+
+def test_nobody_at_the_port_is_no_fault(bed: Bed) -> None:
+    port = Examined(bed.host("charlie"))["port"]
+    assert (port["state"], port["data"]["udp"], port["data"]["registry"]) == ("ok", None, False)
+
+
+def test_people_get_a_line_a_finding_and_what_mends_it_below(bed: Bed) -> None:
+    done = bed.host("alpha").run(["md", "doctor"])
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("ok    tailscaled  tailscaled 1.")
+    warned = next(n for n, line in enumerate(lines) if line.startswith("warn  resolution"))
+    assert lines[warned + 1].strip() == "-> sudo md forward"
+    assert "10 checks: 0 failed, 1 warned of something" in done.stderr
+
+
+# --- where one thing is not -------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_tailscaled_is_a_failure_with_what_starts_it(make_bed: MakeBed) -> None:
+    alpha = make_bed(["alpha"]).host("alpha")
+    alpha.tailscaled.stop()
+    found = Examined(alpha)
+    assert (found["tailscaled"]["state"], found.code) == ("fail", 3)
+    assert found["tailscaled"]["fix"] == "sudo systemctl start tailscaled"
+    assert {"clock", "port53", "resolution", "dnssec"} <= set(found.by_check)
+
+
+@pytest.mark.parametrize(
+    ("mode", "fix"),
+    [
+        ("stopped", "sudo tailscale up"),
+        ("needs-login", "sudo tailscale up"),
+        ("silent", "sudo systemctl restart tailscaled"),
+        ("forbidden", "sudo tailscale set --operator=$USER"),
+        ("garbage", "sudo systemctl restart tailscaled"),
+    ],
+)
+def test_a_tailscaled_that_is_there_and_no_use_is_told_apart(make_bed: MakeBed, mode: str, fix: str) -> None:
+    alpha = make_bed(["alpha"]).host("alpha")
+    alpha.tailscaled.mode = mode
+    found = Examined(alpha)
+    assert (found["tailscaled"]["fix"], found.code) == (fix, 3)
+
+
+def test_a_foreign_program_on_the_port_is_told_by_pid_and_name(make_bed: MakeBed) -> None:
+    alpha = make_bed(["alpha"]).host("alpha")
+    script = f"import socket,time; s=socket.socket(type=socket.SOCK_DGRAM); s.bind(('{alpha.ipv4}',{PORT}))"
+    foreign = alpha.start([sys.executable, "-c", f"{script}; print('bound', flush=True); time.sleep(60)"])
+    foreign.wait_for("bound")
+    found = Examined(alpha)
+    assert (found["port"]["state"], found.code) == ("fail", 1)
+    assert f"pid {foreign.pid}" in found["port"]["message"]
+    assert found["port"]["fix"].startswith(f"sudo kill {foreign.pid};")
+
+
+@pytest.mark.namespaces
+def test_a_silent_peer_gets_the_grant_printed(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo", "cut"])
+    advertise(bed.host("bravo"))
+    bed.drop("cut")
+    found = Examined(bed.host("alpha"))
+    assert (found["peers"]["state"], found.code) == ("warn", 0)
+    assert [each["peer"] for each in found["peers"]["data"]["silent"]] == ["cut"]
+    assert grant(PORT) in found["peers"]["fix"]
+
+
+@pytest.mark.namespaces
+def test_a_silent_peer_that_was_a_registry_is_remembered_as_one(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    advertise(bed.host("bravo"))
+    assert bed.host("alpha").run(["md", "list"]).returncode == 0
+    bed.cut("bravo")
+    found = Examined(bed.host("alpha"))
+    assert "bravo (was a registry)" in found["peers"]["message"]
+    assert (found["peers"]["state"], found.code) == ("fail", 3)  # there is nobody else
+
+
+@pytest.mark.namespaces
+def test_a_registry_that_is_stopped_is_told_to_be_ended(make_bed: MakeBed) -> None:
+    import signal
+
+    alpha = make_bed(["alpha"]).host("alpha")
+    program = alpha.start(["md", "advertise", "web", ":8080"])
+    program.wait_for("advertised")
+    program.signal(signal.SIGSTOP)
+    found = Examined(alpha)
+    assert found["port"]["fix"].startswith(f"sudo kill -9 {program.pid}")
+
+
+def test_userspace_networking_is_told_with_its_limits_and_its_registry_is_found(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha"])
+    bed.tailnet.tun = False
+    advertise(bed.host("alpha"))
+    found = Examined(bed.host("alpha"))
+    assert found["addresses"]["state"] == "warn"
+    assert "userspace networking" in found["addresses"]["message"]
+    assert (found["port"]["state"], found["port"]["data"]["address"]) == ("ok", "127.0.0.1")
+    assert (found["live"]["state"], found["live"]["data"]["services"]) == ("ok", 1)
+
+
+# --- the system's resolver --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def resolv_conf(bed: Bed) -> Iterator[Path]:
+    """bravo's own resolv.conf."""
+    if netns.why_not() is not None:
+        pytest.fail("needs network namespaces")
+    directory = Path("/etc/netns") / str(bed.host("bravo").namespace)
+    directory.mkdir(parents=True)
+    try:
+        yield directory / "resolv.conf"
+    finally:
+        shutil.rmtree(directory)
+        if not os.listdir(directory.parent):
+            directory.parent.rmdir()
+
+
+@pytest.mark.namespaces
+def test_a_resolver_that_sends_our_names_to_us_is_well(bed: Bed, resolv_conf: Path) -> None:
+    bravo = bed.host("bravo")
+    resolv_conf.write_text("nameserver 127.0.0.1\n")
+    need("dnsmasq")
+    config = bravo.directory / "dnsmasq.conf"
+    config.write_text(
+        f"server=/minidisc/{bravo.ipv4}#{PORT}\nno-resolv\nlisten-address=127.0.0.1\nbind-interfaces\nuser=root\n"
+    )
+    with bravo.start(["dnsmasq", "--keep-in-foreground", f"--conf-file={config}", "--pid-file"]) as dnsmasq:
+        assert wait_until(lambda: Examined(bravo)["port53"]["data"]["servers"] != [])
+        found = Examined(bravo)
+    assert found.not_ok() == {}
+    (server,) = found["port53"]["data"]["servers"]
+    assert (server["owners"], server["ours"]) == ([{"pid": dnsmasq.pid, "program": "dnsmasq"}], True)
+    assert found["resolution"]["data"]["addresses"][0] in bravo.addresses
+    assert found["resolution"]["data"]["nameservers"] == ["127.0.0.1"]
+
+
+@pytest.mark.namespaces
+def test_md_forward_is_known_as_what_answers_for_our_zone(bed: Bed, resolv_conf: Path) -> None:
+    bravo = bed.host("bravo")
+    resolv_conf.write_text("nameserver 127.0.0.1\n")
+    with bravo.start(["md", "forward"]) as forward:
+        forward.wait_for("127.0.0.1:53")
+        found = Examined(bravo)
+    assert found.not_ok() == {}
+    (server,) = found["port53"]["data"]["servers"]
+    assert (server["address"], server["owners"][0]["pid"], server["ours"]) == ("127.0.0.1", forward.pid, True)
+
+
+@pytest.mark.namespaces
+def test_a_resolver_that_hangs_is_a_finding_within_three_seconds(
+    bed: Bed, resolv_conf: Path, measured: Measured
+) -> None:
+    bravo = bed.host("bravo")
+    bed_address = "100.64.9.9"  # nobody is there, and nobody says so
+    resolv_conf.write_text(f"nameserver {bed_address}\n")
+    bravo.run(
+        ["ip", "neigh", "add", bed_address, "lladdr", "02:00:00:00:00:01", "nud", "permanent", "dev", "tailscale0"]
+    )
+    found = Examined(bravo)
+    assert found["resolution"]["state"] == "warn"
+    assert "no answer in time" in found["resolution"]["message"]
+    measured(f"md doctor with a resolver that hangs: {found.took:.2f} s")
+    assert found.took < 3.0  # the issue's own limit
+
+
+# --- whatever happens -------------------------------------------------------------------------------------------------
+
+
+def test_a_network_that_is_no_tailnet_is_examined_too(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        world.start("advertise", "web", ":80", node="alpha").wait_for("advertised")
+        done = world.md("doctor", "-o", "jsonl")
+        found = {finding["check"]: finding for finding in map(json.loads, done.stdout.splitlines())}
+        assert "tailscaled" not in found
+        assert (found["network"]["state"], found["live"]["data"]["services"]) == ("ok", 1)
+        assert done.returncode == 0
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        done = world.md("doctor", "-o", "yaml")
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_check_that_crashes_is_a_finding() -> None:
+    def broken() -> list[Finding]:
+        raise RuntimeError("boom")
+
+    (found,) = doctor.careful("x", broken)
+    assert (found.check, found.state) == ("x", FAIL)
+    assert "RuntimeError: boom" in found.what
+
+
+def test_a_crash_of_one_check_leaves_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(doctor.resolving, "port_53", broken)
+    monkeypatch.setattr(doctor.diagnosis, "peers", broken)
+    settings = Settings.of("static:127.0.0.1:1", environ={})
+    found = {each.check: each for each in doctor.examine(settings, Memory(), str(tmp_path))}
+    assert all("boom" in found[check].what for check in ("port53", "peers"))
+    assert {"network", "addresses", "port", "versions", "live", "clock", "resolution", "dnssec"} <= set(found)
+
+
+def test_the_configuration_of_a_validating_resolver_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "systemd/resolved.conf.d").mkdir(parents=True)
+    (tmp_path / "systemd/resolved.conf").write_text("[Resolve]\nDNSSEC=no\n")
+    (tmp_path / "systemd/resolved.conf.d/x.conf").write_text("[Resolve]\nDNSSEC=yes\n")
+    settings = Settings.of("static:127.0.0.1:1", environ={})
+    seen = doctor._Seen(settings, Memory(), str(tmp_path))
+    seen._servers = [doctor.Server("127.0.0.53", 53)]
+    assert next(iter(seen.dnssec())).state == "warn"
+    (tmp_path / "dnssec-trust-anchors.d").mkdir()
+    (tmp_path / "dnssec-trust-anchors.d/mddns.negative").write_text("minidisc\n")
+    assert next(iter(seen.dnssec())).state == "ok"
+
+
+def test_it_needs_no_root(bed: Bed) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return  # then all other tests show it
+    charlie = bed.host("charlie")
+    for path in (charlie.directory, *charlie.directory.parents[:1]):
+        path.chmod(0o755)
+    done = charlie.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *MD, "doctor"])
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

@@ -4,8 +4,6 @@ A pointer holds 14 bits, so only names below offset 16,384 are ever pointed at. 
 (fixed octets, name or None): PTR, NS and SOA names are compressed, SRV targets are not (RFC 2782).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from struct import Struct

@@ -4,8 +4,6 @@ The sentence travels in the extra text of an Extended DNS Error, so that an answ
 holder tells as much as asking everybody ourselves would have.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple

@@ -1,7 +1,5 @@
 """The options that every command takes, before or after its name: flag, then environment, then default."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps

@@ -167,6 +167,21 @@ def test_a_silent_peer_gets_the_grant_printed(make_bed: MakeBed) -> None:
 
 
 @pytest.mark.namespaces
+def test_a_peer_whose_kernel_rations_its_refusals_is_not_taken_for_kept_from_us(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    bed.host("bravo").run(["nft", _NO_ICMP])
+    found = Examined(bed.host("alpha"))
+    assert [each["peer"] for each in found["peers"]["data"]["refused"]] == ["bravo"]
+    assert found["peers"]["state"] == "ok"
+
+
+_NO_ICMP = (
+    "add table inet bed; add chain inet bed out { type filter hook output priority 0; };"
+    "add rule inet bed out meta l4proto { icmp, ipv6-icmp } drop"
+)
+
+
+@pytest.mark.namespaces
 def test_a_silent_peer_that_was_a_registry_is_remembered_as_one(make_bed: MakeBed) -> None:
     bed = make_bed(["alpha", "bravo"])
     advertise(bed.host("bravo"))

@@ -6,9 +6,11 @@ crashes or hangs is a finding itself; all of them end within :data:`WITHIN` seco
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
+import selectors
 import shutil
 import socket
 import subprocess
@@ -36,8 +38,10 @@ from .transport import run
 from .wire import PTR, TXT, Message
 
 WITHIN: Final = 2.0  # seconds, so that md doctor takes less than three
-_NETWORK: Final = 0.6
-_PEERS: Final = 0.9
+_NETWORK: Final = 0.5
+_PEERS: Final = 0.8
+_KNOCK: Final = 0.25
+_MOST_KNOCKS: Final = 64
 _LIVE: Final = 0.5
 _LOCAL: Final = 0.3
 _TOLD: Final = 0.5  # for a program that only tells something
@@ -159,6 +163,9 @@ class _Seen:
             me = Peer(me.name, (_LOOPBACK,), me.port)  # where a registry is in userspace networking
         everybody = [*([me] if me else []), *others]
         asked = [self._asked(ask) for ask in self._ask(b"_mddns", TXT, everybody, min(self.settings.timeout, _PEERS))]
+        quiet = [each.peer for each in asked if each.outcome == Outcome.SILENT.value and each.peer.online]
+        refusing = _refusing(quiet[:_MOST_KNOCKS], _KNOCK)
+        asked = [each._replace(outcome="refused") if each.peer.id in refusing else each for each in asked]
         mine = [each for each in asked if each.peer is me]
         if me is not None:
             address, answers = me.addresses[0], any(each.outcome == "answered" for each in mine)
@@ -289,6 +296,30 @@ class _Seen:
 
 _ANY: Final = ("0.0.0.0", "::")
 _UNBOUND: Final = ("unbound/unbound.conf", "unbound/*.d/*.conf")
+
+
+def _refusing(peers: Iterable[Peer], timeout: float) -> set[str]:
+    """The ids of those where nobody listens, by TCP.
+
+    Kernels ration what tells of a UDP port where nobody is: who was asked a moment ago seems silent. TCP's refusals
+    they do not ration.
+    """
+    refusing = set()
+    until = time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+        for peer in peers:
+            address = peer.route[0]
+            line = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET))
+            line.setblocking(False)
+            line.connect_ex((address, peer.port))
+            selector.register(line, selectors.EVENT_WRITE, peer.id)
+        while selector.get_map() and (left := until - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                selector.unregister(key.fileobj)
+                if isinstance(key.fileobj, socket.socket):
+                    error = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    refusing |= {key.data} if error == errno.ECONNREFUSED else set()
+    return refusing
 
 
 def _by_rtt(asked: Iterable[Asked]) -> list[Asked]:

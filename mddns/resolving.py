@@ -116,7 +116,8 @@ def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server
     routed = facts.resolved is not None and re.search(rf"(?:^|[\s~]){re.escape(apex)}(?:\s|$)", facts.resolved)
     if routed:
         by += f"; systemd-resolved sends {apex} on"
-        fix = f"md forward --listen {_FORWARDER}"
+        forwarding = any(each.ours and each.address not in RESOLVED for each in servers)
+        fix = f"resolvectl query {facts.name}" if forwarding else f"md forward --listen {_FORWARDER}"
     what = f"the system does not find {facts.name}: {facts.problem} ({by})"
     return warn("resolution", what, fix, **data)
 

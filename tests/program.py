@@ -159,3 +159,11 @@ def free_ports(count: int) -> list[int]:
         for pair in found.values():
             for each in pair:
                 each.close()
+
+
+def as_nobody(*args: str) -> list[str]:
+    """`md` with these arguments as a user who may do nothing, and cannot even load what is not loaded before."""
+    loaded = f"import encodings.ascii, encodings.idna, mddns.__main__ as md, mddns.cli.{args[0]}"
+    loaded += ", mddns.setup.dnsmasq, mddns.networks.tailscale"
+    drop = "import os; os.geteuid() or (os.setgroups([]), os.setresgid(*[65534] * 3), os.setresuid(*[65534] * 3))"
+    return [sys.executable, "-c", f"{loaded}; {drop}; md.main()", *args]

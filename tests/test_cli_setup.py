@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from program import MD
+from program import MD, as_nobody
 
 from mddns.setup import APPLICABLE, EXAMPLE_NODE, KINDS, recipe, target, text
 
@@ -117,16 +116,16 @@ def test_another_address_replaces_our_file(tmp_path: Path) -> None:
 
 
 def test_who_may_not_write_is_told_the_sudo_line(tmp_path: Path) -> None:
-    if os.geteuid() == 0 and shutil.which("setpriv"):
-        tmp_path.chmod(0o755)
-        argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *MD]
-    else:
-        tmp_path.chmod(0o555)
-        argv = MD
-    line = ["setup", "dnsmasq", "--apply", "--listen", "127.0.0.1:53", "--domain", "a.b", "--root", "/nowhere-of-mddns"]
-    done = subprocess.run([*argv, *line], capture_output=True, text=True, check=False, timeout=20)
+    root = tmp_path / "root"
+    root.mkdir()
+    root.chmod(0o555)
+    for folder in list(tmp_path.parents)[:3]:
+        folder.chmod(folder.stat().st_mode | 0o055)  # pytest's own, closed to others
+    line = ["setup", "dnsmasq", "--apply", "--listen", "127.0.0.1:53", "--domain", "a.b", "--root", str(root)]
+    done = subprocess.run(as_nobody(*line), capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 2
     assert 'sudo "$(command -v mddns)" setup dnsmasq --apply --listen 127.0.0.1:53 --domain a.b' in done.stderr
+    assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize(

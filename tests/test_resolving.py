@@ -95,6 +95,12 @@ def test_what_mends_it_is_for_the_resolver_that_there_is(facts: Resolution, serv
     assert fix in found.fix
 
 
+def test_where_all_is_in_place_resolved_itself_is_asked_why() -> None:
+    facts = looked_up(servers="127.0.0.53", resolved="Global: ~minidisc")
+    ours = Server("127.0.0.1", 5354, (), True)
+    assert resolution(facts, OWN, [RESOLVED, ours]).fix == "resolvectl query ns.minidisc"
+
+
 def test_a_domain_that_resolved_sends_on_is_not_one_that_only_looks_like_it() -> None:
     facts = looked_up(servers=("127.0.0.53",), resolved="Global: ~notminidisc minidisc.example")
     assert "setup resolved" in resolution(facts, OWN, [RESOLVED]).fix

@@ -16,10 +16,10 @@ FLOORS = {
     5: "aio following node resolver settings",  # parts put together
     4: "desk domain hostsockets http_routes membership seat",  # the processes of a host
     3: "acceptor aio_transport batch binding channel clock connections health http_connection listeners "
-    "neighbour networks portholder remembered transport",  # sockets, LocalAPI
+    "neighbour networks portholder remembered sessions transport",  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
-    2: "answers apex cache compose counts direct directory hot http_dns http_metrics http_site "
-    "http_targets http_trust inquiry journal lookup memory news policy registry reload responder "
+    2: "answers apex cache compose counts direct directory dso hot http_dns http_metrics http_site "
+    "http_targets http_trust inquiry journal lookup memory news policy push registry reload responder "
     "secondary silence tenancy transfer update vitality web zone",  # decisions
     1: "check config instance offer packer records wire zonefile",  # formats
     0: "errors grammar model names",  # standard library only

@@ -316,7 +316,7 @@ class _Connection(asyncio.Protocol):
                 self._give(WHOLE_MESSAGE)
             else:
                 self._rest()
-            if self._sessions and is_dso(wire):
+            if self._sessions is not None and is_dso(wire):
                 self._converse(wire, self._sessions)
                 continue
             if self._session:

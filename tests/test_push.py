@@ -208,8 +208,6 @@ def test_there_is_a_limit() -> None:
 @pytest.mark.parametrize(
     "data", [b"", WEB, subscription(WEB, A) + b"x", subscription(WEB, A)[:-1], b"\xc0\x0c\0\1\0\1"]
 )
-    "data", [b"", WEB, subscription(WEB, A) + b"x", subscription(WEB, A)[:-1], b"\xc0\x0c\0\1\0\1"]
-)
 def test_a_malformed_subscribe_is_a_format_error(data: bytes) -> None:
     _, made = host()
     assert made.request(1, tlv(SUBSCRIBE, data), b"") == FORMERR

@@ -14,7 +14,7 @@ from conftest import Measured
 from loopback import address, fleet, network_of
 from played import question
 
-from mddns import dso, listeners, push
+from mddns import connections, dso, listeners, push
 from mddns.dso import Answered, ClientSession, Event, Ordinary, Told, framed
 from mddns.model import Peer
 from mddns.names import Name
@@ -196,7 +196,7 @@ def test_strangers_are_refused_and_asked_to_stay_away() -> None:
 
 
 def test_who_gets_no_session_is_told_when_to_come_back_and_may_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "MOST_SESSIONS_PER_SOURCE", 1)
+    monkeypatch.setattr(connections, "MOST_SESSIONS_PER_SOURCE", 1)
 
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as first, Watcher(node, peer.addresses[0]) as second:
@@ -215,7 +215,7 @@ def test_who_gets_no_session_is_told_when_to_come_back_and_may_poll(monkeypatch:
 
 
 def test_there_is_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(connections, "MOST_SESSIONS", 1)
 
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as first, Watcher(node, "127.0.0.1") as second:
@@ -228,8 +228,8 @@ def test_there_is_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_sessions_take_no_places_of_plain_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "MOST_CONNECTIONS", 2)
-    monkeypatch.setattr(listeners, "MOST_PER_SOURCE", 2)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "MOST_PER_SOURCE", 2)
 
     async def work(node: Node, peer: Peer) -> None:
         watchers = [Watcher(node, peer.addresses[0]) for _ in range(10)]

@@ -7,12 +7,23 @@ from typing import Final, Protocol
 
 MOST_CONNECTIONS: Final = 100
 MOST_PER_SOURCE: Final = 8
+MOST_SESSIONS: Final = 512  # connections that have become sessions (RFC 8490), which count apart
+MOST_SESSIONS_PER_SOURCE: Final = 32
 
 
 def most_connections() -> int:
     """Connections may take a quarter of the descriptors that this process may have, not those of its program."""
+    return _within_a_quarter(MOST_CONNECTIONS)
+
+
+def most_sessions() -> int:
+    """The same for sessions."""
+    return _within_a_quarter(MOST_SESSIONS)
+
+
+def _within_a_quarter(most: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MOST_CONNECTIONS, soft // 4))
+    return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft // 4))
 
 
 class Connected(Protocol):
@@ -34,11 +45,15 @@ class Connected(Protocol):
 
 
 class Connections:
-    """The open connections of a listener: at most `most`, `per_source` of one source."""
+    """The open connections of a listener, counted by source: at most `most`, `per_source` of one, and `sessions`."""
 
-    def __init__(self, most: int = MOST_CONNECTIONS, per_source: int | None = None) -> None:
+    def __init__(
+        self, most: int = MOST_CONNECTIONS, per_source: int | None = None, sessions: int = MOST_SESSIONS
+    ) -> None:
         self._most = most
         self._per_source = MOST_PER_SOURCE if per_source is None else per_source
+        self._most_sessions = sessions
+        self._conversing: dict[Connected, str] = {}  # those that have become sessions
         self._open: dict[Connected, str] = {}
         self._by_source: dict[str, int] = {}
 
@@ -56,8 +71,19 @@ class Connections:
         """One goes on as another."""
         self._open[connection] = self._open.pop(of)
 
+    def converse(self, connection: Connected) -> bool:
+        """One becomes a session, and its place is free; False where no session is to be had."""
+        source = self._open[connection]
+        alike = sum(source == each for each in self._conversing.values())
+        if len(self._conversing) >= self._most_sessions or alike >= MOST_SESSIONS_PER_SOURCE:
+            return False
+        self.leave(connection)
+        self._conversing[connection] = source
+        return True
+
     def leave(self, connection: Connected) -> None:
         """One has ended."""
+        self._conversing.pop(connection, None)
         source = self._open.pop(connection, None)
         if source is not None:
             self._by_source[source] -= 1
@@ -66,7 +92,7 @@ class Connections:
 
     def descriptors(self) -> list[int]:
         """Those of all connections."""
-        return [number for connection in self._open if (number := connection.fileno()) >= 0]
+        return [number for each in (*self._open, *self._conversing) if (number := each.fileno()) >= 0]
 
     @property
     def busy(self) -> bool:
@@ -75,7 +101,7 @@ class Connections:
 
     def close(self) -> None:
         """Ends all."""
-        for connection in list(self._open):
+        for connection in (*self._open, *self._conversing):
             connection.end()
 
     def _end_idle_one(self) -> bool:

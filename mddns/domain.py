@@ -204,7 +204,10 @@ class Domains:
         # A pointer, which no question has, ends it like a name that is cut off.
         while at < end and 0 < wire[at] < 0x40:
             at += 1 + wire[at]
-        name = wire[12 : at + 1].lower()
+        return self.under(wire[12 : at + 1].lower())
+
+    def under(self, name: bytes) -> Domain:
+        """The same for a name in lower case."""
         at = 0
         while at < len(name):
             domain = self._by_apex.get(name[at:])

@@ -13,6 +13,7 @@ from .errors import Error, PortInUse
 from .hot import Kept
 from .listeners import Answering, TcpListener, UdpListener
 from .model import join_address
+from .sessions import Sessions
 from .web import Serving
 
 _log = logging.getLogger("mddns")
@@ -24,8 +25,8 @@ Key = tuple[str, str]  # "udp" or "tcp", and the address
 
 
 class HostSockets:
-    """Sockets by kind and address. `answering` answers DNS, `serving` HTTP; `hot` gives the answers that are ready
-    (see UdpListener); `ours` tells whether we still are who reads them.
+    """Sockets by kind and address. `answering` answers DNS, `serving` HTTP, `sessions` are for DNS Push; `hot` gives
+    the answers that are ready (see UdpListener); `ours` tells whether we still are who reads them.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class HostSockets:
         answering: Answering,
         hot: Callable[[], Mapping[str, Kept]],
         serving: Serving,
+        sessions: Sessions,
         ours: Callable[[], bool],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._answering = answering
         self._hot = hot
+        self._sessions = sessions
         self._serving = serving
         self._ours = ours
         self._loop = loop
@@ -103,7 +106,9 @@ class HostSockets:
             if key[0] == "udp":
                 self._reading[key] = UdpListener(sock, self._answering, self._hot, self._loop, self._ours)
             else:
-                self._reading[key] = TcpListener(sock, self._answering, self._loop, self._ours, self._serving)
+                self._reading[key] = TcpListener(
+                    sock, self._answering, self._loop, self._ours, self._serving, sessions=self._sessions
+                )
 
     async def finish(self, within: float) -> None:
         """Takes no more questions, and gives the answers to those that were taken so many seconds at most."""

@@ -10,10 +10,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .acceptor import Acceptor
-from .connections import Connections, most_connections
+from .connections import Connections, most_connections, most_sessions
+from .dso import is_dso, refusal
 from .hot import COOKIE_OCTETS, Kept
 from .model import join_address
+from .sessions import Session, Sessions
 from .web import Serving
+from .wire import REFUSED, SERVFAIL
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -31,6 +34,7 @@ _BUSY: Final = 2048  # datagrams beyond _FEW in each of the last bursts, after w
 _FEW: Final = 8  # in a burst; for so many, one after the other is quicker
 _LARGEST: Final = 65_535
 
+STAY_AWAY: Final = 30.0  # seconds that whoever got no session is asked to stay without one
 MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
 LARGEST_QUERY: Final = 16_383  # a connection's first octet of 0x40 and above is not DNS, but HTTP
 FIRST_OCTET: Final = 3.0  # seconds for the first octet of a connection
@@ -157,16 +161,17 @@ class TcpListener:
         ours: Callable[[], bool],
         serving: Serving | None = None,
         connections: Connections | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
-        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP.
-
-        `connections` is how many there may be, where that is not as usual.
+        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP,
+        `sessions` are for DNS Push. `connections` is how many there may be, where that is not as usual.
         """
         self.socket = sock
         self._answering = answering
         self._serving = serving
         self._loop = loop
-        self._connections = connections or Connections(most_connections())
+        self._sessions = sessions
+        self._connections = connections or Connections(most_connections(), sessions=most_sessions())
         self._beginning: set[asyncio.Task[Any]] = set()
         where = join_address(*sock.getsockname()[:2])
         self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
@@ -192,7 +197,7 @@ class TcpListener:
         self._connections.close()
 
     def _begin(self, accepted: socket.socket) -> None:
-        connection = _Connection(self._answering, self._connections, self._serving)
+        connection = _Connection(self._answering, self._connections, self._serving, self._sessions)
         task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, accepted))
         self._beginning.add(task)
         task.add_done_callback(lambda _: self._begun(task, accepted))
@@ -208,8 +213,12 @@ class TcpListener:
 class _Connection(asyncio.Protocol):
     """One TCP connection."""
 
-    def __init__(self, answering: Answering, connections: Connections, serving: Serving | None) -> None:
+    def __init__(
+        self, answering: Answering, connections: Connections, serving: Serving | None, sessions: Sessions | None
+    ) -> None:
         self._answering = answering
+        self._sessions = sessions
+        self._session: Session | None = None
         self._serving = serving
         self._first = True
         self._connections = connections
@@ -248,6 +257,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.leave(self)
         self._stop_timer()
+        if self._session:
+            self._session.lost()
         for task in self._waiting:
             task.cancel()
 
@@ -274,7 +285,7 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
-        self._give(IDLE)
+        self._rest()
         self._serve()
 
     def fileno(self) -> int:
@@ -308,7 +319,15 @@ class _Connection(asyncio.Protocol):
                 break
             wire = bytes(received[2 : 2 + size])
             del received[: 2 + size]
-            self._give(WHOLE_MESSAGE if received else IDLE)
+            if received:
+                self._give(WHOLE_MESSAGE)
+            else:
+                self._rest()
+            if self._sessions is not None and is_dso(wire):
+                self._converse(wire, self._sessions)
+                continue
+            if self._session:
+                self._session.heard()
             answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):
                 self._write(answer)
@@ -318,6 +337,27 @@ class _Connection(asyncio.Protocol):
             elif answer is not None:
                 self._spawn(self._answer(answer))
         self._read_on(self._may_serve())
+
+    def _converse(self, wire: bytes, sessions: Sessions) -> None:
+        """A DSO message; with the first the connection becomes a session, or is told that it cannot."""
+        if self._session is None:
+            session = sessions.begin(self, self._source)
+            if session is None or not self._connections.converse(self):
+                if session:
+                    session.lost()
+                self._write(refusal(wire, STAY_AWAY, SERVFAIL if session else REFUSED))
+                return
+            self._session = session
+            self._rest()
+        self._session.receive(wire)
+
+    def send(self, wire: bytes) -> bool:
+        """Sends a message of a session; False, and the connection is ended, where too much is unsent already."""
+        if self._transport is None or self._transport.get_write_buffer_size() > MOST_UNSENT:
+            self.end()
+            return False
+        self._write(wire)
+        return True
 
     def _may_serve(self) -> bool:
         """Whether another question may be taken: a transfer, which is large, goes out alone."""
@@ -360,6 +400,13 @@ class _Connection(asyncio.Protocol):
         if self._transport and wanted is not self._reading and not self._transport.is_closing():
             self._reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    def _rest(self) -> None:
+        """Nothing is under way: a session says itself how long it may last so, anything else has its time."""
+        if self._session:
+            self._stop_timer()
+        else:
+            self._give(IDLE)
 
     def _give(self, seconds: float) -> None:
         """This long until the connection is ended, unless something whole arrives."""

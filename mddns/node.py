@@ -33,10 +33,12 @@ from .networks import Network
 from .news import News
 from .offer import Offer
 from .policy import Policy, who_may_ask
+from .push import Held
 from .registry import Registration, Registry
 from .reload import Difference
 from .responder import Ask, Client, Responder, client
 from .seat import Seat
+from .sessions import Sessions
 from .settings import Settings
 from .tenancy import HostTable
 from .vitality import UNCHECKED
@@ -69,7 +71,8 @@ class Node:
         self._domains = Domains(Domain(apex, self.table, policy, timeout, counts), also_serve)
         # Further handlers by method and path, such as ("GET", "/ping"), go into the braces.
         self.site = open_site(self._domains, self.table, counts, self._answer_http, {})
-        self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site)
+        self.sessions = Sessions(self._look, self._is_member, time.monotonic)
+        self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
@@ -129,7 +132,9 @@ class Node:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._health.close()
         self.replace(())
+        self.sessions.flush()
         await self.seat.close()
+        self.sessions.close()
         await self._domains.close()
 
     def advertise(self, offer: Offer) -> Registration:
@@ -204,6 +209,7 @@ class Node:
         self.site.moved(frozenset(self.me.addresses), self._may_ask, names)
         for domain in self._domains:
             domain.table_changed()
+        self.sessions.changed()
 
     async def settled(self) -> None:
         """Returns when what was advertised so far is answered, by whichever process of this host."""
@@ -298,6 +304,12 @@ class Node:
                 self._clients.clear()
             who = self._clients[address, tcp] = client(address, self._own, tcp=tcp)
         return self._answer_client(wire, who)
+
+    def _look(self, name: bytes, qtype: int) -> frozenset[Held] | None:
+        return self._domains.under(name).responder.standing(name, qtype)
+
+    def _is_member(self, address: str) -> bool:
+        return address in self._may_ask
 
     def _answer_http(self, wire: bytes, address: str) -> Reaction:
         return self._answer_client(wire, client(address, self._own, tcp=True)._replace(transport="http"))

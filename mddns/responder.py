@@ -23,6 +23,7 @@ from .journal import Journal, Step, difference
 from .model import Peer, Service
 from .names import Name
 from .packer import opt_record
+from .push import Held
 from .silence import sentence
 from .transfer import differences_out, transfer_out
 from .wire import (
@@ -161,6 +162,20 @@ class Responder:
 
     def _kind(self, client: Client) -> tuple[int, bool]:
         return client.limit, client.address in self._may_ask
+
+    def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
+        """This host's records at a name (in lower case), of a type or of ANY; None where it is not under the apex."""
+        labels = Name(name).relative_to(self.apex)
+        if labels is None:
+            return None
+        apex, zone = self._render()
+        node = apex.node(labels) or zone.node(labels)
+        return frozenset(
+            (rtype, fixed + (target or b""))
+            for rtype, rrset in (node.rrsets.items() if node else ())
+            if qtype in (rtype, ANY)
+            for fixed, target in rrset.rdatas
+        )
 
     def respond(self, wire: bytes, client: Client, now: float) -> bytes | tuple[bytes, ...] | Ask | None:
         """The answer to one message, the messages of a transfer, an Ask, or None where silence is right."""

@@ -31,6 +31,7 @@ from .membership import WELCOME_WITHIN, Membership
 from .model import DEFAULT_DOMAIN, Service, join_address
 from .names import Name
 from .neighbour import is_registry
+from .sessions import Sessions
 from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
 from .update import updates
 from .web import Serving
@@ -51,8 +52,8 @@ _MEET_AGAIN: Final = 1.0  # seconds until a Unix socket that somebody else has i
 
 
 class Seat:
-    """The place of one process. `answering` answers DNS, `serving` HTTP; `changed()` is called when the host's
-    table has changed. `hot` gives the answers that are ready: see UdpListener.
+    """The place of one process. `answering` answers DNS, `serving` HTTP, `sessions` are those of DNS Push; `changed()`
+    is called when the host's table has changed. `hot` gives the answers that are ready: see UdpListener.
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class Seat:
         hot: Callable[[], Mapping[str, Kept]],
         changed: Callable[[], None],
         serving: Serving,
+        sessions: Sessions,
     ) -> None:
         self._table = table
         table.on_serial = self._tell_serial
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._sockets = HostSockets(answering, hot, serving, self._still_holder, self._loop)
+        self._sockets = HostSockets(answering, hot, serving, sessions, self._still_holder, self._loop)
         self._meeting: socket.socket | None = None  # the Unix socket on which the holder listens
         self._accepting: Acceptor | None = None
         self._meet_again: float | None = None

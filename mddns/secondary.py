@@ -17,7 +17,26 @@ from .names import Name
 from .packer import Packer
 from .policy import MAX_FROM_PEER
 from .transfer import MOST_MESSAGES, MOST_OCTETS, MOST_RECORDS
-from .wire import AAAA, AXFR, IN, IXFR, NOERROR, NS, OPCODE, PTR, QR, SOA, SRV, TC, TXT, A, Message, Record, soa_serial
+from .wire import (
+    AAAA,
+    AXFR,
+    IN,
+    IXFR,
+    NOERROR,
+    NS,
+    OPCODE,
+    PTR,
+    QR,
+    SOA,
+    SRV,
+    TC,
+    TXT,
+    A,
+    Message,
+    Record,
+    rdata_of,
+    soa_serial,
+)
 
 _SRV: Final = Struct("!3H")
 _SOA_HEAD: Final = b"\0\0"  # names of an SOA that nobody reads
@@ -221,12 +240,6 @@ class _Reading:
 
 def _rdata(message: Message, record: Record) -> tuple[bytes, bytes]:
     """RDATA without compression, as given and without the case of names."""
-    if record.rtype == SRV:
-        *numbers, target = message.srv(record)
-        fixed = _SRV.pack(*numbers)
-        return fixed + target, fixed + target.lower()
-    if record.rtype in (PTR, NS):
-        name = message.target(record)
-        return name, name.lower()
-    rdata = message.wire[record.start : record.end]
-    return rdata, rdata
+    rdata = rdata_of(message.wire, message.names, record)
+    fixed = {SRV: _SRV.size, PTR: 0, NS: 0}.get(record.rtype, len(rdata))
+    return rdata, rdata[:fixed] + rdata[fixed:].lower()

@@ -13,6 +13,7 @@ from .errors import BadMessage
 
 A: Final = 1
 NS: Final = 2
+CNAME: Final = 5
 SOA: Final = 6
 PTR: Final = 12
 TXT: Final = 16
@@ -221,6 +222,26 @@ def read_strings(wire: bytes, at: int, end: int, most: int = 256) -> list[bytes]
         out.append(wire[at + 1 : behind])
         at = behind
     return out
+
+
+def rdata_of(wire: bytes, names: Names, record: Record) -> bytes:
+    """RDATA with every name in them written out (RFC 3597 4 names the types that may have compressed ones)."""
+    at, end = record.start, record.end
+    if record.rtype == SOA:
+        mname, at = names.read(at)
+        rname, at = names.read(at)
+        if at + _SOA_NUMBERS != end:
+            raise BadMessage("an SOA record of the wrong length")
+        return mname + rname + wire[at:end]
+    if record.rtype not in (NS, CNAME, PTR, SRV):
+        return wire[at:end]
+    fixed = _SRV.size if record.rtype == SRV else 0
+    if at + fixed >= end:
+        raise BadMessage("RDATA that are too short")
+    name, behind = names.read(at + fixed)
+    if behind != end:
+        raise BadMessage("RDATA of the wrong length")
+    return wire[at : at + fixed] + name
 
 
 def soa_serial(wire: bytes, names: Names, record: Record) -> int:

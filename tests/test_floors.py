@@ -54,6 +54,7 @@ FLOORS = {
         networks
         portholder
         remembered
+        sessions
         transport
         upstream_source
         upstream_transport
@@ -68,6 +69,7 @@ FLOORS = {
         diagnosis
         direct
         directory
+        dso
         hot
         http_dns
         http_metrics
@@ -80,13 +82,14 @@ FLOORS = {
         memory
         news
         policy
+        push
         rebinding
         registry
         reload
         reply
         reply_cache
-        responder
         resolving
+        responder
         secondary
         silence
         tenancy
@@ -104,8 +107,8 @@ FLOORS = {
         offer
         packer
         records
-        setup
         resolvconf
+        setup
         wire
         zonefile
     """,  # formats

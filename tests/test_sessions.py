@@ -1,0 +1,302 @@
+"""DNS Push on a node's real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+import pytest
+from conftest import Measured
+from loopback import address, fleet, network_of
+from played import question
+
+from mddns import connections, dso, listeners, push
+from mddns.dso import Answered, ClientSession, Event, Ordinary, Told, framed
+from mddns.model import Peer
+from mddns.names import Name
+from mddns.node import Node
+from mddns.offer import make
+from mddns.policy import Policy
+from mddns.push import SUBSCRIBE, Change, Kind, read_push, subscription
+from mddns.secondary import Progress, Secondary
+from mddns.wire import REFUSED, SERVFAIL, SOA, TXT
+
+APEX = Name.parse("minidisc.")
+Work = Callable[[Node, Peer], Awaitable[None]]
+
+
+def run(work: Work) -> None:
+    async def main() -> None:
+        everybody = fleet(2)
+        node = await Node.open(network_of(everybody[0], everybody), APEX, timeout=0.3, policy=Policy())
+        try:
+            async with asyncio.timeout(20):
+                await work(node, everybody[1])
+        finally:
+            await node.close()
+
+    asyncio.run(main())
+
+
+class Watcher:
+    """A client of a node's sessions."""
+
+    def __init__(self, node: Node, source: str) -> None:
+        self.node = node
+        self.source = source
+        self.session = ClientSession(itertools.count(1).__next__, time.monotonic())
+        self.events: list[Event] = []
+        self.ended = False
+
+    async def __aenter__(self) -> Self:
+        me = self.node.me
+        self.reader, self.writer = await asyncio.open_connection(me.addresses[0], me.port, local_addr=(self.source, 0))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+
+    def subscribe(self, name: str, qtype: int) -> int:
+        data = subscription(Name.parse(name).wire, qtype)
+        ident, octets = self.session.request(SUBSCRIBE, data, time.monotonic())
+        self.writer.write(octets)
+        return ident
+
+    async def next(self) -> Event:
+        """What comes next; EOFError where the connection has ended."""
+        while not self.events:
+            try:
+                octets = await self.reader.read(65536)
+            except ConnectionError:
+                octets = b""
+            if not octets:
+                raise EOFError
+            self.events += self.session.feed(octets, time.monotonic())
+        return self.events.pop(0)
+
+    async def changes(self) -> list[Change]:
+        event = await self.next()
+        assert isinstance(event, Told)
+        return read_push(event.tlv, event.wire)
+
+
+def test_a_subscriber_is_told_what_stands_and_what_changes() -> None:
+    async def work(node: Node, peer: Peer) -> None:
+        web = node.advertise(make(8080, "web", {"env": "prod"}))
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            ident = watcher.subscribe("web.minidisc.", TXT)
+            assert await watcher.next() == Answered(ident, 0)
+            assert [each.rdata for each in await watcher.changes()] == [b"\x08env=prod"]
+            node.relabel(web, {"env": "dev"})
+            assert [(each.kind, each.rdata) for each in await watcher.changes()] == [
+                (Kind.REMOVE, b"\x08env=prod"),
+                (Kind.ADD, b"\x07env=dev"),
+            ]
+            node.withdraw(web)
+            assert [each.kind for each in await watcher.changes()] == [Kind.REMOVE]
+
+    run(work)
+
+
+def test_on_each_push_of_the_serial_a_mirror_asks_ixfr_on_the_same_connection(measured: Measured) -> None:
+    """And has each change within milliseconds."""
+
+    async def work(node: Node, peer: Peer) -> None:
+        for port in range(1, 201):
+            node.advertise(make(port, "web", {"n": "0"}))
+        copy, took = Secondary(APEX), []
+        async with Watcher(node, peer.addresses[0]) as watcher:
+
+            async def refresh() -> Progress:
+                watcher.writer.write(framed(copy.ask(watcher.session.fresh_id())))
+                while True:
+                    event = await watcher.next()
+                    if isinstance(event, Ordinary) and (progress := copy.feed(event.wire)) is not Progress.MORE:
+                        return progress
+
+            ident = watcher.subscribe("minidisc.", SOA)
+            assert await watcher.next() == Answered(ident, 0)
+            await watcher.changes()
+            assert await refresh() is Progress.CHANGED
+            for number in range(1, 100):
+                begun = time.perf_counter()
+                node.advertise(make(number, "web", {"n": str(number)}))
+                changes = await watcher.changes()
+                assert await refresh() is Progress.CHANGED
+                took.append(time.perf_counter() - begun)
+                assert copy.serial == int.from_bytes(changes[-1].rdata[-20:-16], "big")
+        told = {one.port: one.attributes.labels["n"] for one in copy.told()}
+        assert told == {port: str(port) if port < 100 else "0" for port in range(1, 201)}
+        p50, p99 = statistics.median(took), sorted(took)[-1]
+        measured(f"push and IXFR of one change among 200 services: p50 {p50 * 1000:.1f} ms, most {p99 * 1000:.1f} ms")
+
+    run(work)
+
+
+def test_changes_at_one_moment_are_told_together() -> None:
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.subscribe("minidisc.", SOA)
+            await watcher.next()
+            await watcher.changes()
+            for port in range(1, 51):
+                node.advertise(make(port, "web", {}))
+            assert len(await watcher.changes()) == 2
+            await asyncio.sleep(0.05)
+            assert not watcher.events
+
+    run(work)
+
+
+def test_a_session_is_not_ended_for_being_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "IDLE", 0.1)
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher, Watcher(node, peer.addresses[0]) as plain:
+            watcher.subscribe("web.minidisc.", TXT)
+            await watcher.next()
+            plain.writer.write(framed(question("web SRV")))
+            assert isinstance(await plain.next(), Ordinary)
+            with pytest.raises(EOFError):
+                await plain.next()
+            node.advertise(make(8080, "web", {}))
+            assert await watcher.changes()
+
+    run(work)
+
+
+def test_one_that_has_subscribed_to_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dso, "INACTIVITY", 0.05)
+    monkeypatch.setattr(dso, "LEAST_PATIENCE", 0.1)
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.writer.write(framed(dso.write(5, [dso.keepalive(15, 15)])))
+            with pytest.raises(dso.Fatal):  # our own client did not ask
+                await watcher.next()
+            with pytest.raises(EOFError):
+                await watcher.next()
+            assert len(node.sessions) == 0
+
+    run(work)
+
+
+def test_strangers_are_refused_and_asked_to_stay_away() -> None:
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, address()) as watcher:
+            ident = watcher.subscribe("minidisc.", SOA)
+            assert await watcher.next() == Answered(ident, REFUSED, listeners.STAY_AWAY)
+            assert len(node.sessions) == 0
+
+    run(work)
+
+
+def test_who_gets_no_session_is_told_when_to_come_back_and_may_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_SESSIONS_PER_SOURCE", 1)
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as first, Watcher(node, peer.addresses[0]) as second:
+            first.subscribe("minidisc.", SOA)
+            await first.next()
+            ident = second.subscribe("minidisc.", SOA)
+            assert await second.next() == Answered(ident, SERVFAIL, listeners.STAY_AWAY)
+            second.writer.write(framed(question("@ SOA")))
+            assert isinstance(await second.next(), Ordinary)
+            assert len(node.sessions) == 1
+        async with Watcher(node, "127.0.0.1") as other:
+            other.subscribe("minidisc.", SOA)
+            assert (await other.next())[1] == 0
+
+    run(work)
+
+
+def test_there_is_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_SESSIONS", 1)
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as first, Watcher(node, "127.0.0.1") as second:
+            first.subscribe("minidisc.", SOA)
+            await first.next()
+            ident = second.subscribe("minidisc.", SOA)
+            assert await second.next() == Answered(ident, SERVFAIL, listeners.STAY_AWAY)
+
+    run(work)
+
+
+def test_sessions_take_no_places_of_plain_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "MOST_PER_SOURCE", 2)
+
+    async def work(node: Node, peer: Peer) -> None:
+        watchers = [Watcher(node, peer.addresses[0]) for _ in range(10)]
+        for watcher in watchers:
+            await watcher.__aenter__()
+            watcher.subscribe("minidisc.", SOA)
+            assert (await watcher.next())[1] == 0
+        async with Watcher(node, peer.addresses[0]) as plain:
+            plain.writer.write(framed(question("@ SOA")))
+            assert isinstance(await plain.next(), Ordinary)
+        assert len(node.sessions) == 10
+        for watcher in watchers:
+            await watcher.__aexit__()
+        while len(node.sessions):
+            await asyncio.sleep(0.01)
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [dso.write(0, [(0x41, b"")]), dso.write(0, response=True), dso.write(7, [(push.PUSH, b"")])],
+    ids=["told first", "an answer", "a push"],
+)
+def test_who_breaks_the_protocol_is_cut_off(wire: bytes) -> None:
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.writer.write(framed(wire))
+            with pytest.raises(EOFError):
+                await watcher.next()
+            assert len(node.sessions) == 0
+
+    run(work)
+
+
+def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "MOST_UNSENT", 50_000)
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.subscribe("web.minidisc.", TXT)
+            await watcher.next()
+            number = 0
+            while len(node.sessions):
+                number += 1
+                for port in range(1, 200):
+                    labels = {f"k{n}": "x" * 240 for n in range(5)} | {"n": str(number)}
+                    node.registry.advertise(make(port, "web", {**labels, "port": str(port)}), 0)
+                node._changed()
+                await asyncio.sleep(0.015)
+            assert number < 100
+
+    run(work)
+
+
+def test_over_udp_there_is_none() -> None:
+    async def work(node: Node, peer: Peer) -> None:
+        answer = node._answer(dso.write(7, [dso.keepalive(15, 15)]), peer.addresses[0], False)
+        assert answer == dso.write(7, response=True, rcode=4)
+
+    run(work)
+
+
+def test_other_apexes_are_notauth() -> None:
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            ident = watcher.subscribe("example.com.", SOA)
+            assert await watcher.next() == Answered(ident, 9)
+
+    run(work)

@@ -29,7 +29,7 @@ from .channel import (
 )
 from .errors import BadMessage
 from .names import Name
-from .tenancy import HostTable
+from .tenancy import NEIGHBOURS, HostTable
 from .update import read, updates
 
 HELLO_WITHIN: Final = 3.0  # seconds in which a process says who it is
@@ -90,6 +90,14 @@ class Desk:
     def tell(self, update: bytes) -> None:
         """One of our own services has changed: `update` says how."""
         self._broadcast(TABLE, self._table.number.to_bytes(8, "big") + update)
+
+    def tell_of_neighbours(self, update: bytes) -> None:
+        """What Minidisc's programs on this host offer has changed: `update` says how."""
+        self._broadcast(TABLE, NEIGHBOURS.to_bytes(8, "big") + update)
+
+    def tell_roster(self) -> None:
+        """Who our tenants and Minidisc's delegates are, anew."""
+        self._send_roster()
 
     def hand_over(self) -> None:
         """Gives every tenant our sockets anew."""
@@ -170,7 +178,11 @@ class Desk:
         self._changed()
 
     def _send_roster(self) -> None:
-        told = {"roster": list(self._tenants), "apexes": self._table.introduced()}
+        told = {
+            "roster": list(self._tenants),
+            "apexes": self._table.introduced(),
+            "delegates": self._table.delegates.places,
+        }
         self._broadcast(ROSTER, json.dumps(told).encode())
 
     def _broadcast(self, kind: int, payload: bytes) -> None:

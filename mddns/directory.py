@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .answers import merge
-from .instance import TTL
+from .instance import TTL, machine_label
 from .memory import Memory, Standing
 from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
@@ -66,6 +66,8 @@ class Directory:
         self._sources: dict[str, _Source] = {}
         self._peers: tuple[Peer, ...] | None = None
         self._me: str | None = None  # our own host's, where it is among them
+        self._snapshot: Snapshot | None = None
+        self._machines: dict[str, int] | None = None  # by name of machine, how many nodes have it
         self._known: dict[str, Peer] | None = None  # those by their ids
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
@@ -93,6 +95,7 @@ class Directory:
 
         So is what was said by the node that had an address before, where another one has it now.
         """
+        self._snapshot, self._machines = snapshot, None
         self._me = snapshot.me.id if snapshot.me and with_own_host else None
         peers = snapshot.everyone() if with_own_host else snapshot.peers
         self._peers = tuple(peer for peer in peers if peer.asked)
@@ -166,14 +169,17 @@ class Directory:
         name: str | None = None,
         rtt: float | None = None,
         partial: bool = False,
+        web: bool = False,
+        dns: bool = True,
     ) -> None:
         """`peer` said that `services` are all it has; with `name`, all it has of that name (in lower case).
 
         `partial`: they are a part of it, and it is silent about the rest; what it said before stands beside them.
+        `dns` and `web`: by which of the two it said so.
         """
         if self.has_left(peer):
             return
-        self.memory.answered(peer.id, now, rtt)
+        self.memory.answered(peer.id, now, rtt, web=web, dns=dns)
         if partial:
             self.memory.missed(peer.id, now)
             before = self._source(peer).services
@@ -190,6 +196,27 @@ class Directory:
         if not self.has_left(peer):
             self.memory.refused(peer.id, now)
             self._learn(peer, (), now)
+
+    def without_web(self, peer: Peer, now: float) -> None:
+        """Nobody lists services by HTTP at `peer`."""
+        if not self.has_left(peer):
+            self.memory.without_web(peer.id, now)
+            self._stir()
+
+    def admits(self, service: Service, peer: Peer) -> bool:
+        """Whether policy lets `service` in, as `peer` tells of it."""
+        return self._policy.admit(service, peer)
+
+    def machine_of(self, peer: Peer) -> str:
+        """What stands for `peer`'s machine in the labels of its instances; "" where another node is called so too."""
+        machine = machine_label(peer.name)
+        if self._machines is None:
+            everybody = self._snapshot.everyone() if self._snapshot else ()
+            self._machines = {}
+            for each in everybody:
+                label = machine_label(each.name)
+                self._machines[label] = self._machines.get(label, 0) + 1
+        return machine if self._machines.get(machine, 0) < 2 else ""
 
     def missed(self, peer: Peer, now: float) -> None:
         """`peer` did not answer in time; what it said stands until it is gone."""

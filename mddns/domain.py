@@ -143,6 +143,8 @@ class Domain:
             [(peer, directory.memory.standing(peer.id, now)) for peer in due],
             now,
             timeout=self._timeout,
+            way=lambda peer: directory.memory.way(peer.id, now),
+            lists=directory.memory.lists(now),
         )
         callers: set[str] = set()
         self.callers = callers

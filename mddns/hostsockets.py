@@ -45,7 +45,7 @@ class HostSockets:
         self._ours = ours
         self._loop = loop
         self._bound: dict[Key, socket.socket] = {}
-        self._foreign: set[Key] = set()  # what was said to be another program's
+        self.taken: dict[Key, str] = {}  # what another program has, and what there is to say of it
         self._reading: dict[Key, UdpListener | TcpListener] = {}
 
     @property
@@ -66,31 +66,33 @@ class HostSockets:
         """Takes a bound socket over."""
         self._bound[key] = sock
 
-    def bind_missing(self, addresses: Sequence[str], port: int) -> bool:
+    def bind_missing(self, addresses: Sequence[str], port: int, untold: Key) -> bool:
         """Binds UDP and TCP at each address, where it is not bound yet; whether any was.
 
-        What another program has is told once, and told of again when it is ours.
+        What another program has is told once, and told of again when it is ours. That `untold` is another's may be
+        as it should be: whoever knows tells it.
         """
         wanted = [(kind, address) for address in addresses for kind in ("udp", "tcp")]
         missing = [key for key in wanted if key not in self._bound]
         for key in missing:
-            self._try(key, port)
+            self._try(key, port, told=key != untold)
         return any(key in self._bound for key in missing)
 
-    def _try(self, key: Key, port: int) -> None:
+    def _try(self, key: Key, port: int, told: bool) -> None:
         kind, address = key
-        known = key in self._foreign
+        known = key in self.taken
         try:
             self._bound[key] = _BIND[kind](address, port, named=not known)
         except PortInUse as error:
             if not known:
-                self._foreign.add(key)
-                _log.warning("%s. The rest is answered, and this is tried again", error)
+                self.taken[key] = f"{error}. The rest is answered, and this is tried again"
+                if told:
+                    _log.warning("%s", self.taken[key])
         except Error as error:
             _log.debug("%s", error)
         else:
             if known:
-                self._foreign.discard(key)
+                del self.taken[key]
                 _log.info("%s %s is free, and ours now", kind.upper(), join_address(address, port))
 
     def replace(self, keys: Sequence[Key], descriptors: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ from .directory import NEGATIVE_TTL, Directory
 from .grammar import normal_name
 from .instance import TTL, instance_label, machine_label, spoken_protocol
 from .lookup import Ask, Lookup, Outcome
-from .memory import Memory, Standing
+from .memory import Memory, Standing, Way
 from .model import Peer, Service, Snapshot, fold, replace
 from .names import Name
 from .policy import Policy
@@ -119,6 +119,8 @@ class Inquirer:
             timeout=self.timeout,
             holder=me if me and directory.memory.standing(me.id, now) is not Standing.IDLE else None,
             enough=self._enough(query) if query.first else None,
+            way=lambda peer: directory.memory.way(peer.id, now),
+            lists=directory.memory.lists(now),
         )
 
     def finish(self, query: Query, lookup: Lookup | None, now: float) -> Found:
@@ -193,6 +195,10 @@ class Inquirer:
 def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:
     """Puts what came of asking a peer for everything, or for `name` (in lower case), into the directory."""
     answer, peer, outcome = ask.answer, ask.peer, ask.outcome
+    listed = ask.listed is _ANSWERED
+    # Who is known to list its services may be too slow for once.
+    if ask.over_web and (ask.listed is _REFUSED or (outcome is _SILENT and not listed and ask.way is not Way.AT_ONCE)):
+        directory.without_web(peer, now)
     if outcome is _REFUSED:
         directory.refused(peer, now)
     elif answer is not None and (outcome is _ANSWERED or answer.partial):
@@ -200,8 +206,11 @@ def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | 
         if answer.told:
             rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
             services = [introduce(told, peer, network, rtt_ms) for told in answer.told]
+            if listed:
+                services = [labelled(each, directory.machine_of(peer)) for each in services]
         # Who told a part, and be it none of it, owes the rest: nothing is lost without a word.
-        directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial)
+        by_dns = ask.message is not None
+        directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial, web=listed, dns=by_dns)
     elif outcome is _SILENT:
         directory.missed(peer, now)
 
@@ -210,6 +219,15 @@ def held_back(lookup: Lookup, network: str) -> list[Service]:
     """What the hosts hold back, and why: see `Service.held`."""
     answers = ((ask.peer, ask.answer) for ask in lookup.asks if ask.answer)
     return [introduce(told, peer, network) for peer, answer in answers for told in answer.told if told.attributes.held]
+
+
+def labelled(service: Service, machine: str) -> Service:
+    """`service` with the label of its instance, where whoever told of it knows no such thing."""
+    if service.instance:
+        return service
+    where = service.endpoint
+    label = instance_label("" if service.remote else machine, where.address, where.port, service.protocol)
+    return replace(service, instance=label)
 
 
 def _teller(told: Told, snapshot: Snapshot) -> Peer | None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from .answers import Answer, read_answer
 from .direct import read_directly
 from .errors import BadMessage
-from .memory import Standing
-from .model import Peer
+from .memory import Standing, Way
+from .model import Peer, fold
 from .names import Name
 from .packer import pack_query, random_ids
+from .policy import MAX_FROM_PEER
 from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, SOA, SRV, Message
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
@@ -29,6 +30,8 @@ RETRY: Final = 0.150  # seconds before the one retransmission
 NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard of get
 IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
+WEB_AT_ONCE: Final = 64  # connections to peers that have no DNS
+TCP_BEGINS: Final = 0.250  # seconds (or four round trips) in which DNS over TCP has an answer, where it is DNS
 HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ Datagram = tuple[str, int, bytes]  # address, port, octets
 
 
 class Ask:
-    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted."""
+    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted; ``listed`` how HTTP went."""
 
     # As most asks have them from beginning to end, which makes thousands of them cheap.
     tried = 0  # how many addresses of the peer's route were asked
@@ -67,6 +70,9 @@ class Ask:
     transfer: TransferIn | None = None
     rtt: float | None = None
     merged = False
+    way: Way | None = None  # not looked up yet
+    over_web: str | None = None  # the address that is, or was, asked for /services
+    listed = Outcome.PENDING  # whether that was answered with a list
 
     def __init__(self, peer: Peer, standing: Standing, ident: int) -> None:
         self.peer = peer
@@ -82,7 +88,8 @@ class Lookup:
     """One question to `peers`, with how much each is waited for.
 
     `holder` is our own host's: it is asked with RD=1 before all others, and its answer, which is the
-    whole network's, ends the lookup. With `enough`, the first answer for which it is true does.
+    whole network's, ends the lookup. With `enough`, the first answer for which it is true does. `way` tells which
+    peers are asked by HTTP for what DNS does not tell, `lists` are the ids of those for which it is `AT_ONCE`.
     """
 
     def __init__(
@@ -97,6 +104,8 @@ class Lookup:
         holder: Peer | None = None,
         enough: Callable[[Peer, Answer], bool] | None = None,
         rd: bool = False,
+        way: Callable[[Peer], Way] | None = None,
+        lists: Collection[str] = (),
     ) -> None:
         self.apex = apex
         self._rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]
@@ -130,6 +139,11 @@ class Lookup:
         self._others: deque[tuple[float, Ask]] = deque()
         self._out: list[Datagram] = []
         self._tcp: list[Ask] = []
+        self._way = way if self._name or self._everything else None
+        self._lists = lists if self._way else ()
+        self._web: deque[Ask] = deque()
+        self._unheard: list[tuple[float, Ask]] = []  # asked over TCP, and by when that should have begun to answer
+        self._on_web = 0
         self._read: dict[bytes, Answer] = {}
         self._denials: dict[int, _Denial] = {}  # by length
         self._last = now
@@ -158,6 +172,14 @@ class Lookup:
         wanted, self._tcp = self._tcp, []
         return wanted
 
+    def web(self) -> list[Ask]:
+        """The asks that need ``GET /services`` now, at ``ask.over_web``, and no connection for DNS any more."""
+        wanted = []
+        while self._web and self._on_web < WEB_AT_ONCE:
+            wanted.append(self._web.popleft())
+            self._on_web += 1
+        return wanted
+
     def query_for(self, ask: Ask) -> bytes:
         """The query's octets for one ask."""
         if ask.transfer is not None:
@@ -175,6 +197,7 @@ class Lookup:
             when.append(self._retries[0][0] + RETRY)
         if self._others:
             when.append(self._others[0][0])
+        when.extend(at for at, _ in self._unheard)
         if (grace := self._grace()) is not None:
             when.append(grace)
         return min(when)
@@ -196,7 +219,14 @@ class Lookup:
             ask.over_tcp = address
             self._await(ask)
             self._land(ask)
-            self._tcp.append(ask)
+            # Where Minidisc has the port, it takes a DNS message for the beginning of a request, and waits for more.
+            way = self._way_to(ask)
+            if way is not Way.AT_ONCE:
+                self._tcp.append(ask)
+                if way is Way.REFUSED:
+                    self._unheard.append((now + max(TCP_BEGINS, 4 * (ask.rtt or 0.0)), ask))
+            elif ask.listed is not _PENDING:
+                self._told_in_part(ask, now)
         else:
             self._settle(ask, _outcome(ask, answer) if answer.failed or answer.refused else _ANSWERED, now)
 
@@ -237,10 +267,81 @@ class Lookup:
 
     def tcp_failed(self, ask: Ask, now: float) -> None:
         """The connection has ended. Without an answer, what came over UDP, if it told anything, has to do."""
-        if ask.outcome is _PENDING and ask not in self._tcp:
-            # A part of what the whole network has is nothing to end with: who asks everybody gets it all.
-            told = not ask.merged and ask.answer is not None and ask.answer.told
-            self._settle(ask, _ANSWERED if told else _SILENT, now)
+        if ask.outcome is _PENDING and ask not in self._tcp and not self._ask_web(ask):
+            self._told_in_part(ask, now)
+
+    def _told_in_part(self, ask: Ask, now: float) -> None:
+        # A part of what the whole network has is nothing to end with: who asks everybody gets it all.
+        told = not ask.merged and ask.answer is not None and ask.answer.told
+        self._settle(ask, _ANSWERED if told else _SILENT, now)
+
+    def web_open(self, ask: Ask) -> None:
+        """Somebody takes the connection, so it is worth waiting for."""
+        if ask.outcome is _PENDING and ask.standing is not _REGISTRY:
+            self._await(ask)
+
+    def web_received(self, ask: Ask, body: bytes, now: float) -> None:
+        """``/services`` was answered. What is no list is as good as nothing."""
+        from .minidisc import read_services  # where nobody speaks Minidisc, nobody needs it
+
+        try:
+            listed = read_services(body, ask.peer)
+        except ValueError:
+            self.web_failed(ask, now)
+            return
+        self._on_web -= 1
+        ask.listed = _ANSWERED
+        if ask.outcome is not _PENDING:
+            return
+        if listed.left_out:
+            import logging
+
+            logging.getLogger("mddns").info(
+                "%s: %d entries of its list cannot be taken: %s", ask.peer.shown, listed.left_out, listed.why
+            )
+        name = None if self._name is None else self._name.decode()
+        wanted = [each for each in listed.told if name is None or fold(each.name) == name]
+        if ask.answer is not None:
+            # DNS says more of each service than a list does.
+            known = {(fold(each.name), each.port, address) for each in ask.answer.told for address in each.addresses}
+            wanted = [each for each in wanted if (fold(each.name), each.port, each.addresses[0]) not in known]
+            wanted = [*ask.answer.told, *wanted]
+        elif ask.rtt is None:
+            ask.rtt = now - ask.sent
+        ask.answer = Answer(tuple(wanted[:MAX_FROM_PEER]), False, False, False, ())
+        self._settle(ask, _ANSWERED, now)
+
+    def web_failed(self, ask: Ask, now: float) -> None:
+        """Nobody lists services there; or whoever does broke off."""
+        self._on_web -= 1
+        ask.listed = _REFUSED
+        if ask.outcome is not _PENDING:
+            return
+        if ask.over_tcp:
+            self._told_in_part(ask, now)
+        elif not ask.open:
+            self._settle(ask, _REFUSED, now)
+        else:
+            # Kernels ration their refusals of datagrams: it is not waited for.
+            self._waiting[ask.standing] -= 1
+            ask.standing = _IDLE
+            self._waiting[ask.standing] += 1
+
+    def _way_to(self, ask: Ask) -> Way:
+        if ask.way is None:
+            ask.way = Way.NEVER if ask.merged or self._way is None else self._way(ask.peer)
+        return ask.way
+
+    def _ask_web(self, ask: Ask) -> bool:
+        """Asks by HTTP, where that is worth it; Minidisc answers at IPv4 alone. False where it is not."""
+        if ask.over_web or self._way_to(ask) is Way.NEVER:
+            return False
+        address = next((each for each in ask.peer.route if ":" not in each), None)
+        if address is None:
+            return False
+        ask.over_web = address
+        self._web.append(ask)
+        return True
 
     def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
         """A kernel says that `address` cannot be reached, or (`refused`) that nobody answers there."""
@@ -251,7 +352,19 @@ class Lookup:
             if ask.tried < len(ask.peer.route):
                 self._open(ask, now)
             elif not ask.open:
-                self._settle(ask, _REFUSED if refused else _SILENT, now)
+                self._unreached(ask, now, refused=refused)
+
+    def _unreached(self, ask: Ask, now: float, *, refused: bool) -> None:
+        self._land(ask)
+        if ask.over_web and ask.listed is _PENDING:
+            return  # it is being asked otherwise
+        if refused and self._ask_web(ask):
+            if ask.standing is _IDLE:
+                self._waiting[ask.standing] -= 1
+                ask.standing = _NEW
+                self._waiting[ask.standing] += 1
+            return
+        self._settle(ask, _REFUSED if refused else _SILENT, now)
 
     def _asked_at(self, address: str, port: int) -> list[Ask]:
         """The asks that were sent to an address; their index is made at the first error, and mostly never."""
@@ -314,6 +427,12 @@ class Lookup:
             ask = self._others.popleft()[1]
             if ask.outcome is _PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
                 self._open(ask, now)
+        if self._unheard:
+            late = [ask for at, ask in self._unheard if at <= now]
+            self._unheard = [each for each in self._unheard if each[0] > now]
+            for ask in late:
+                if ask.outcome is _PENDING and ask.transfer is None:
+                    self._ask_web(ask)
         grace = self._grace()
         if now >= self.deadline or (grace is not None and now >= grace):
             self._end()
@@ -343,6 +462,8 @@ class Lookup:
             ask.flying = True
             self._flying += 1
             self._flight.append(entry)
+        if not tried and self._lists and peer.id in self._lists:
+            self._ask_web(ask)
         if tried + 1 < len(route):
             self._others.append((now + self._other_family, ask))
 
@@ -391,9 +512,10 @@ class Lookup:
     def _end(self) -> None:
         self._ended = True
         for ask in self.asks:
-            if ask.outcome is _PENDING and ask.open:
+            if ask.outcome is _PENDING and (ask.open or ask.over_web):
                 told = ask.over_tcp and ask.answer is not None and ask.answer.told
-                ask.outcome = _ANSWERED if told else _SILENT
+                refused = ask.listed is _REFUSED
+                ask.outcome = _ANSWERED if told else _REFUSED if refused else _SILENT
 
 
 def _outcome(ask: Ask, answer: Answer) -> Outcome:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from . import clock
 from .channel import (
     DROPPED,
     HELLO,
@@ -183,6 +184,8 @@ class Membership:
             table.told_everything(now_ms)  # a roster ends what a holder tells
             table.only(map(int, told["apexes"]), now_ms)
             self._roster = told["roster"]
+            places = [(str(address), int(port)) for address, port in told["delegates"]]
+            table.delegates.follow(places, clock.now())
         elif kind == DROPPED:
             table.drop(int.from_bytes(payload, "big"), now_ms)
         elif kind == PONG:

@@ -14,6 +14,8 @@ from typing import Any, Final
 GONE_AFTER: Final = 30.0  # seconds without an answer, after which a registry counts for nothing
 FIRST_PAUSE: Final = 5.0  # seconds before a peer that refused, or never answered, is asked again by a node
 LONGEST_PAUSE: Final = 300.0
+LONGEST_WITHOUT_WEB: Final = 60.0  # seconds for which a peer without HTTP is not tried again; it never greets anybody
+BESIDE_STANDS: Final = 60.0  # seconds for which Minidisc is thought to have the TCP port beside DNS on UDP
 _MISS_STANDS: Final = 5.0  # a first miss is not forgotten before caches have run out
 _IDLE_STANDS: Final = 60.0  # what was silent this long ago may well be up now
 _JUST_NOW: Final = 1.0
@@ -33,6 +35,14 @@ class Standing(enum.IntEnum):
 _REGISTRY, _NEW, _IDLE = Standing
 
 
+class Way(enum.Enum):
+    """Whether a peer without DNS is asked as Minidisc's nodes are, by HTTP."""
+
+    NEVER = "never"  # it was tried a short while ago, and is none
+    REFUSED = "refused"  # where its kernel says that nobody answers DNS
+    AT_ONCE = "at once"  # it is one: kernels ration what they say, so it is not waited for
+
+
 class Manners:
     """One peer's behaviour."""
 
@@ -43,6 +53,9 @@ class Manners:
     pause = 0.0
     paused_until = 0.0
     rtt: float | None = None
+    web = -math.inf  # until when it is known to list services by HTTP
+    web_pause = 0.0
+    web_paused_until = 0.0
 
     def gone(self, now: float) -> bool:
         """Whether it was a registry and has been silent for too long."""
@@ -59,6 +72,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._peers: dict[str, Manners] = {}
+        self._lists: set[str] = set()  # those that list services by HTTP, or did a short while ago
         self.changed = False  # since it was made
 
     def standing(self, peer: str, now: float) -> Standing:
@@ -74,7 +88,19 @@ class Memory:
     def paused_until(self, peer: str) -> float:
         """Until when a node that asks again and again leaves `peer` alone."""
         manners = self._peers.get(peer)
-        return manners.paused_until if manners else 0.0
+        if manners is None:
+            return 0.0
+        # Who starts Minidisc there asks nobody, so nobody would hear of it.
+        return min(manners.paused_until, manners.web_paused_until) if manners.web_pause else manners.paused_until
+
+    def way(self, peer: str, now: float) -> Way:
+        """Whether a lookup at `now` tries HTTP with `peer`."""
+        manners = self._peers.get(peer)
+        if manners is None:
+            return Way.REFUSED
+        if now < manners.web:
+            return Way.AT_ONCE
+        return Way.NEVER if now < manners.web_paused_until else Way.REFUSED
 
     def just_idle(self, peer: str, now: float) -> bool:
         """Whether `peer`, of whom nothing is expected, was found so a moment ago."""
@@ -103,8 +129,8 @@ class Memory:
         manners = self._peers.get(peer)
         return manners.rtt if manners else None
 
-    def answered(self, peer: str, now: float, rtt: float | None) -> None:
-        """It answered a DNS question about our zone."""
+    def answered(self, peer: str, now: float, rtt: float | None, *, web: bool = False, dns: bool = True) -> None:
+        """It answered a DNS question about our zone (`dns`), or told by HTTP what it offers (`web`), or both."""
         manners = self._manners(peer)
         manners.answered = now
         if manners.missed is not None:
@@ -113,6 +139,8 @@ class Memory:
             manners.pause = manners.paused_until = 0.0
         if rtt is not None:
             manners.rtt = rtt
+        if web or manners.web_pause or manners.web > -math.inf:
+            self._told_by_web(peer, manners, now, web, dns)
 
     def refused(self, peer: str, now: float) -> None:
         """Nobody answers there, says its kernel; or somebody who does not speak for our zone."""
@@ -120,6 +148,24 @@ class Memory:
         manners.answered = manners.missed = None
         manners.idle = now
         self._pause(manners, now)
+
+    def _told_by_web(self, peer: str, manners: Manners, now: float, web: bool, dns: bool) -> None:
+        manners.web_pause = manners.web_paused_until = 0.0
+        if web or now >= manners.web or manners.web == math.inf:
+            manners.web = -math.inf if not web else now + BESIDE_STANDS if dns else math.inf
+        (self._lists.add if manners.web > now else self._lists.discard)(peer)
+
+    def lists(self, now: float) -> frozenset[str]:
+        """The peers that list services by HTTP: mostly none."""
+        return frozenset(peer for peer in self._lists if self.way(peer, now) is Way.AT_ONCE)
+
+    def without_web(self, peer: str, now: float) -> None:
+        """Nobody lists services by HTTP there."""
+        manners = self._manners(peer)
+        manners.web = -math.inf
+        self._lists.discard(peer)
+        manners.web_pause = min(max(FIRST_PAUSE, 2 * manners.web_pause), LONGEST_WITHOUT_WEB)
+        manners.web_paused_until = now + manners.web_pause
 
     def missed(self, peer: str, now: float) -> None:
         """It did not answer in time."""
@@ -133,9 +179,10 @@ class Memory:
     def heard(self, peer: str) -> bool:
         """It asked us something, so it is up: what we thought of its silence is out of date. True if that is news."""
         manners = self._peers.get(peer)
-        if manners is None or not manners.pause:
+        if manners is None or not (manners.pause or manners.web_pause):
             return False
         manners.pause = manners.paused_until = 0.0
+        manners.web_pause = manners.web_paused_until = 0.0
         return True
 
     def slept(self, seconds: float, now: float) -> None:
@@ -146,6 +193,7 @@ class Memory:
             if manners.missed is not None:
                 manners.missed = min(manners.missed + seconds, now)
             manners.pause = manners.paused_until = 0.0
+            manners.web_pause = manners.web_paused_until = 0.0
 
     def forget(self, peers: Iterable[str]) -> None:
         """There are others at these addresses now."""
@@ -164,6 +212,12 @@ class Memory:
         def at(moment: float | None) -> float | None:
             return None if moment is None or math.isinf(moment) else round(unix - now + moment, 3)
 
+        def way(manners: Manners) -> dict[str, Any]:
+            if manners.web > now:
+                return {"web": "alone" if math.isinf(manners.web) else at(manners.web)}
+            paused = {"webPause": manners.web_pause, "webPausedUntil": at(manners.web_paused_until)}
+            return paused if manners.web_pause else {}
+
         return {
             "version": 1,
             "peers": {
@@ -172,6 +226,7 @@ class Memory:
                     "missed": at(manners.missed),
                     "idle": at(manners.idle),
                     "rttMs": None if manners.rtt is None else round(manners.rtt * 1000, 2),
+                    **way(manners),
                 }
                 for peer, manners in self._peers.items()
             },
@@ -193,6 +248,18 @@ class Memory:
             manners.idle = -math.inf if idle is None else min(idle, now - _JUST_NOW)
             rtt = entry.get("rttMs")
             manners.rtt = rtt / 1000 if isinstance(rtt, int | float) and 0 <= rtt < 60_000 else None
+            web = entry.get("web")
+            if web == "alone":
+                manners.web = math.inf
+            elif isinstance(web, int | float) and 0 < web - unix <= BESIDE_STANDS:
+                manners.web = now + web - unix
+            if manners.web > now:
+                memory._lists.add(str(peer))
+            pause, until = entry.get("webPause"), entry.get("webPausedUntil")
+            if isinstance(pause, int | float) and isinstance(until, int | float) and 0 < pause <= LONGEST_WITHOUT_WEB:
+                manners.web_pause = pause
+                # Never longer than it was meant to be, wherever the clock stands by now.
+                manners.web_paused_until = now + min(max(0.0, until - unix), pause)
         return memory
 
     def _manners(self, peer: str) -> Manners:

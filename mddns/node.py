@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from . import clock
+from .beside import Beside, Whois
 from .counts import Counts
 from .directory import Directory
 from .domain import Domain, Domains
@@ -29,7 +30,7 @@ from .instance import shares_machine
 from .listeners import Reaction
 from .model import Peer, Service, Snapshot, fold
 from .names import Name
-from .networks import Network
+from .networks import KnowsCallers, Network
 from .news import News
 from .offer import Offer
 from .policy import Policy, who_may_ask
@@ -69,8 +70,8 @@ class Node:
             return domain
 
         self._domains = Domains(Domain(apex, self.table, policy, timeout, counts), also_serve)
-        # Further handlers by method and path, such as ("GET", "/ping"), go into the braces.
-        self.site = open_site(self._domains, self.table, counts, self._answer_http, {})
+        self.beside = Beside(self.table, counts, self._admits, self._table_changed, _whois(network))
+        self.site = open_site(self._domains, self.table, counts, self._answer_http, self.beside.routes)
         self.sessions = Sessions(self._look, self._is_member, time.monotonic)
         self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions)
         self._health = Health(self._checked, self._found_six)
@@ -105,6 +106,7 @@ class Node:
             _log.info("this process answers for the host", extra={"event": "holder"})
         else:
             _log.info("another process answers for the host, this one's services too", extra={"event": "tenant"})
+        node.beside.start(node.seat)
         node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
         node._greet_all()
         return node
@@ -130,6 +132,7 @@ class Node:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.beside.close()
         await self._health.close()
         self.replace(())
         self.sessions.flush()
@@ -207,6 +210,7 @@ class Node:
         machine = (self.me.name, self._snapshot.full_name, socket.gethostname())
         names = Names(machine, [str(domain.apex) for domain in self._domains])
         self.site.moved(frozenset(self.me.addresses), self._may_ask, names)
+        self.beside.moved(self.reached_at, frozenset(self.me.addresses), self._may_ask, names)
         for domain in self._domains:
             domain.table_changed()
         self.sessions.changed()
@@ -218,7 +222,10 @@ class Node:
     def let_go(self) -> None:
         """Ends it in a forked child, whose parent goes on: closes the child's descriptors and nothing else."""
         self.abandoned = True
-        self.seat.let_go()
+        self.seat.let_go(self.beside.descriptors())
+
+    def _admits(self, service: Service) -> bool:
+        return self.directory.admits(service, self.me)
 
     def _checked(self, registration: Registration, held: str) -> None:
         name, port = registration.offer.name, registration.offer.port
@@ -329,6 +336,10 @@ class Node:
 
 def _unix_ms() -> int:
     return int(time.time() * 1000)
+
+
+def _whois(network: Network) -> Whois | None:
+    return network.whois if isinstance(network, KnowsCallers) else None
 
 
 def _shares_name(snapshot: Snapshot) -> bool:

@@ -93,6 +93,16 @@ class Seat:
         """Whether this process answers for the host."""
         return self._holder
 
+    @property
+    def lacks_tcp(self) -> bool:
+        """Whether this process answers for the host, and another program has the TCP port."""
+        return self._holder and ("tcp", self._address) not in self._sockets.keys
+
+    @property
+    def tcp_taken(self) -> str:
+        """Why the TCP port at the first address cannot be had."""
+        return self._sockets.taken.get(("tcp", self._address), "")
+
     async def take(self, address: str, port: int) -> None:
         """Becomes holder or tenant of the host that has `address`. PortInUse where a foreign program has the port.
 
@@ -130,7 +140,7 @@ class Seat:
             self._bind_wanted()
 
     def _bind_wanted(self) -> None:
-        if self._sockets.bind_missing(self._wanted, self._port):
+        if self._sockets.bind_missing(self._wanted, self._port, untold=("tcp", self._address)):
             self._sockets.read()
             self._desk.hand_over()
         self._bind_again = time.monotonic() + _BIND_AGAIN
@@ -142,6 +152,16 @@ class Seat:
                 self._desk.tell(update)
             else:
                 self._membership.tell(update)
+
+    def publish_neighbours(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
+        """The same of what Minidisc's programs on this host offer."""
+        self._desk.tell_roster()  # which says under what apex they stand
+        for update in updates(added, withdrawn, self._table.apex):
+            self._desk.tell_of_neighbours(update)
+
+    def delegates_changed(self) -> None:
+        """Tells the tenants who Minidisc's delegates are: whoever goes on in our place needs them."""
+        self._desk.tell_roster()
 
     async def settle(self) -> None:
         """Returns when whoever holds has taken in what was published so far, or nobody does for too long."""
@@ -167,14 +187,14 @@ class Seat:
         self._holder = False
         self._forget_sockets()
 
-    def let_go(self) -> None:
-        """In a forked child: replaces every descriptor by nothing, and touches neither loop nor parent.
+    def let_go(self, more: Iterable[int] = ()) -> None:
+        """In a forked child: replaces every descriptor, and `more`, by nothing, and touches neither loop nor parent.
 
         Closing would leave Python objects behind that close the same numbers once more.
         """
         self._closed = True
         nothing = os.open(os.devnull, os.O_RDWR)
-        numbers = [*self._desk.descriptors(), *self._sockets.every_descriptor(), self._membership.fileno()]
+        numbers = [*more, *self._desk.descriptors(), *self._sockets.every_descriptor(), self._membership.fileno()]
         numbers += [self._meeting.fileno()] if self._meeting else []
         for number in numbers:
             if number >= 0:

@@ -12,6 +12,7 @@ from typing import Final
 
 from .answers import Told, introduce
 from .apex import is_after, next_serial
+from .delegates import Delegates
 from .grammar import MAX_SERVICES
 from .instance import instance_label
 from .model import Peer, Service, fold, replace
@@ -23,6 +24,7 @@ CONFIRM_WITHIN: Final = 1.0  # seconds in which tenants register with a new hold
 SILENT_AFTER: Final = 0.3  # seconds without a heartbeat after which a holder is given up
 SUCCESSOR_AFTER: Final = 0.15  # the same more for each who comes before us in the succession
 
+NEIGHBOURS: Final = 0  # stands in the table for Minidisc's programs on this host, as if they were one process
 _Instance = tuple[str, str]  # name and instance label, in lower case
 
 
@@ -38,6 +40,7 @@ class HostTable:
         self.number = number
         self.apex = apex
         self.on_serial: Callable[[int], None] = lambda serial: None
+        self.delegates = Delegates()
         self._serial = registry.serial
         self._changed_ms: int | None = None  # when what nobody was told of has changed
         self._apexes: dict[int, Name] = {}  # of the others
@@ -75,7 +78,8 @@ class HostTable:
     @property
     def apexes(self) -> list[Name]:
         """All that processes of this host register under, ours first, each once."""
-        return list(dict.fromkeys((self.apex, *self._apexes.values())))
+        others = (apex for number, apex in self._apexes.items() if number != NEIGHBOURS)
+        return list(dict.fromkeys((self.apex, *others)))
 
     def apex_of(self, number: int) -> Name:
         """What a process registers under. KeyError where it is not known."""
@@ -105,17 +109,47 @@ class HostTable:
     def services(self, apex: Name | None = None) -> list[Service]:
         """What the host offers under `apex`, or under ours. One endpoint of several processes is one service.
 
-        It is up since the first of them.
+        It is up since the first of them. Minidisc's programs, which know no apexes, offer under each.
         """
-        apex = apex or self.apex
+        found = self._found(self._under(apex or self.apex))
+        for service in self._others.get(NEIGHBOURS, {}).values():
+            if len(found) < MAX_SERVICES:
+                found.setdefault(service.key, service)
+        return list(found.values())
+
+    def ours(self) -> list[Service]:
+        """What the host offers under whatever apex, without what Minidisc's programs do."""
+        return list(self._found(service for apex in self.apexes for service in self._under(apex)).values())
+
+    @staticmethod
+    def _found(services: Iterable[Service]) -> dict[tuple[str, str, str], Service]:
         found: dict[tuple[str, str, str], Service] = {}
-        for service in self._under(apex):
+        for service in services:
             if service.held:
                 continue
             other = found.setdefault(service.key, service)
             if other is not service and (service.since or 0) < (other.since or 0):
                 found[service.key] = service
-        return list(found.values())
+        return found
+
+    def neighbours(
+        self, told: Iterable[Told], admit: Callable[[Service], bool], now_ms: int
+    ) -> tuple[list[Service], list[Service]]:
+        """Minidisc's programs of this host offer these, and nothing else: what is new or has changed, what is gone."""
+        now: dict[_Instance, Service] = {}
+        for each in told:
+            service = self._service(each)
+            if len(now) < MAX_SERVICES and admit(service):
+                now.setdefault((fold(service.name), fold(service.instance)), service)
+        before = self._others.pop(NEIGHBOURS, {})
+        if now:
+            self._others[NEIGHBOURS] = now
+            self.let_in(NEIGHBOURS, self.apex)
+        added = [service for key, service in now.items() if before.get(key) != service]
+        withdrawn = [service for key, service in before.items() if key not in now]
+        if added or withdrawn:
+            self.changed(now_ms)
+        return added, withdrawn
 
     def held_back(self, apex: Name | None = None) -> list[Service]:
         """What processes of the host would offer under `apex`, or under ours, if it passed its check."""
@@ -139,7 +173,8 @@ class HostTable:
                 table.pop(key, None)
             else:
                 table[key] = self._service(told)
-        elsewhere = len(self.registry.registrations()) + sum(map(len, self._others.values())) - len(before)
+        others = [len(other) for process, other in self._others.items() if process not in (number, NEIGHBOURS)]
+        elsewhere = 0 if number == NEIGHBOURS else len(self.registry.registrations()) + sum(others)
         if len(table) > len(before) and elsewhere + len(table) > MAX_SERVICES:
             raise ValueError(f"a host offers at most {MAX_SERVICES} services")
         self._others[number] = table
@@ -180,6 +215,9 @@ class HostTable:
     def taken_over(self, now: float) -> None:
         """We are the holder from now on: what the others offer has to be registered anew."""
         self.told_anew()
+        if NEIGHBOURS in self._apexes:
+            self.let_in(NEIGHBOURS, self.apex)
+        self._unconfirmed.pop(NEIGHBOURS, None)  # those are asked, and register with nobody
         self._confirm_by = now + CONFIRM_WITHIN
 
     def told_all(self, number: int, now_ms: int) -> None:
@@ -220,7 +258,7 @@ class HostTable:
 
     def _under(self, apex: Name) -> Iterator[Service]:
         for number in (self.number, *self._others):
-            if self.apex_of(number) == apex:
+            if number != NEIGHBOURS and self.apex_of(number) == apex:
                 yield from self.of(number)
 
     def _service(self, told: Told) -> Service:

@@ -13,7 +13,7 @@ import selectors
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from .errors import NetworkError
@@ -44,7 +44,7 @@ class Exchange:
         self.selector = _Selector()
         self._clock = clock
         self._udp: dict[bool, socket.socket | None] = {}
-        self._streams: dict[socket.socket, _Stream] = {}
+        self._streams: dict[socket.socket, _Stream | _WebStream] = {}
 
     def step(self) -> float | None:
         """Reads, decides, sends. Returns when to be called again, None when the lookup is done."""
@@ -61,8 +61,12 @@ class Exchange:
             self._send_all(datagrams)
             wanted = lookup.tcp()
             for ask in wanted:
-                self._connect(ask)
-            if not datagrams and not wanted:
+                self._connect(ask.over_tcp or ask.peer.route[0], ask.peer.port, _Stream(lookup, ask))
+            lists = lookup.web()
+            for ask in lists:
+                self._give_up(ask)
+                self._connect(ask.over_web or ask.peer.route[0], ask.peer.port, _WebStream(lookup, ask))
+            if not (datagrams or wanted or lists):
                 break
         return None if lookup.done else lookup.timer()
 
@@ -139,16 +143,22 @@ class Exchange:
                     refused = number == errno.ECONNREFUSED
                     self.lookup.failed(source[0], source[1], self._clock(), refused=refused)
 
-    def _connect(self, ask: Ask) -> None:
-        address = ask.over_tcp or ask.peer.route[0]
-        stream = _Stream(ask, self.lookup.query_for(ask))
+    def _connect(self, address: str, port: int, stream: _Stream | _WebStream) -> None:
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
         self._streams[sock] = stream
         self.selector.register(sock, selectors.EVENT_WRITE)
-        result = sock.connect_ex((address, ask.peer.port))
+        result = sock.connect_ex((address, port))
         if result not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
             self._drop(sock)
+
+    def _give_up(self, ask: Ask) -> None:
+        """Ends DNS over TCP: Minidisc's Python serves one connection after the other."""
+        for sock, stream in list(self._streams.items()):
+            if stream.ask is ask:
+                del self._streams[sock]
+                self.selector.unregister(sock)
+                sock.close()
 
     def _step_stream(self, sock: socket.socket, now: float) -> None:
         stream = self._streams[sock]
@@ -156,6 +166,7 @@ class Exchange:
             if stream.unsent:
                 stream.unsent = stream.unsent[sock.send(stream.unsent) :]
                 if not stream.unsent:
+                    stream.sent()
                     self.selector.modify(sock, selectors.EVENT_READ)
                 return
             octets = sock.recv(_LARGEST)
@@ -163,38 +174,86 @@ class Exchange:
             return
         except OSError:
             octets = b""
-        for message in stream.feed(octets):
-            if not self.lookup.tcp_received(stream.ask, message, now):
-                self._drop(sock)
-                return
-        if not octets:
+        if not stream.feed(octets, now) or not octets:
             self._drop(sock)
 
     def _drop(self, sock: socket.socket) -> None:
         stream = self._streams.pop(sock)
         self.selector.unregister(sock)
         sock.close()
-        self.lookup.tcp_failed(stream.ask, self._clock())
+        stream.ended(self._clock())
 
 
 class _Stream:
     """DNS messages over TCP: two octets of length, then the message (RFC 1035 4.2.2)."""
 
-    __slots__ = ("_received", "ask", "unsent")
+    __slots__ = ("_lookup", "_received", "ask", "unsent")
 
-    def __init__(self, ask: Ask, query: bytes) -> None:
+    def __init__(self, lookup: Lookup, ask: Ask) -> None:
+        self._lookup = lookup
         self.ask = ask
+        query = lookup.query_for(ask)
         self.unsent = len(query).to_bytes(2, "big") + query
         self._received = bytearray()
 
-    def feed(self, octets: bytes) -> Iterator[bytes]:
-        """The messages that are whole by now."""
+    def sent(self) -> None:
+        """The query is on its way."""
+
+    def feed(self, octets: bytes, now: float) -> bool:
+        """Takes what came; whether more is wanted."""
         received = self._received
         received += octets
         while len(received) >= 2 and len(received) >= (end := 2 + (received[0] << 8 | received[1])):
             message = bytes(received[2:end])
             del received[:end]
-            yield message
+            if not self._lookup.tcp_received(self.ask, message, now):
+                return False
+        return True
+
+    def ended(self, now: float) -> None:
+        """The connection is closed."""
+        self._lookup.tcp_failed(self.ask, now)
+
+
+class _WebStream:
+    """``GET /services`` of a peer that has no DNS."""
+
+    __slots__ = ("_lookup", "_over", "_received", "ask", "unsent")
+
+    def __init__(self, lookup: Lookup, ask: Ask) -> None:
+        self._lookup = lookup
+        self.ask = ask
+        host = f"{ask.over_web}:{ask.peer.port}"
+        self.unsent = f"GET /services HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        self._received = bytearray()
+        self._over = False
+
+    def sent(self) -> None:
+        """The request is on its way, so somebody has taken the connection."""
+        self._lookup.web_open(self.ask)
+
+    def feed(self, octets: bytes, now: float) -> bool:
+        """Takes what came; whether more is wanted."""
+        self._received += octets
+        if not self._received:
+            return False
+        from .minidisc import read_response  # where nobody speaks Minidisc, nobody needs it
+
+        try:
+            response = read_response(bytes(self._received), ended=not octets)
+        except ValueError:
+            return False
+        if response is None:
+            return True
+        if response[0] == 200:
+            self._over = True
+            self._lookup.web_received(self.ask, response[1], now)
+        return False
+
+    def ended(self, now: float) -> None:
+        """The connection is closed."""
+        if not self._over:
+            self._lookup.web_failed(self.ask, now)
 
 
 def run(lookup: Lookup, clock: Clock) -> None:

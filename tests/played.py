@@ -155,15 +155,21 @@ CHARLIE = peer("charlie", "100.64.0.3")
 
 
 class Fleet:
-    """Hosts that reach each other through a dictionary. `silent` and `refusing` hold addresses."""
+    """Hosts that reach each other through a dictionary. `silent` and `refusing` hold addresses.
+
+    `lists` is by address what ``GET /services`` is answered with; who is not in it refuses TCP too.
+    """
 
     def __init__(self, *peers: Peer, apex: Name = APEX) -> None:
         self.hosts: dict[str, Host] = {}
         self.by_address: dict[str, Host] = {}
         self.silent: set[str] = set()
         self.refusing: set[str] = set()
+        self.lists: dict[str, bytes] = {}
         self.asked: list[tuple[str, bool]] = []
         """(address, over TCP) of every question that went between hosts."""
+        self.listed: list[str] = []
+        """The addresses that were asked by HTTP."""
         names = [each.name.lower() for each in peers]
         for each in peers:
             host = Host(each, shares_name=names.count(each.name.lower()) > 1, apex=apex)
@@ -208,7 +214,16 @@ class Fleet:
                     if not lookup.tcp_received(ask, reply, now):
                         break
                 lookup.tcp_failed(ask, now)
-            if not datagrams and not wanted and not lookup.done:
+            lists = lookup.web()
+            for ask in lists:
+                address = ask.over_web or ""
+                self.listed.append(address)
+                if address in self.lists:
+                    lookup.web_open(ask)
+                    lookup.web_received(ask, self.lists[address], now)
+                elif address not in self.silent:
+                    lookup.web_failed(ask, now)
+            if not (datagrams or wanted or lists or lookup.done):
                 assert lookup.timer() > now, "a timer that does not lie ahead would spin"
                 now = lookup.timer()
         return now

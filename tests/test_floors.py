@@ -30,6 +30,7 @@ FLOORS = {
         settings
     """,  # parts put together
     4: """
+        beside
         desk
         domain
         hostsockets
@@ -66,6 +67,7 @@ FLOORS = {
         cache
         compose
         counts
+        delegates
         diagnosis
         direct
         directory
@@ -80,6 +82,7 @@ FLOORS = {
         journal
         lookup
         memory
+        minidisc
         news
         policy
         push
@@ -139,6 +142,7 @@ TESTED_ELSEWHERE = {
     "aio_transport": "test_transport: every test of a lookup's I/O runs both ways",
     "compose": "test_responder: octets in, octets out",
     "default": "test_resolver",
+    "beside": "test_minidisc_beside, test_hosts_minidisc",
     "demo": "test_hosts_md",
     "acceptor": "test_hosts_port",
     "binding": "test_listeners",

@@ -9,7 +9,7 @@ every few seconds.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import ConfigError
 from ..model import DEFAULT_PORT, Snapshot
@@ -30,6 +30,14 @@ class DoorBell(Network, Protocol):
 
     def changes(self) -> AsyncIterator[None]:
         """Yields then; ends, or raises NetworkError, where that cannot be told any more."""
+
+
+@runtime_checkable
+class KnowsCallers(Protocol):
+    """A network that tells whether a connection comes from another node, where its source alone does not."""
+
+    async def whois(self, address: str, port: int, timeout: float) -> bool:
+        """Whether a connection that seems to come from there is another node's."""
 
 
 def open_network(specs: Sequence[str] = (), *, port: int = DEFAULT_PORT, address: str | None = None) -> Network:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import ConfigError
 from ..model import Peer, Snapshot, canonical_address, order_addresses, replace
-from . import Network
+from . import KnowsCallers, Network
 from .own import host_name
 
 
@@ -30,6 +30,11 @@ class Joined:
         import asyncio
 
         return self._join(await asyncio.gather(*(network.aread(timeout) for network in self._networks)))
+
+    async def whois(self, address: str, port: int, timeout: float) -> bool:
+        """Whether any of them knows a node behind a connection; where none can tell, it has to be thought so."""
+        knowing = [network for network in self._networks if isinstance(network, KnowsCallers)]
+        return not knowing or any([await network.whois(address, port, timeout) for network in knowing])
 
     def _join(self, snapshots: Sequence[Snapshot]) -> Snapshot:
         mine = [snapshot.me for snapshot in snapshots if snapshot.me]

@@ -1,6 +1,6 @@
 """Tailscale: who we are and who our peers are, from tailscaled's LocalAPI.
 
-One request, ``GET /localapi/v0/status``, over the daemon's Unix socket. The reply is whatever the
+``GET /localapi/v0/status`` (and ``whois``), over the daemon's Unix socket. The reply is whatever the
 daemon says, so everything in it may be missing or null. HTTP/1.0 is asked for, which Go's server
 answers without chunks and ends by closing: that leaves nothing to parse, and spares every ``md`` the
 import of an HTTP library, which would cost more than the request.
@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from ..errors import TailscaleError
-from ..model import Peer, Snapshot, order_addresses
+from ..model import Peer, Snapshot, join_address, order_addresses
 
-_REQUEST: Final = b"GET /localapi/v0/status HTTP/1.0\r\nHost: local-tailscaled.sock\r\n\r\n"
+_REQUEST: Final = b"GET /localapi/v0/%b HTTP/1.0\r\nHost: local-tailscaled.sock\r\n\r\n"
 _MOST_OCTETS: Final = 64 << 20
 _PROGRAM: Final = "tailscaled"
 
@@ -72,7 +72,7 @@ class Tailscale:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
                 stream.settimeout(timeout)
                 stream.connect(path)
-                stream.sendall(_REQUEST)
+                stream.sendall(_REQUEST % b"status")
                 while octets := stream.recv(1 << 18):
                     received += octets
                     left = deadline - time.monotonic()
@@ -85,20 +85,8 @@ class Tailscale:
 
     async def aread(self, timeout: float) -> Snapshot:
         """The same, within the running event loop."""
-        import asyncio  # who blocks has no use for it, and it is half of what starting md costs
-
         path = self._path or socket_path()
-        try:
-            async with asyncio.timeout(timeout):
-                reader, writer = await asyncio.open_unix_connection(path, limit=_MOST_OCTETS)
-                try:
-                    writer.write(_REQUEST)
-                    received = await reader.read(-1)
-                finally:
-                    writer.close()
-        except OSError as error:
-            raise _unreachable(path, error, timeout) from error
-        return self._snapshot(_document(received, path))
+        return self._snapshot(_document(await _ask(path, b"status", timeout), path))
 
     async def changes(self) -> AsyncIterator[None]:
         """Yields when something may have changed. TailscaleError where the daemon does not tell, or not any more."""
@@ -114,6 +102,34 @@ class Tailscale:
     def _snapshot(self, document: Mapping[str, Any]) -> Snapshot:
         self._version = str(document.get("Version"))
         return snapshot(document, self._port)
+
+    async def whois(self, address: str, port: int, timeout: float) -> bool:
+        """Whether a connection from there comes from another node: in userspace networking all seem to be local.
+
+        The daemon looks for a while before it says that it knows nobody.
+        """
+        path = self._path or socket_path()
+        received = await _ask(path, b"whois?addr=" + join_address(address, port).encode(), timeout)
+        if received.split(b" ", 2)[1:2] == [b"404"]:
+            return False
+        _document(received, path)
+        return True
+
+
+async def _ask(path: str, what: bytes, timeout: float) -> bytes:
+    """The daemon's whole answer, within the running event loop."""
+    import asyncio  # who blocks has no use for it, and it is half of what starting md costs
+
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_unix_connection(path, limit=_MOST_OCTETS)
+            try:
+                writer.write(_REQUEST % what)
+                return await reader.read(-1)
+            finally:
+                writer.close()
+    except OSError as error:
+        raise _unreachable(path, error, timeout) from error
 
 
 def socket_path() -> str:

@@ -156,6 +156,8 @@ class Tailnet:
     ) -> None:
         self.suffix = suffix
         self.tun = True
+        self.proxied: dict[str, Node] = {}
+        """In userspace networking: by "127.0.0.1:port", who is behind a connection that comes from there."""
         self._prefixes = prefixes
         self._nodes: list[Node] = []
         for node in nodes:
@@ -224,7 +226,9 @@ class Tailnet:
 
         ValueError where it is no address: the daemon answers 400 to that and 404 to a stranger's.
         """
-        if address.startswith("nodekey:"):
+        if address in self.proxied:
+            node: Node | None = self.proxied[address]
+        elif address.startswith("nodekey:"):
             node = next((n for n in self.nodes if n.key == address), None)
         else:
             ip = _parse_ip(address)

@@ -25,12 +25,11 @@ from .compose import Variant, compose_plain
 from .connections import Connections, most_connections
 from .directory import Directory
 from .domain import Domain
-from .errors import BadMessage, Error, NetworkError, PortInUse
-from .following import STATUS_TIMEOUT, Follower
+from .errors import BadMessage, NetworkError, PortInUse
+from .following import Follower
 from .hot import Kept
 from .listeners import Reaction, TcpListener, UdpListener
 from .model import Peer, Service, Snapshot, join_address
-from .networks import Network
 from .policy import Policy, who_may_ask
 from .portholder import who_has
 from .rebinding import private_address
@@ -104,7 +103,6 @@ class Forwarder:
         block_rebinding: bool,
     ) -> None:
         self.apex = settings.apex
-        self._network: Network = settings.network
         self._source = source
         self._recursive = recursive
         self._clock = clock.now
@@ -258,10 +256,7 @@ class Forwarder:
 
     async def _follow_network(self) -> None:
         """Keeps up with who is on the network, whether it is there or not."""
-        try:
-            await self._seen(await self._network.aread(STATUS_TIMEOUT), 0.0)
-        except (Error, OSError):
-            self._follower.look_now()  # who says why, and goes on looking
+        await self._follower.look()
         self._looked.set()
         await self._follower.run()
 

@@ -273,13 +273,11 @@ class Forwarder:
         return False
 
     def _apply(self, snapshot: Snapshot) -> None:
-        first, self._snapshot = self._snapshot is None, snapshot
+        self._snapshot = snapshot
         self._may_ask = who_may_ask(snapshot)
         for front in self._fronts:
             front.hot.forget_clients()
         self._domain.network(snapshot, frozenset((_ADMITTED,)))
-        if first:
-            self._domain.ask_ahead()
 
     # -- answers
 
@@ -333,8 +331,7 @@ class Forwarder:
         answer = domain.responder.respond(wire, client, now)
         if isinstance(answer, Ask):
             return domain.ask(answer)
-        if domain.directory.ready:
-            domain.ask_ahead()
+        domain.ask_ahead()
         return answer
 
     def _is_ours(self, wire: bytes) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import mddns
 
-from . import RESULTS, commandline, fanout, footprint, machine, plots, responder, targets
+from . import RESULTS, commandline, fanout, footprint, forwarder, machine, plots, responder, targets
 
 SCHEMA: Final = 1
 
@@ -36,6 +36,7 @@ QUICK: Final = Size(3, 0.2, 3, (10, 100, 1000), 5, 5.0)
 
 PARTS: Final[Mapping[str, Callable[[Size], dict[str, Any]]]] = {
     "responder": lambda size: responder.measure(size.rounds, size.seconds),
+    "forwarder": lambda size: forwarder.measure(size.rounds, size.seconds),
     "fanout": lambda size: fanout.measure(size.fanout_rounds, size.counts),
     "commandline": lambda size: commandline.measure(size.runs),
     "footprint": lambda size: footprint.measure(size.idle_seconds, size.runs),
@@ -106,11 +107,11 @@ def main(argv: list[str] | None = None) -> int:
 def summary(results: Mapping[str, Any]) -> str:
     """What a person wants to see at the end."""
     lines = []
-    for workload, rows in (targets.at(results, "responder.workloads") or {}).items():
-        lines += ["", f"{workload:<10}      q/s  µs/query  × echo  by CPU  busy  gen. µs  gen."]
+    for workload, rows in _all_workloads(results):
+        lines += ["", f"{workload:<17} q/s  µs/query  × echo  by CPU  busy  gen. µs  gen."]
         for name, row in rows.items():
             lines.append(
-                f"{name:<10} {row['qps']:>8} {row['cpu_us']:>9.1f} {row.get('of_echo', 1):>7.2f} "
+                f"{name:<10} {row['qps']:>10} {row['cpu_us']:>9.1f} {row.get('of_echo', 1):>7.2f} "
                 f"{row.get('by_cpu_of_echo', 1):>7.2f} "
                 f"{row['busy']:>5.2f} {row['generator_us']:>8.1f} {row['generator_busy']:>5.2f}"
             )
@@ -129,8 +130,19 @@ def summary(results: Mapping[str, Any]) -> str:
 
 def wrong(results: Mapping[str, Any]) -> list[str]:
     """Who answered something wrong: then its rate says nothing."""
-    workloads = targets.at(results, "responder.workloads") or {}
-    return [f"{name}, {workload}" for workload, rows in workloads.items() for name, row in rows.items() if row["wrong"]]
+    return [
+        f"{name}, {workload}"
+        for workload, rows in _all_workloads(results)
+        for name, row in rows.items()
+        if row["wrong"]
+    ]
+
+
+def _all_workloads(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The rows of responders and forwarders, by what they were asked."""
+    plain = targets.at(results, "responder.workloads") or {}
+    forwarded = targets.at(results, "forwarder.workloads") or {}
+    return [*plain.items(), *((f"forwarder {workload}", rows) for workload, rows in forwarded.items())]
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
             for workload in corpus.WORKLOADS:
                 print(f"responder, {workload}", flush=True)
                 beside = [server for server in servers if workload in server.only]
-                workloads[workload] = _rates(
+                workloads[workload] = rates(
                     beside, {each.name: files[workload, each.apex] for each in beside}, rounds, seconds
                 )
             print("responder, latency", flush=True)
-            rates = {name: row["qps"] for name, row in workloads[_LATENCY_OF].items()}
-            able = [each for each in servers if rates[each.name] > 2 * _LATENCY_RATE]
+            reached = {name: row["qps"] for name, row in workloads[_LATENCY_OF].items()}
+            able = [each for each in servers if reached[each.name] > 2 * _LATENCY_RATE]
             latency = _latencies(
                 able, {each.name: files[_LATENCY_OF, each.apex] for each in able}, max(1, rounds // 3), 2 * seconds
             )
@@ -58,7 +58,8 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def _rates(servers: Sequence[Server], files: dict[str, Path], rounds: int, seconds: float) -> dict[str, Any]:
+def rates(servers: Sequence[Server], files: dict[str, Path], rounds: int, seconds: float) -> dict[str, Any]:
+    """One workload, whose questions are in `files`: a row for each."""
     loads: dict[str, list[Load]] = {server.name: [] for server in servers}
     costs: dict[str, list[float]] = {server.name: [] for server in servers}
     busy: dict[str, list[float]] = {server.name: [] for server in servers}

@@ -47,15 +47,24 @@ class Absent:
     reason: str
 
 
+Starter = Callable[[str, Path, str], Server]
+
+
 def start_all(folder: Path) -> tuple[list[Server], list[Absent]]:
     """Starts what there is, with files in `folder`."""
+    return start(folder, _STARTERS, "127.81.0")
+
+
+def start(folder: Path, starters: Mapping[str, Starter], block: str) -> tuple[list[Server], list[Absent]]:
+    """Starts each at an address of its own in a /24, such as ``127.81.0``; what cannot run here is told."""
+    (folder / block).mkdir()
     servers: list[Server] = []
     absent: list[Absent] = []
-    for number, (name, start) in enumerate(_STARTERS.items(), 1):
-        place = folder / name
+    for number, (name, starter) in enumerate(starters.items(), 1):
+        place = folder / block / name
         place.mkdir()
         try:
-            servers.append(start(name, place, f"127.81.0.{number}"))
+            servers.append(starter(name, place, f"{block}.{number}"))
         except (Failed, OSError) as error:
             absent.append(Absent(name, _without_paths(str(error))))
     return servers, absent
@@ -67,29 +76,29 @@ def _without_paths(text: str) -> str:
 
 def _echo(name: str, place: Path, address: str) -> Server:
     process = Process([sys.executable, _PROGRAMS / "echo.py", address, str(PORT)], place / "log")
-    return _up(Server(name, f"Python {sys.version.split()[0]}", process, address, echo=True))
+    return answering(Server(name, f"Python {sys.version.split()[0]}", process, address, echo=True))
 
 
 def _mddns(name: str, place: Path, address: str) -> Server:
     (place / "services.yaml").write_text(corpus.yaml_file())
     argv = [sys.executable, "-m", "mddns", "--network", f"static:{corpus.MACHINE}={address}", "--port", str(PORT)]
     process = Process([*argv, "advertise", place / "services.yaml"], place / "log")
-    return _up(Server(name, mddns.__version__, process, address))
+    return answering(Server(name, mddns.__version__, process, address))
 
 
 def _dnsmasq(name: str, place: Path, address: str) -> Server:
-    program = _found("dnsmasq", "dnsmasq-base")
+    program = found("dnsmasq", "dnsmasq-base")
     (place / "conf").write_text(
         corpus.dnsmasq_file(address)
         + f"port={PORT}\nlisten-address={address}\nbind-interfaces\nno-resolv\nno-hosts\npid-file=\n"
         + ("user=root\n" if os.geteuid() == 0 else "")
     )
     process = Process([program, "--keep-in-foreground", f"--conf-file={place / 'conf'}"], place / "log")
-    return _up(Server(name, _version(program, "--version"), process, address))
+    return answering(Server(name, program_version(program, "--version"), process, address))
 
 
 def _unbound(name: str, place: Path, address: str) -> Server:
-    program = _found("unbound", "unbound")
+    program = found("unbound", "unbound")
     (place / "zone").write_text(corpus.zone_file(address))
     (place / "conf").write_text(
         f'server:\n interface: {address}\n port: {PORT}\n num-threads: 1\n do-daemonize: no\n chroot: ""\n'
@@ -98,11 +107,11 @@ def _unbound(name: str, place: Path, address: str) -> Server:
         f"auth-zone:\n name: {corpus.APEX}.\n zonefile: {place / 'zone'}\n for-downstream: yes\n for-upstream: no\n"
     )
     process = Process([program, "-d", "-c", place / "conf"], place / "log")
-    return _up(Server(name, _version(program, "-V"), process, address))
+    return answering(Server(name, program_version(program, "-V"), process, address))
 
 
 def _knot(name: str, place: Path, address: str) -> Server:
-    program = _found("knotd", "knot")
+    program = found("knotd", "knot")
     (place / "zone").write_text(corpus.zone_file(address))
     (place / "conf").write_text(
         f'server:\n  rundir: "{place}"\n  listen: {address}@{PORT}\n  udp-workers: 1\n  tcp-workers: 1\n'
@@ -110,7 +119,7 @@ def _knot(name: str, place: Path, address: str) -> Server:
         f'zone:\n  - domain: {corpus.APEX}.\n    storage: "{place}"\n    file: zone\n'
     )
     process = Process([program, "-c", place / "conf"], place / "log")
-    return _up(Server(name, _version(program, "-V"), process, address))
+    return answering(Server(name, program_version(program, "-V"), process, address))
 
 
 def _coredns(name: str, place: Path, address: str) -> Server:
@@ -118,14 +127,14 @@ def _coredns(name: str, place: Path, address: str) -> Server:
     (place / "zone").write_text(corpus.zone_file(address))
     (place / "Corefile").write_text(f"{corpus.APEX}.:{PORT} {{\n bind {address}\n file {place / 'zone'}\n}}\n")
     process = Process([program, "-conf", place / "Corefile"], place / "log", env=_ONE_THREAD)
-    return _up(Server(name, _go_version("github.com/coredns/coredns"), process, address))
+    return answering(Server(name, _go_version("github.com/coredns/coredns"), process, address))
 
 
 def _miekg(name: str, place: Path, address: str) -> Server:
     program = _go_program("miekg")
     (place / "zone").write_text(corpus.zone_file(address))
     process = Process([program, f"{address}:{PORT}", place / "zone"], place / "log", env=_ONE_THREAD)
-    return _up(Server(name, _go_version("github.com/miekg/dns"), process, address))
+    return answering(Server(name, _go_version("github.com/miekg/dns"), process, address))
 
 
 def _zeroconf(name: str, place: Path, address: str) -> Server:
@@ -134,12 +143,12 @@ def _zeroconf(name: str, place: Path, address: str) -> Server:
     process = Process([*argv, str(corpus.SERVICES), str(corpus.FIRST_PORT)], place / "log", env=site_env())
     # Multicast DNS has one port, no EDNS, and stays silent where there is no such name.
     server = Server(name, version, process, "127.0.0.1", 5353, apex=corpus.LOCAL, only=frozenset(("repeated",)))
-    return _up(server)
+    return answering(server)
 
 
 _ONE_THREAD: Final[Mapping[str, str]] = {"GOMAXPROCS": "1"}  # it has one core
 
-_STARTERS: Final[dict[str, Callable[[str, Path, str], Server]]] = {
+_STARTERS: Final[dict[str, Starter]] = {
     "echo": _echo,
     "mddns": _mddns,
     "dnsmasq": _dnsmasq,
@@ -169,7 +178,8 @@ def has_module(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def _found(program: str, package: str) -> str:
+def found(program: str, package: str) -> str:
+    """Where a program of a Debian package is; Failed where it is not."""
     # Debian's daemons are where a user's PATH does not look.
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
     if path is None:
@@ -189,13 +199,14 @@ def _go_version(module: str) -> str:
     return found[1] if found else "unknown"
 
 
-def _version(program: str, option: str) -> str:
+def program_version(program: str, option: str) -> str:
+    """What it says of itself with `option`."""
     done = subprocess.run([program, option], capture_output=True, text=True, check=False)
     found = re.search(r"\d+\.\d+(\.\d+)*", done.stdout + done.stderr)
     return found[0] if found else "unknown"
 
 
-def _up(server: Server) -> Server:
+def answering(server: Server) -> Server:
     """The server, when it answers."""
     name = f"{corpus.service(corpus.SERVICES - 1)}.{server.apex}"
     probe = corpus.question(name, corpus.SRV).octets

@@ -30,6 +30,7 @@ class Target:
 
 
 _RATES = "responder.workloads"
+_CACHED = "forwarder.workloads"
 _CROWDS = "fanout.kinds"
 
 TARGETS: Final = (
@@ -37,8 +38,8 @@ TARGETS: Final = (
     Target("responder, repeated queries", f"{_RATES}.repeated.mddns.of_dnsmasq", "≥", 1.0, "× dnsmasq's rate"),
     Target("responder, repeated queries", f"{_RATES}.repeated.mddns.of_miekg", "≥", 1.5, "× a miekg/dns server's rate"),
     Target("responder, as dig asks", f"{_RATES}.dig.mddns.of_echo", "≥", 0.85, "× the echo's rate"),
-    Target("forwarder, cached answer", "", "≥", 1.0, "× dnsmasq's rate as a forwarder"),
-    Target("forwarder, cached answer", "", "≥", 0.7, "× unbound's rate"),
+    Target("forwarder, cached answer", f"{_CACHED}.stub.mddns.of_dnsmasq", "≥", 1.0, "× dnsmasq's rate as a forwarder"),
+    Target("forwarder, cached answer", f"{_CACHED}.stub.mddns.of_unbound", "≥", 0.7, "× unbound's rate"),
     Target("resolve, 1000 peers, answers alike", f"{_CROWDS}.alike.1000.of_bare", "≤", 1.35, "× bare"),
     Target("resolve, 1000 peers, all differ", f"{_CROWDS}.differ.1000.of_bare", "≤", 2.0, "× bare"),
     Target("resolve, 1000 peers", "fanout.others.1000.minidisc.of_mddns", "≥", 45, "× faster than Minidisc's client"),
@@ -86,7 +87,7 @@ def judged(results: Mapping[str, Any], targets: Iterable[Target] = TARGETS) -> l
 
 def _by_cpu(key: str) -> str:
     """The same ratio, of processor time instead of rates or wall time; where neighbours run, it moves less."""
-    if key.startswith(_RATES):
+    if key.startswith((_RATES, _CACHED)):
         return key.replace(".of_", ".by_cpu_of_")
     return key.replace(".of_bare", ".cpu_of_bare") if key.endswith(".of_bare") else "none"
 

@@ -73,6 +73,7 @@ class Directory:
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
         self._fresh_until: dict[float, float] = {}
         self._in_flight: set[str] = set()
+        self._ahead: set[str] = set()  # those that are asked ahead of time
         self._merged: tuple[float, Merged] | None = None
 
     @property
@@ -145,19 +146,20 @@ class Directory:
 
     def stale(self, now: float, age: float = TTL) -> bool:
         """Whether peers are due, or are being asked at this moment."""
-        return bool(self._in_flight) or bool(self.due(now, age))
+        return bool(self._in_flight) or (age < TTL and bool(self._ahead)) or bool(self.due(now, age))
 
     def asking(self, peers: Iterable[Peer], now: float, *, ahead: bool = False) -> None:
         """These are being asked for everything; `ahead` of time: what is known of them stands meanwhile."""
         for peer in peers:
             self._source(peer).asked = now
-            if not ahead:
-                self._in_flight.add(peer.id)
+            (self._ahead if ahead else self._in_flight).add(peer.id)
         self._stir()
 
     def asked(self, peers: Iterable[Peer]) -> None:
         """The asking has ended, however it went."""
-        self._in_flight.difference_update(peer.id for peer in peers)
+        for peer in peers:
+            self._in_flight.discard(peer.id)
+            self._ahead.discard(peer.id)
         self._stir()
 
     def answered(

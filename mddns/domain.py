@@ -88,7 +88,8 @@ class Domain:
 
     def ask_ahead(self) -> None:
         """Asks anew who will be due soon; meanwhile questions are answered from what is known."""
-        if self.refreshing is None and self.directory.ready and self.directory.due(clock.now(), AHEAD):
+        directory, now = self.directory, clock.now()
+        if self.refreshing is None and directory.ready and directory.due(now, AHEAD) and not directory.stale(now):
             self._refreshing = asyncio.create_task(self._list_peers(AHEAD, ahead=True))
 
     def heard(self, address: str) -> None:

@@ -58,7 +58,7 @@ class Follower:
         try:
             while True:
                 await self._wait()
-                await self._look()
+                await self.look()
         finally:
             if listening:
                 listening.cancel()
@@ -83,7 +83,8 @@ class Follower:
             await asyncio.sleep(self._rest)
         self._rung.clear()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Reads the network once, and says what came of it."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         lost_for = 0.0 if self._lost_since is None else clock.now() - self._lost_since

@@ -20,17 +20,16 @@ from typing import Final
 from . import clock
 from .apex import next_serial
 from .binding import bind_tcp, bind_udp
-from .cache import Cache
 from .compose import Variant, compose_plain
 from .connections import Connections, most_connections
+from .counts import TRANSPORTS, Tally
 from .directory import Directory
 from .domain import Domain
-from .errors import BadMessage, Error, NetworkError, PortInUse
-from .following import STATUS_TIMEOUT, Follower
-from .hot import Kept
+from .errors import BadMessage, NetworkError, PortInUse
+from .following import Follower
+from .hot import Hot, Kept, is_client_cookie
 from .listeners import Reaction, TcpListener, UdpListener
 from .model import Peer, Service, Snapshot, join_address
-from .networks import Network
 from .policy import Policy, who_may_ask
 from .portholder import who_has
 from .rebinding import private_address
@@ -47,9 +46,8 @@ _log = logging.getLogger("mddns")
 FIRST_LOOK: Final = 1.0  # seconds that are waited for the network at the start
 BIND_EVERY: Final = 1.0  # seconds between attempts to answer at an address that is not there yet
 _REFUSALS_PER_SECOND: Final = 5
-_NOTHING_HOT: Final[Mapping[str, Kept]] = {}
-_CACHED: Final = 4096
-_CACHED_OCTETS: Final = 4 << 20
+_HOT_ANSWERS: Final = 10_000
+_HOT_OCTETS: Final = 4 << 20
 _ADMITTED: Final = "127.0.0.1"  # to the responder, whoever was let in
 # TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: for the server that is asked, not for another.
 _NOT_FORWARDED: Final = frozenset((OPT, 249, 250, 251, 252, 253, 254))
@@ -80,15 +78,15 @@ class _Nothing:
 
 
 class _Front:
-    """A place where we answer, and what is kept for those who ask there."""
+    """A place where we answer, and the answers of upstreams that are ready for who may have them there."""
 
-    __slots__ = ("known", "local", "size")
+    __slots__ = ("hot", "local", "size", "tally")
 
     def __init__(self, place: Place) -> None:
         self.local = place.is_loopback
         self.size = LOOPBACK_SIZE if self.local else TAILNET_SIZE
-        # By the octets of the question behind the id, and whether it came over TCP.
-        self.known: Cache[tuple[bytes, bool], tuple[bytes, float]] = Cache(_CACHED, _CACHED_OCTETS)
+        self.hot = Hot(_HOT_ANSWERS, _HOT_OCTETS)
+        self.tally: Tally = dict.fromkeys(TRANSPORTS, 0)
 
 
 class Forwarder:
@@ -104,7 +102,6 @@ class Forwarder:
         block_rebinding: bool,
     ) -> None:
         self.apex = settings.apex
-        self._network: Network = settings.network
         self._source = source
         self._recursive = recursive
         self._clock = clock.now
@@ -116,6 +113,7 @@ class Forwarder:
         self._snapshot: Snapshot | None = None
         self._may_ask: frozenset[str] = frozenset()
         self._refusals = (0, 0)
+        self._fronts: list[_Front] = []
         self._listeners: list[UdpListener | TcpListener] = []
         self._sockets: list[socket.socket] = []
         self._missing: list[Place] = []
@@ -223,9 +221,13 @@ class Forwarder:
         def answering(wire: bytes, address: str, tcp: bool) -> Reaction:
             return self._answer(front, wire, address, tcp)
 
+        def hot() -> Mapping[str, Kept]:
+            return front.hot.at(self._relay.epoch, self._clock())
+
         loop = asyncio.get_running_loop()
         if sock.type == socket.SOCK_DGRAM:
-            self._listeners.append(UdpListener(sock, answering, lambda: _NOTHING_HOT, loop, lambda: True))
+            self._fronts.append(front)
+            self._listeners.append(UdpListener(sock, answering, hot, loop, lambda: True))
             return
         most = most_connections()
         # All programs of a machine come from one address.
@@ -258,10 +260,7 @@ class Forwarder:
 
     async def _follow_network(self) -> None:
         """Keeps up with who is on the network, whether it is there or not."""
-        try:
-            await self._seen(await self._network.aread(STATUS_TIMEOUT), 0.0)
-        except (Error, OSError):
-            self._follower.look_now()  # who says why, and goes on looking
+        await self._follower.look()
         self._looked.set()
         await self._follower.run()
 
@@ -274,11 +273,11 @@ class Forwarder:
         return False
 
     def _apply(self, snapshot: Snapshot) -> None:
-        first, self._snapshot = self._snapshot is None, snapshot
+        self._snapshot = snapshot
         self._may_ask = who_may_ask(snapshot)
+        for front in self._fronts:
+            front.hot.forget_clients()
         self._domain.network(snapshot, frozenset((_ADMITTED,)))
-        if first:
-            self._domain.ask_ahead()
 
     # -- answers
 
@@ -286,10 +285,8 @@ class Forwarder:
         now = self._clock()
         member = front.local or address in self._may_ask
         open_to = front.local or (self._recursive and (member or _is_private(address)))
-        if open_to:
-            known = front.known.at(self._relay.epoch).get((wire[2:], tcp))
-            if known is not None and now < known[1]:
-                return wire[:2] + known[0]
+        if open_to and not tcp:
+            front.hot.admit(address, None)
         if len(wire) < 12 or wire[2] & QR >> 8:
             return None
         ours = self._is_ours(wire)
@@ -320,9 +317,10 @@ class Forwarder:
         answer = self._relay.answer(question, asked, now)
         if isinstance(answer, tuple):
             octets, until = answer
-            if until > now:
-                front.known.at(self._relay.epoch)
-                front.known.put((wire[2:], tcp), (octets[2:], until), len(wire) + len(octets))
+            cookie = is_client_cookie(query.edns.options) and wire.endswith(query.edns.options) if query.edns else False
+            if until > now and not tcp and (cookie or not query.edns or not query.edns.options):
+                front.hot.at(self._relay.epoch, now)
+                front.hot.put(None, wire, cookie, octets, front.tally, until)
             return octets
         return answer
 
@@ -333,8 +331,7 @@ class Forwarder:
         answer = domain.responder.respond(wire, client, now)
         if isinstance(answer, Ask):
             return domain.ask(answer)
-        if domain.directory.ready:
-            domain.ask_ahead()
+        domain.ask_ahead()
         return answer
 
     def _is_ours(self, wire: bytes) -> bool:

@@ -16,6 +16,8 @@ from .counts import Tally
 _MOST_CLIENTS: Final = 10_000
 COOKIE_OCTETS: Final = 8  # of a client cookie (RFC 7873 4)
 
+_COOKIE: Final = b"\0\x0a\0\x08"  # the head of a COOKIE option with a client cookie alone (RFC 7873 4)
+
 # An answer without its id, and the number that it counts in.
 Ready = tuple[bytes, Tally]
 
@@ -23,6 +25,11 @@ Ready = tuple[bytes, Tally]
 # their end, which is another with each question of dig. A key of the second kind ends with the cookie option's
 # head, so nothing but such a question, cookie and all, is cut to one.
 Kept = tuple[dict[bytes, Ready], dict[bytes, Ready]]
+
+
+def is_client_cookie(options: bytes) -> bool:
+    """Whether that is all there is of EDNS options."""
+    return len(options) == len(_COOKIE) + COOKIE_OCTETS and options.startswith(_COOKIE)
 
 
 class Hot:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import Final
 
@@ -125,8 +126,9 @@ class Relay:
             if entry.ends_soon(now):
                 entry.ahead = True
                 self._fly(key, question, now)
-            age = int(now - entry.since)
-            return compose_reply(entry.reply, asked, age), min(entry.until, entry.since + age + 1)
+            # All TTLs fall at the same moment, so that all answers that are ready are right until then.
+            second = math.floor(now)
+            return compose_reply(entry.reply, asked, second - math.floor(entry.since)), min(entry.until, second + 1.0)
         if entry is not None and entry.last_resort(now):
             return self._stale(entry, asked), now
         failure = self._failures.found.get(key)

@@ -55,6 +55,8 @@ _MOST_TTL: Final = 0x7FFF_FFFF
 # fixed octets.
 _NAME_AT: Final = {NS: 0, 3: 0, 4: 0, CNAME: 0, 7: 0, 8: 0, 9: 0, PTR: 0, MX: 2, 18: 2, 21: 2, SRV: 6, DNAME: 0}
 _TWO_NAMES: Final = {SOA: 20, 14: 0, 17: 0}
+_SERVICE_BINDINGS: Final = frozenset((64, 65))
+_HINTS: Final = {4: 4, 6: 16}  # ipv4hint and ipv6hint, and the octets of an address
 _DENIES: Final = frozenset((NSEC, NSEC3, RRSIG))
 _TTL: Final = Struct("!I")
 _HEADER: Final = Struct("!6H")
@@ -261,7 +263,7 @@ def _write(message: Message, sections: tuple[list[_Kept], ...], keep: int) -> Re
     wire = packer.finish(0, 0, counts)
     if len(wire) > MAX_MESSAGE - 512:
         raise BadMessage("an answer that no message holds when it is written out")
-    addresses = tuple(record.rdata[0] for section in sections for record in section if record.rtype in (A, AAAA))
+    addresses = tuple(each for section in sections for record in section for each in _addresses(record))
     errors = tuple((code, text[:100]) for code, text in message.errors()[:_MOST_ERRORS])
     rcode = message.rcode if message.rcode == NXDOMAIN else NOERROR
     return Reply(
@@ -275,6 +277,24 @@ def _write(message: Message, sections: tuple[list[_Kept], ...], keep: int) -> Re
         errors,
         addresses,
     )
+
+
+def _addresses(record: _Kept) -> Iterator[bytes]:
+    """Those that a record tells; hints of SVCB and HTTPS are taken as addresses by browsers (RFC 9460 7.3)."""
+    rdata = record.rdata[0]
+    if record.rtype in (A, AAAA):
+        yield rdata
+    elif record.rtype in _SERVICE_BINDINGS:
+        at = 2
+        while at < len(rdata) and 0 < rdata[at] < 0x40:
+            at += 1 + rdata[at]
+        at += 1
+        while at + 4 <= len(rdata):
+            key, length = rdata[at] << 8 | rdata[at + 1], rdata[at + 2] << 8 | rdata[at + 3]
+            size = _HINTS.get(key, 0)
+            for start in range(at + 4, at + 4 + length, size) if size else ():
+                yield rdata[start : start + size]
+            at += 4 + length
 
 
 def _ttls(wire: bytes, begin: int, count: int) -> Iterator[tuple[int, int]]:

@@ -155,7 +155,7 @@ TESTED_ELSEWHERE = {
     "http_routes": "test_http_site: on a node",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
-    "upstream_transport": "test_upstream_source, test_forwarder",
+    "upstream_transport": "test_relay",
 }
 
 

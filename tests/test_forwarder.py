@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import socket
 import time
@@ -19,8 +20,10 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import pytest
+from bed.process import Process
 from conftest import Measured
 from loopback import Fixed, address, fleet, free_port, network_of, open_sockets
+from program import MD
 from upstreams import Upstream, answering, silent
 
 from mddns.errors import NetworkError, PortInUse
@@ -386,51 +389,61 @@ def test_an_address_that_comes_later_is_waited_for(caplog: pytest.LogCaptureFixt
 # Whatever happens, others are not delayed
 
 
-def test_3000_questions_in_flight_do_not_delay_others_past_250_ms(measured: Measured) -> None:
-    """Every name under slow.example is never answered; names that are known, new, and ours are."""
+def test_3000_questions_in_flight_do_not_delay_others_past_250_ms(tmp_path: Path, measured: Measured) -> None:
+    """No name under slow.example is ever answered; names that are known, new, and ours are."""
+    slow: set[str] = set()
 
     def script(query: dns.message.Message, tcp: bool) -> Iterable[bytes]:
-        slow = str(query.question[0].name).lower().endswith(".slow.example.")
-        return () if slow else answering()(query, tcp)
+        name = str(query.question[0].name).lower()
+        if not name.endswith(".slow.example."):
+            return answering()(query, tcp)
+        slow.add(name)
+        return ()
 
     async def work() -> None:
         everybody = fleet(1)
+        place = Place("127.0.0.1", free_port())
         async with (
             node(network_of(everybody[0], everybody), ("web", 80)),
             Upstream(script) as upstream,
-            forwarding(upstream, network=network_of(None, everybody)) as (forwarder, place),
         ):
-            await ask(place, "known.example")
-            flood = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(30)]
-            for sock in flood:
-                sock.setblocking(False)
-                sock.connect(place)
-            number = 0
-            for _ in range(100):
-                for sock in flood:
-                    sock.send(dns.message.make_query(f"{number}.slow.example", "A").to_wire())
-                    number += 1
-                await asyncio.sleep(0.005)
-            while len(upstream.names()) < 2000:
-                await asyncio.sleep(0.01)
-            in_flight = forwarder._relay.in_flight
-            took: dict[str, list[float]] = {}
-            for n in range(60):
-                for kind, name, rtype in (
-                    ("known", "known.example", "A"),
-                    ("new", f"new{n}.example", "A"),
-                    ("ours", "web.minidisc", "SRV"),
-                ):
+            spec = f"static:{everybody[0].addresses[0]}:{everybody[0].port}"
+            argv = [*MD, "--network", spec, "forward", "--listen", f"{place.address}:{place.port}"]
+            argv += ["--upstream", str(upstream.place)]
+            with Process(argv, os.environ, tmp_path / "log", tmp_path) as process:
+                await asyncio.to_thread(process.wait_for, "Ctrl-C ends it", 20)
+                await ask(place, "known.example")
+                number = 0
+                with contextlib.ExitStack() as stack:
+                    flood = [stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(30)]
+                    for sock in flood:
+                        sock.setblocking(False)
+                        sock.connect(place)
                     begun = time.monotonic()
-                    assert texts(await ask(place, name, rtype))
-                    took.setdefault(kind, []).append(time.monotonic() - begun)
-            for kind, each in took.items():
-                each.sort()
-                shown = f"p50 {each[30] * 1000:.1f}, p90 {each[54] * 1000:.1f}, worst {each[-1] * 1000:.1f} ms"
-                measured(f"{number} questions sent, {in_flight} in flight: {kind} names {shown}")
-                assert each[-1] < 0.25
-            for sock in flood:
-                sock.close()
+                    while len(slow) < 3000:
+                        # No more at a time than the socket holds.
+                        for sock in flood[: max(0, 150 - (number - len(slow)))]:
+                            sock.send(dns.message.make_query(f"{number}.slow.example", "A").to_wire())
+                            number += 1
+                        if number - len(slow) >= 150 and time.monotonic() - begun > 3:
+                            break
+                        await asyncio.sleep(0.001)
+                    took: dict[str, list[float]] = {}
+                    for n in range(60):
+                        for kind, name, rtype in (
+                            ("known", "known.example", "A"),
+                            ("new", f"new{n}.example", "A"),
+                            ("ours", "web.minidisc", "SRV"),
+                        ):
+                            since = time.monotonic()
+                            assert texts(await ask(place, name, rtype))
+                            took.setdefault(kind, []).append(time.monotonic() - since)
+                for kind, each in took.items():
+                    each.sort()
+                    shown = f"p50 {each[30] * 1000:.1f}, p90 {each[54] * 1000:.1f}, worst {each[-1] * 1000:.1f} ms"
+                    measured(f"{len(slow)} questions in flight: {kind} names {shown}")
+                assert max(each[-1] for each in took.values()) < 0.25
+                assert process.terminate() == 0
 
     run(work)
 

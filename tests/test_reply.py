@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import struct
 
 import dns.edns
@@ -11,6 +12,8 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mddns.errors import BadMessage
 from mddns.reply import LONGEST, LONGEST_DENIAL, For, Reply, compose_failure, compose_reply, read_reply
@@ -143,6 +146,19 @@ def test_records_of_all_kinds_survive_being_written_anew(record: str) -> None:
     got = told(read_reply(message(f"example.com {kind}", text)), asks(f"example.com {kind}"))
     rtype, _, rest = record.partition(" ")
     assert got.answer == [dns.rrset.from_text("example.com.", 60, "IN", rtype, rest)]
+
+
+@pytest.mark.parametrize("kind", ["HTTPS", "SVCB"])
+def test_hints_are_addresses(kind: str) -> None:
+    text = f"example.com. 60 IN {kind} 1 a.example.net. alpn=h2 ipv4hint=192.0.2.1,10.0.0.1 port=443 ipv6hint=fd00::1"
+    reply = read_reply(message(f"example.com {kind}", text))
+    assert [ipaddress.ip_address(each).compressed for each in reply.addresses] == ["192.0.2.1", "10.0.0.1", "fd00::1"]
+
+
+@given(st.binary(max_size=200))
+def test_broken_hints_end(rdata: bytes) -> None:
+    head = struct.pack("!6H", 1, 0x8180, 1, 1, 0, 0) + b"\1a\0" + struct.pack("!2H", 65, 1)
+    read_reply(Message(head + b"\xc0\x0c" + struct.pack("!2HIH", 65, 1, 60, len(rdata)) + rdata))
 
 
 def test_any_gets_everything_at_its_name() -> None:

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import yaml
 from docblocks import ROOT
-from program import World
+from program import World, free_ports
 
 UNIT = ROOT / "contrib/systemd/mddns.service"
+FORWARD = UNIT.with_name("mddns-forward.service")
 DOCKERFILE = ROOT / "contrib/docker/Dockerfile"
 COMPOSE = ROOT / "contrib/docker/compose.yaml"
 
@@ -143,6 +144,49 @@ def test_systemd_finds_the_unit_safe(unit: Path) -> None:
     argv = [analyzer(), "security", "--offline=true", "--threshold=20", "--no-pager", str(unit)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def forward_units(tmp_path: Path) -> list[Path]:
+    """The forwarder's two, with our own md in them."""
+    md = Path(sys.executable).parent / "md"
+    paths = []
+    for kind in ("service", "socket"):
+        path = tmp_path / f"mddns-forward.{kind}"
+        path.write_text(UNIT.with_name(path.name).read_text().replace("/usr/local/bin/md", str(md)))
+        paths.append(path)
+    return paths
+
+
+def test_systemd_finds_the_forwarders_units_right(forward_units: list[Path]) -> None:
+    argv = [analyzer(), "verify", "--man=no", *map(str, forward_units)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemd_finds_the_forwarder_safe(forward_units: list[Path]) -> None:
+    argv = [analyzer(), "security", "--offline=true", "--threshold=20", "--no-pager", str(forward_units[0])]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_forwarder_is_hardened_as_the_other_unit_is() -> None:
+    ours, other = (path.read_text().partition("DynamicUser=yes\n")[2] for path in (UNIT, FORWARD))
+    assert ours == other
+
+
+def test_the_forwarder_tells_systemd(tmp_path: Path, systemd: Systemd, world: World) -> None:
+    (port,) = free_ports(1)
+    argv = ["forward", "--listen", f"127.0.0.1:{port}", "--upstream", "127.0.0.1#9"]
+    process = world.start(*argv, env={"NOTIFY_SOCKET": systemd.name})
+    told = systemd.next()
+    assert (told["READY"], told["STATUS"]) == ("1", f"answering at 127.0.0.1:{port}")
+    process.signal(signal.SIGHUP)
+    assert systemd.next()["RELOADING"] == "1"
+    assert systemd.next()["READY"] == "1"
+    process.signal(signal.SIGTERM)
+    assert systemd.next()["STOPPING"] == "1"
+    assert process.wait() == 0
 
 
 def test_the_units_commands_are_ours_and_go_together() -> None:

@@ -115,6 +115,7 @@ async def _forward(given: _Given, options: Options) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     _more_descriptors()
+    _short_pauses()
     handed = handed_over()
     try:
         forwarder, places, instead = await _open(given, options, handed)
@@ -197,6 +198,15 @@ def _tell(given: _Given, options: Options, forwarder: Forwarder, places: Sequenc
 
 def _shown(places: Sequence[Place]) -> str:
     return ", ".join(map(str, places)) or "nobody"
+
+
+def _short_pauses() -> None:
+    """With thousands of questions under way, looking through all of memory for circles takes 100 ms; so it is rare."""
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
 
 
 def _more_descriptors() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import aio
     from .check import Check
-    from .default import close, find_service, list_services, resolve
+    from .default import close, find_service, leader, list_services, resolve
     from .errors import (
         ConfigError,
         Error,
@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "check": ("Check",),
-    "default": ("close", "find_service", "list_services", "resolve"),
+    "default": ("close", "find_service", "leader", "list_services", "resolve"),
     "errors": ("ConfigError", "Error", "Incomplete", "InvalidService", "NetworkError", "PortInUse", "TailscaleError"),
     "model": ("Endpoint", "Service", "Services"),
     "policy": ("Policy",),
@@ -65,6 +65,7 @@ __all__ = [
     "aio",
     "close",
     "find_service",
+    "leader",
     "list_services",
     "resolve",
     "start_registry",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
@@ -10,6 +11,7 @@ from . import aio_transport, clock
 from .check import Check
 from .errors import Error, InvalidService
 from .inquiry import Found, Inquirer, Query
+from .leading import leader
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Endpoint, Service, Services, Snapshot
 from .networks import Network
 from .node import Node, open_node
@@ -66,6 +68,11 @@ class Resolver:
         found = await self.find(Query.of(name, labels, first=True))
         services = preferred(found, self._snapshot, strict=self._strict, nearest=False)
         return services[0].endpoint if services else None
+
+    async def leader(self, name: str, labels: Mapping[str, str] | None = None) -> Service | None:
+        """As :func:`mddns.leader`."""
+        services = await self.resolve(name, labels)
+        return leader(services, int(time.time() * 1000))
 
     async def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
         """All services of the network, by name."""

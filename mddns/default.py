@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Mapping
 
-from .model import Endpoint, Services
+from .model import Endpoint, Service, Services
 from .resolver import Resolver
 
 _lock = threading.Lock()
@@ -38,6 +38,15 @@ def find_service(name: str, labels: Mapping[str, str] | None = None) -> Endpoint
 def list_services() -> Services:
     """Every service of the network."""
     return _default().list_services()
+
+
+def leader(name: str, labels: Mapping[str, str] | None = None) -> Service | None:
+    """The service that leads among those of that name with at least these labels; None where there is none.
+
+    All who see the same services see the same leader. That is no consensus: while the network is split, each part
+    has one.
+    """
+    return _default().leader(name, labels)
 
 
 def close() -> None:

@@ -6,6 +6,7 @@ Callers in several threads may share one Resolver. Equal questions at one time b
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from . import clock
 from .errors import Error, Incomplete
 from .inquiry import Found, Inquirer, Query, by_preference, held_back
+from .leading import leader
 from .memory import Memory
 from .model import Endpoint, Service, Services, Snapshot, fold
 from .networks import Network
@@ -83,6 +85,12 @@ class Resolver:
         """One endpoint as ``ip:port``, the first that answers; None where there is none."""
         services = self.prefer(self.find(Query.of(name, labels, first=True)))
         return services[0].endpoint if services else None
+
+    def leader(self, name: str, labels: Mapping[str, str] | None = None) -> Service | None:
+        """As :func:`mddns.leader`."""
+        found = self.find(Query.of(name, labels))
+        _check(found, self._strict)
+        return leader(found.services, int(time.time() * 1000))
 
     def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
         """All services of the network, by name."""

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Final
 
 from .instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
+from .leading import leader
 from .model import Service, fold, replace
 from .names import MAX_NAME
 from .packer import RR, Rdata, RRset
@@ -115,9 +116,17 @@ def place(services: Iterable[Service]) -> list[Placed]:
 class Zone:
     """The names below `origin` (uncompressed wire format), as told by `services`."""
 
-    def __init__(self, origin: bytes, services: Iterable[Service], held: Iterable[Service] = ()) -> None:
-        """`held` are those that are held back: only ``_held`` tells of them."""
+    def __init__(
+        self,
+        origin: bytes,
+        services: Iterable[Service],
+        held: Iterable[Service] = (),
+        unix_ms: int | None = None,
+    ) -> None:
+        """`held` are those that are held back: only ``_held`` tells of them. `unix_ms` is now, where leaders are
+        to be judged by it."""
         self.origin = origin
+        self._unix_ms = unix_ms
         self._placed = place(services)
         # Without labels, and not more than one message over TCP holds.
         self._held = place(replace(service, labels={}, srv=(), since=None) for service in islice(held, MAX_HELD))
@@ -237,7 +246,19 @@ class Zone:
         protocol = labels[-2]
         if protocol in (b"_tcp", b"_udp"):
             return self._alias_node([p for p in group if p.service.protocol == protocol[1:].decode()], labels[:-2])
-        return self._instance_node(group, labels[0], (SRV, TXT, A, AAAA)) if len(labels) == 2 else None
+        if len(labels) > 2:
+            return None
+        if labels[0] == b"leader":
+            return self._leader_node(group)
+        return self._instance_node(group, labels[0], (SRV, TXT, A, AAAA))
+
+    def _leader_node(self, group: list[Placed]) -> Node | None:
+        leading = leader((placed.service for placed in group), self._unix_ms)
+        placed = next((placed for placed in group if placed.service is leading), None)
+        if placed is None:
+            return None
+        target = self._target(placed)
+        return Node(placed.rrsets(target), {SRV: lambda: (self._attached(placed, target),)})
 
     def _alias_node(self, group: list[Placed], labels: Labels) -> Node | None:
         """``_etcd-client._tcp.NAME``, where instances have declared it: clients insist on such names (RFC 2782)."""
@@ -348,7 +369,7 @@ class Zone:
         members = [placed for placed in self._members() if pair in placed.pairs] if self._may_chain(key) else []
         if not members:
             return None
-        view = Zone(self._wire(value, b"_" + key), ())
+        view = Zone(self._wire(value, b"_" + key), (), unix_ms=self._unix_ms)
         view._placed, view._path, view._views = members, path, self._views
         if len(self._views) >= MAX_VIEWS:
             del self._views[next(iter(self._views))]

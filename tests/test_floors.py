@@ -80,6 +80,7 @@ FLOORS = {
         http_trust
         inquiry
         journal
+        leading
         lookup
         memory
         minidisc

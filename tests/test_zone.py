@@ -11,6 +11,7 @@ from played import ALPHA, APEX, BRAVO, CHARLIE, SINCE, Fleet, Host, Said, peer, 
 
 from mddns.model import Endpoint, Service, replace
 from mddns.names import Name
+from mddns.offer import make
 from mddns.zone import MAX_HELD, MAX_VIEWS, Zone, view_pair
 
 OWN = "md.since=1800000000000"
@@ -217,7 +218,7 @@ def test_a_missing_type_is_nodata_with_soa(text: str) -> None:
     "text",
     [
         "nope",
-        "leader.web",
+        "leader.nope",
         "bravo-8080.web",
         "a.alpha-8080.web",
         "web.web",
@@ -641,3 +642,59 @@ def test_what_is_held_back_fits_one_message() -> None:
         registration = host.advertise("w" * 62, port, {"k": "v" * 200}, check="tcp")
         registration.held = "x" * 200
     assert len(host.whole("_held PTR").answer) == MAX_HELD
+
+
+# Leaders
+
+
+@pytest.fixture
+def three() -> Fleet:
+    """`web` on three hosts, up one after the other: the last of them has the clock of 1970."""
+    fleet = Fleet(ALPHA, BRAVO, CHARLIE)
+    for each, since in ((ALPHA, SINCE + 9), (BRAVO, SINCE), (CHARLIE, 9)):
+        fleet[each].registry.advertise(make(80, "web", {"host": each.name}), since)
+    return fleet
+
+
+def test_the_leader_is_an_instance_under_another_name(three: Fleet) -> None:
+    said = three.ask(ALPHA, "leader.web SRV")
+    assert said.answer == zone("leader.web 5 IN SRV 10 10 80 bravo-80.web")
+    assert said.additional == zone(f"""
+        bravo-80.web 5 IN TXT "host=bravo" "{OWN}"
+        bravo-80.web 5 IN A 100.64.0.2
+    """)
+    assert three.ask(CHARLIE, "leader.web TXT").answer == zone(f'leader.web 5 IN TXT "host=bravo" "{OWN}"')
+    assert three.ask(CHARLIE, "leader.WEB A").answer == zone("leader.WEB 5 IN A 100.64.0.2")
+    assert three.ask(ALPHA, "leader.web AAAA").rcode == "NOERROR"
+
+
+def test_every_host_names_the_same_leader(three: Fleet) -> None:
+    said = {frozenset(three.ask(each, "leader.web SRV").answer) for each in (ALPHA, BRAVO, CHARLIE)}
+    assert len(said) == 1
+
+
+def test_a_view_has_a_leader_of_its_own(three: Fleet) -> None:
+    view = "charlie._host"
+    assert three.ask(ALPHA, f"leader.web.{view} SRV").answer == zone(
+        f"leader.web.{view} 5 IN SRV 10 10 80 charlie-80.web.{view}"
+    )
+
+
+def test_a_host_alone_leads_by_itself(three: Fleet) -> None:
+    assert three[CHARLIE].ask("leader.web SRV").answer == zone("leader.web 5 IN SRV 10 10 80 charlie-80.web")
+
+
+def test_a_clock_that_is_ahead_of_whoever_answers_is_no_better_than_one_of_1970(three: Fleet) -> None:
+    three[ALPHA].directory.epoch_ms = SINCE - 60_001
+    assert three.ask(ALPHA, "leader.web SRV").answer == zone("leader.web 5 IN SRV 10 10 80 charlie-80.web")
+    three[BRAVO].directory.epoch_ms = SINCE - 60_000
+    assert three.ask(BRAVO, "leader.web SRV").answer == zone("leader.web 5 IN SRV 10 10 80 bravo-80.web")
+
+
+def test_below_a_leader_there_is_nothing(three: Fleet) -> None:
+    assert three.ask(ALPHA, "a.leader.web SRV").rcode == "NXDOMAIN"
+    assert three.ask(ALPHA, "leader.nope SRV").rcode == "NXDOMAIN"
+
+
+def test_no_transfer_has_a_leader(three: Fleet) -> None:
+    assert not any(owner.startswith(b"\6leader") for owner, *_ in three[ALPHA].responder._render()[1].records())

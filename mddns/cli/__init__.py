@@ -19,6 +19,7 @@ SECTIONS: Final = {
         "list": "all services",
         "find": "one service's ip:port",
         "lookup": "all services of a name",
+        "leader": "who leads",
         "query": "which peer says what",
     },
     "Offer": {

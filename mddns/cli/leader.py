@@ -1,0 +1,38 @@
+"""``md leader``: who leads among the services of a name."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from ..inquiry import Query
+from ..leading import leader
+from .finding import complete_label, complete_name, described, look, verdict
+from .options import Options, common, labels_of
+from .output import print_services
+from .terminal import talk
+
+
+@click.command("leader")
+@click.argument("name", shell_complete=complete_name)
+@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
+@common
+def command(name: str, labels: tuple[str, ...], options: Options) -> int:
+    """Print the ip:port of the service that leads among those of a name.
+
+    It is the one with the lowest priority, then the one that came up first. All who see the same
+    services see the same leader; that is no consensus, since a network that is split has two.
+
+    \b
+    Examples:
+      md leader db
+      md leader db env=prod -o json
+    """
+    query = Query.of(name, labels_of(labels))
+    found, _ = look(query, options)
+    leading = leader(found.services, int(time.time() * 1000))
+    print_services([leading] if leading else [], options, unasked="name")
+    if not leading:
+        talk(f"no service {described(query)} was found")
+    return verdict(found, options, nothing=1)

@@ -60,7 +60,7 @@ class Upstream:
         return query
 
     def _read(self) -> None:
-        while True:
+        for _ in range(8):  # so that whoever measures in the same loop gets a turn
             try:
                 wire, source = self._udp.recvfrom(65535)
             except BlockingIOError:

@@ -249,7 +249,11 @@ class HttpConnection(asyncio.Protocol):
         if self._half_closed:
             self._transport.close()
             return
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # it was reset, and the loop has not noticed yet
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self._give(LINGER)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.selector_events
 import contextlib
+import errno
 import logging
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -529,3 +531,21 @@ def test_who_goes_away_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> 
             assert (await response(reader))[0] == 200
 
     run(work)
+
+
+def test_a_reset_that_the_loop_has_not_noticed_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reset(_: object) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    told: list[object] = []
+
+    async def work(place: Place, serving: Echo) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async with to(place) as (reader, writer):
+            writer.write(b"GET /x HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            monkeypatch.setattr(asyncio.selector_events._SelectorSocketTransport, "write_eof", reset)  # type: ignore[attr-defined]
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+
+    run(work)
+    assert told == []

@@ -94,7 +94,11 @@ class Exchange:
                 continue
             try:
                 sock.sendto(wire, (address, port))
+            except BlockingIOError:
+                continue  # the send buffer is full: as good as lost, and the retransmission is for that
             except OSError:
+                # Some other peer's refusal, most likely: raised once, it is not told of again.
+                self._drain_errors(sock)
                 self._send(address, port, wire)
 
     def _send(self, address: str, port: int, wire: bytes) -> None:

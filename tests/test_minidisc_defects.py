@@ -175,13 +175,22 @@ print("alive")
     assert done.stdout.splitlines()[-1] == "alive"
 
 
+def _is_zero(args: list[ast.expr]) -> bool:
+    return len(args) == 1 and isinstance(args[0], ast.Constant) and args[0].value == 0
+
+
 def test_6_nothing_in_the_library_ends_a_process_or_takes_its_signals() -> None:
     """Guard: this one; `md` alone may."""
     found = []
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] in ("cli", "__main__.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        # Signal 0 asks whether a process is there, and does nothing to it.
+        asks = {id(each.func) for each in ast.walk(tree) if isinstance(each, ast.Call) and _is_zero(each.args[-1:])}
+        for node in ast.walk(tree):
+            if id(node) in asks:
+                continue
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 name = f"{node.value.id}.{node.attr}"
                 if name in ("sys.exit", "os._exit", "os.abort", "os.kill", "signal.signal", "signal.set_wakeup_fd"):

@@ -127,6 +127,19 @@ def test_one_refusal_does_not_lose_anothers_answer(carry: Runner) -> None:
     assert outcomes == [Outcome.REFUSED, Outcome.ANSWERED] * 20
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_refusal_counts_wherever_in_a_burst_it_is_told_of(carry: Runner, place: int) -> None:
+    """The kernel tells of it to whoever sends next; a silent peer keeps the lookup waiting for it."""
+    peers = fleet(3)
+    with contextlib.ExitStack() as stack:
+        for number, each in enumerate(peers):
+            if number != place:
+                stack.enter_context(hostile(each, lambda wire, reply: None))
+        lookup = look(*peers, timeout=0.3)
+        carry(lookup)
+    assert [ask.outcome for ask in lookup.asks if ask.peer is peers[place]] == [Outcome.REFUSED]
+
+
 def test_the_timeout_holds_against_silence(carry: Runner) -> None:
     peers = fleet(2)
     with hostile(peers[0], lambda wire, reply: None), hostile(peers[1], lambda wire, reply: None):

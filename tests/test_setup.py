@@ -334,7 +334,7 @@ def test_coredns_takes_the_block_and_finds_our_names(bed: Bed, kind: str) -> Non
     """Where there is CoreDNS, which Debian does not have."""
     coredns = shutil.which("coredns")
     if coredns is None:
-        return
+        pytest.skip("CoreDNS is not in PATH; Debian has none")
     need("dig")
     alpha = bed.host("alpha")
     listen = f"{alpha.ipv4}:{PORT}"

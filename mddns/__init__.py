@@ -6,6 +6,8 @@
     mddns.resolve("web", {"env": "prod"})       # a list of Service, best first
     mddns.find_service("web", {"env": "prod"})  # an Endpoint, "100.64.0.2:8080", or None
     mddns.list_services()
+    with mddns.watch("web") as events:          # what changes, as it happens
+        for event in events: ...
 
 The module functions share one Resolver, made at first use; ``mddns.aio`` has the same as coroutines.
 Importing this costs next to nothing: each part is loaded when it is first used.
@@ -17,8 +19,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import aio
+    from .changes import Event
     from .check import Check
-    from .default import close, find_service, leader, list_services, resolve
+    from .default import close, find_service, leader, list_services, resolve, watch
     from .errors import (
         ConfigError,
         Error,
@@ -32,17 +35,20 @@ if TYPE_CHECKING:
     from .policy import Policy
     from .resolver import Resolver
     from .sync import Advertised, Registry, start_registry
+    from .sync_watch import Watch
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "changes": ("Event",),
     "check": ("Check",),
-    "default": ("close", "find_service", "leader", "list_services", "resolve"),
+    "default": ("close", "find_service", "leader", "list_services", "resolve", "watch"),
     "errors": ("ConfigError", "Error", "Incomplete", "InvalidService", "NetworkError", "PortInUse", "TailscaleError"),
     "model": ("Endpoint", "Service", "Services"),
     "policy": ("Policy",),
     "resolver": ("Resolver",),
     "sync": ("Advertised", "Registry", "start_registry"),
+    "sync_watch": ("Watch",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -52,6 +58,7 @@ __all__ = [
     "ConfigError",
     "Endpoint",
     "Error",
+    "Event",
     "Incomplete",
     "InvalidService",
     "NetworkError",
@@ -62,6 +69,7 @@ __all__ = [
     "Service",
     "Services",
     "TailscaleError",
+    "Watch",
     "aio",
     "close",
     "find_service",
@@ -69,6 +77,7 @@ __all__ = [
     "list_services",
     "resolve",
     "start_registry",
+    "watch",
 ]
 
 

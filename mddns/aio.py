@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 from . import aio_transport, clock
+from .aio_watch import Shared, Watch
 from .check import Check
 from .errors import Error, InvalidService
 from .inquiry import Found, Inquirer, Query
@@ -21,6 +22,7 @@ from .registry import Registration
 from .reload import Difference
 from .resolver import STATUS_EVERY, STATUS_TIMEOUT, listed, preferred
 from .settings import Settings
+from .watching import Watcher
 
 
 class _Flight:
@@ -49,6 +51,7 @@ class Resolver:
         policy: Policy | None = None,
     ) -> None:
         settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
+        self._watching = Shared(lambda: Watcher(settings, policy))
         self._network = settings.network
         self._inquirer = Inquirer(settings.apex, settings.timeout, policy)
         self._strict = strict
@@ -82,6 +85,9 @@ class Resolver:
         """What is known of a query after at most one lookup."""
         if self._closed:
             raise Error("this Resolver is closed")
+        if view := self._watching.view:
+            self._snapshot = view.snapshot
+            return view.find(query)
         key = query.flight
         flight = self._flights.get(key)
         if flight is not None:
@@ -115,9 +121,16 @@ class Resolver:
             return await self.find(query)  # whoever carried it was cancelled
         return flight.found.matching(query.labels)
 
+    def watch(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Watch:
+        """As :meth:`mddns.Resolver.watch`."""
+        if self._closed:
+            raise Error("this Resolver is closed")
+        return Watch(name, labels, self._watching.start, self._watching.stop)
+
     async def close(self) -> None:
-        """Ends it; nothing stays open between lookups."""
+        """Ends it, and what watches through it; nothing else stays open between lookups."""
         self._closed = True
+        await self._watching.close()
 
     async def __aenter__(self) -> Resolver:
         return self
@@ -266,3 +279,22 @@ async def start_registry(
     """As :func:`mddns.start_registry`, on the running event loop."""
     settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
     return Registry(await open_node(settings, policy or Policy(), wait))
+
+
+def watch(
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    *,
+    network: str | Sequence[str] | Network | None = None,
+    domain: str | None = None,
+    port: int | None = None,
+    address: str | None = None,
+    timeout: float | None = None,
+    policy: Policy | None = None,
+) -> Watch:
+    """As :func:`mddns.watch`, on the running event loop: an asynchronous iterator and context manager.
+
+    Each has sessions of its own; those of one :class:`Resolver` share them.
+    """
+    resolver = Resolver(network, domain=domain, port=port, address=address, timeout=timeout, policy=policy)
+    return resolver.watch(name, labels)

@@ -6,9 +6,13 @@ import atexit
 import os
 import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from .model import Endpoint, Service, Services
 from .resolver import Resolver
+
+if TYPE_CHECKING:
+    from .sync_watch import Watch
 
 _lock = threading.Lock()
 _resolver: Resolver | None = None
@@ -47,6 +51,15 @@ def leader(name: str, labels: Mapping[str, str] | None = None) -> Service | None
     has one.
     """
     return _default().leader(name, labels)
+
+
+def watch(name: str | None = None, labels: Mapping[str, str] | None = None) -> Watch:
+    """The events of services of that name (None: of any) with at least these labels, as they happen.
+
+    To be used in a ``with`` block, or in a ``for`` loop alone; an :class:`Event` each. The first ``current`` says
+    that all who count have been heard. Raises NetworkError, where it begins, if the network cannot be read.
+    """
+    return _default().watch(name, labels)
 
 
 def close() -> None:

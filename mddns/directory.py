@@ -200,6 +200,12 @@ class Directory:
             self.memory.refused(peer.id, now)
             self._learn(peer, (), now)
 
+    def vanished(self, peer: Peer, now: float) -> None:
+        """Whoever watches `peer` has found that nobody is there any more: what it said is dropped."""
+        if not self.has_left(peer):
+            self.memory.missed(peer.id, now)
+            self._learn(peer, (), now)
+
     def without_web(self, peer: Peer, now: float) -> None:
         """Nobody lists services by HTTP at `peer`."""
         if not self.has_left(peer):

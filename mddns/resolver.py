@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from . import clock
 from .errors import Error, Incomplete
@@ -21,6 +21,9 @@ from .networks import Network
 from .policy import Policy
 from .settings import Settings
 from .silence import sentence
+
+if TYPE_CHECKING:
+    from .sync_watch import Shared, Watch
 
 STATUS_EVERY: Final = 5.0  # seconds for which the network's list of nodes is taken as it was
 STATUS_TIMEOUT: Final = 2.0
@@ -67,6 +70,9 @@ class Resolver:
         return self
 
     def _set_up(self, settings: Settings, strict: bool, policy: Policy | None, memory: Memory | None) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._watching: Shared | None = None
         self._network = settings.network
         self._inquirer = Inquirer(settings.apex, settings.timeout, policy, memory)
         self._strict = strict
@@ -102,6 +108,9 @@ class Resolver:
 
         if self._closed:
             raise Error("this Resolver is closed")
+        if self._watching and (view := self._watching.view):
+            self._snapshot = view.snapshot
+            return view.find(query)
         key = query.flight
         with self._lock:
             flight = self._flights.get(key)
@@ -131,6 +140,21 @@ class Resolver:
                 del self._flights[key]
             ours.landed.set()
 
+    def watch(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Watch:
+        """The events of services of that name with at least these labels: see :func:`mddns.watch`.
+
+        While it is open, and has said ``current``, what this Resolver finds costs no network.
+        """
+        from .sync_watch import Shared, Watch
+        from .watching import Watcher
+
+        if self._closed:
+            raise Error("this Resolver is closed")
+        with self._lock:
+            if self._watching is None:
+                self._watching = Shared(lambda: Watcher(self._settings, self._policy))
+        return Watch(name, labels, self._watching)
+
     def held_back(self) -> list[Service]:
         """What hosts hold back because its check fails, each with the reason in ``held``. Asks the network."""
         from .transport import run
@@ -155,8 +179,10 @@ class Resolver:
         return preferred(found, self._snapshot, strict=self._strict, nearest=nearest)
 
     def close(self) -> None:
-        """Ends it. Lookups hold their sockets only while they run, so there is nothing to wait for."""
+        """Ends it, and what watches through it. Lookups hold their sockets only while they run."""
         self._closed = True
+        if self._watching:
+            self._watching.close()
 
     def __enter__(self) -> Resolver:
         return self

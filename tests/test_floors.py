@@ -22,12 +22,15 @@ FLOORS = {
     """,  # people
     5: """
         aio
+        aio_watch
         doctor
         following
         forwarder
         node
         resolver
         settings
+        sync_watch
+        watching
     """,  # parts put together
     4: """
         beside
@@ -54,8 +57,10 @@ FLOORS = {
         neighbour
         networks
         portholder
+        probing
         remembered
         sessions
+        subscriber
         transport
         upstream_source
         upstream_transport
@@ -65,6 +70,7 @@ FLOORS = {
         answers
         apex
         cache
+        changes
         compose
         counts
         delegates
@@ -145,6 +151,10 @@ TESTED_ELSEWHERE = {
     "default": "test_resolver",
     "beside": "test_minidisc_beside, test_hosts_minidisc",
     "demo": "test_hosts_md",
+    "aio_watch": "test_watching",
+    "sync_watch": "test_watching",
+    "subscriber": "test_watching",
+    "probing": "test_watching",
     "acceptor": "test_hosts_port",
     "binding": "test_listeners",
     "connections": "test_listeners",

@@ -20,6 +20,8 @@ SECTIONS: Final = {
         "find": "one service's ip:port",
         "lookup": "all services of a name",
         "leader": "who leads",
+        "watch": "what comes, changes and goes",
+        "wait": "until there is one",
         "query": "which peer says what",
     },
     "Offer": {

@@ -1,0 +1,150 @@
+"""A session with one host that tells of each change of its zone, and the copy of the zone that it keeps up to date.
+
+DNS Push has no subscription to a zone: we subscribe to the SOA of the apex (RFC 8765 6.2), and ask for the
+differences (RFC 1995) on the same connection whenever that is another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from . import clock
+from .answers import Told as Instance
+from .dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
+from .errors import BadMessage
+from .names import Name
+from .packer import random_ids
+from .push import PUSH, SUBSCRIBE, Kind, read_push, subscription
+from .secondary import Progress, Secondary
+from .wire import NOERROR, SOA
+
+CONNECT_WITHIN: Final = 1.0  # seconds, for each address
+TRANSFER_WITHIN: Final = 10.0
+REFUSED_FOR: Final = 60.0  # seconds without a session, where a host has none for us and does not say for how long
+LONGEST_REFUSAL: Final = 300.0
+_SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
+_AT_ONCE: Final = 65_536
+
+
+class Subscriber:
+    """Follows the zone at `apex` of the host at `addresses`, of which the first that accepts is used.
+
+    ``changed(instances)`` is called with all that the host offers, after the first transfer and whenever it changes.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        port: int,
+        copy: Secondary,
+        apex: Name,
+        changed: Callable[[list[Instance]], None],
+    ) -> None:
+        self.refused: float | None = None  # seconds for which the host has no session for us
+        self._addresses = addresses
+        self._port = port
+        self._copy = copy
+        self._apex = apex
+        self._changed = changed
+        self._client = ClientSession(lambda: random_ids(1)[0], clock.now())
+        self._writer: asyncio.StreamWriter | None = None
+        self._asked: int | None = None  # the id of a transfer under way
+        self._asked_at = 0.0
+        self._again = False
+        self._told = False  # whether anything was told in this session
+
+    async def run(self) -> None:
+        """Returns when the session has ended. OSError: there was none; BadMessage: the host talks nonsense."""
+        reader, self._writer = await self._connect()
+        try:
+            _, octets = self._client.request(SUBSCRIBE, subscription(self._apex.wire, SOA), clock.now())
+            self._writer.write(octets)
+            self.refresh()
+            while self.refused is None and (octets := await self._read(reader)):
+                for event in self._client.feed(octets, clock.now()):
+                    self._on(event)
+        finally:
+            self._writer.transport.abort()
+            self._writer = None
+
+    def fileno(self) -> int:
+        """The connection's descriptor; -1 where there is none."""
+        sock = self._writer.get_extra_info("socket") if self._writer else None
+        return sock.fileno() if sock else -1
+
+    def refresh(self, serial: int | None = None) -> None:
+        """The zone may have changed: `serial` is its serial by now, where that is known."""
+        if self._writer is None or (serial is not None and serial == self._copy.serial):
+            return
+        if self._asked is not None:
+            self._again = True
+            return
+        self._again = False
+        self._asked, self._asked_at = self._client.fresh_id(), clock.now()
+        self._writer.write(framed(self._copy.ask(self._asked)))
+        self._client.sent(clock.now())
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for address in self._addresses[:-1]:
+            with contextlib.suppress(OSError):
+                return await _open(address, self._port)
+        return await _open(self._addresses[-1], self._port)
+
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        """What has come; nothing where the session is to end."""
+        while True:
+            now = clock.now()
+            due = self._client.timer()
+            if self._asked is not None:
+                due = min(due, self._asked_at + TRANSFER_WITHIN)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - now) + 0.01):
+                    return await reader.read(_AT_ONCE)
+            now = clock.now()
+            late = self._asked is not None and now > self._asked_at + TRANSFER_WITHIN
+            if late or self._client.silent(now) or self._writer is None:
+                return b""
+            if keepalive := self._client.due(now):
+                self._writer.write(keepalive)
+
+    def _on(self, event: Event) -> None:
+        if isinstance(event, Ordinary):
+            self._transferred(event.wire)
+        elif isinstance(event, Told):
+            if event.tlv.kind == PUSH:
+                self._pushed(event)
+        elif isinstance(event, Answered):
+            if event.rcode != NOERROR:
+                self._refuse(REFUSED_FOR if event.retry is None else event.retry)
+        elif isinstance(event, GoAway):
+            self._refuse(event.seconds)
+
+    def _refuse(self, seconds: float) -> None:
+        self.refused = min(seconds, LONGEST_REFUSAL)
+
+    def _pushed(self, event: Told) -> None:
+        for change in read_push(event.tlv, event.wire):
+            if change.rtype == SOA and change.kind is Kind.ADD and len(change.rdata) > _SERIAL_AND_TIMERS:
+                self.refresh(int.from_bytes(change.rdata[-_SERIAL_AND_TIMERS:][:4], "big"))
+
+    def _transferred(self, wire: bytes) -> None:
+        if wire[0] << 8 | wire[1] != self._asked:
+            raise BadMessage("an answer that nobody has asked for")
+        self._asked_at = clock.now()
+        progress = self._copy.feed(wire)
+        if progress is Progress.MORE:
+            return
+        self._asked = None
+        if progress is Progress.CHANGED or (progress is Progress.CURRENT and not self._told):
+            self._told = True
+            self._changed(list(self._copy.told()))
+        if self._again or progress is Progress.ASK_WHOLE:
+            self.refresh()
+
+
+async def _open(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async with asyncio.timeout(CONNECT_WITHIN):
+        return await asyncio.open_connection(address, port)

@@ -20,9 +20,9 @@ _LABELS = 2  # the column that is shortened on a narrow terminal
 def in_format(output: str, services: Sequence[Service], apex: Name, now: float) -> Iterable[str]:
     """The lines of `services`. `now` is Unix time in seconds."""
     if output == "json":
-        return [json.dumps([_as_json(service) for service in services], indent=2)]
+        return [json.dumps([as_json(service) for service in services], indent=2)]
     if output == "jsonl":
-        return [json.dumps(_as_json(service)) for service in services]
+        return [json.dumps(as_json(service)) for service in services]
     if output == "yaml":
         from .asfile import yaml_lines
 
@@ -88,7 +88,8 @@ def age(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def _as_json(service: Service) -> dict[str, Any]:
+def as_json(service: Service) -> dict[str, Any]:
+    """One service as JSON has it."""
     told = service.to_json()
     return told if _is_text(told) else {key: _valid(value) for key, value in told.items()}
 

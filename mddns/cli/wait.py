@@ -1,0 +1,51 @@
+"""``md wait``: one endpoint, as soon as there is one."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import click
+
+from ..inquiry import Found, Query
+from ..memory import Memory
+from ..resolver import Resolver
+from .finding import complete_label, complete_name, described
+from .options import Options, common, labels_of
+from .output import print_services
+from .terminal import talk
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise click.UsageError(f"--for '{text}': seconds are wanted, 0 or more")
+    return seconds
+
+
+@click.command("wait")
+@click.argument("name", shell_complete=complete_name)
+@click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
+@click.option("--for", "patience", type=_seconds, metavar="S", help="Seconds to wait; default: without end.")
+@common
+def command(name: str, labels: tuple[str, ...], patience: float | None, options: Options) -> int:
+    """Wait until there is a service, and print its ip:port.
+
+    \b
+    Examples:
+      md wait db env=prod --for 30
+      curl "http://$(md wait web)/"
+    """
+    query = Query.of(name, labels_of(labels), first=True)
+    until = None if patience is None else time.monotonic() + patience
+    with Resolver.of(options.settings, Memory()) as resolver, resolver.watch(query.name, query.labels) as events:
+        while event := events.next(None if until is None else max(0.0, until - time.monotonic())):
+            if event.kind in ("up", "update") and event.service:
+                print_services(resolver.prefer(Found((event.service,), (), 0)), options, unasked="name")
+                return 0
+    print_services([], options, unasked="name")
+    talk(f"no service {described(query)} came within {patience:g} s")
+    return 1

@@ -41,6 +41,8 @@ REFUSED_AT_MOST: Final = 5.0
 AWAY_AT_MOST: Final = 8.0  # the same for one that is silent, from EVERY on
 SESSION_AGAIN: Final = 0.05  # seconds until a session that ended is begun anew; doubles, to
 SESSION_AGAIN_AT_MOST: Final = 30.0
+SESSION_ENDED: Final = 0.01  # seconds until the host is asked what is the matter: whoever ends closes its UDP port too
+SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
 NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
 MOST_POLLS: Final = 32  # lookups at one time
 
@@ -291,11 +293,11 @@ class Watcher:
                 host.session = host.task = None
         now = self._now()
         stay_away = stay_away if session.refused is None else session.refused
-        if now - begun > SESSION_AGAIN_AT_MOST:
+        if now - begun > SESSION_PROVEN:
             host.session_pause = SESSION_AGAIN
         host.session_from = now + max(stay_away, host.session_pause)
         host.session_pause = min(2 * host.session_pause, SESSION_AGAIN_AT_MOST)
-        host.next = now  # whatever ended it, what the host says now counts
+        host.next = now + SESSION_ENDED  # whatever ended it, what the host says now counts
         self._kicked.set()
 
     def _end(self, host: _Host) -> None:

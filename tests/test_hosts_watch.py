@@ -1,0 +1,205 @@
+"""Watching between hosts: how soon a change, a killed program and a vanished host are seen, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from bed import embedded
+from bed.host import Host
+from bed.process import Process, wait_until
+from conftest import MakeBed, Measured
+
+SOON: Final = 0.200  # seconds in which a change, and the end of a program, has to be seen (99 of 100)
+GONE: Final = 10.0  # the same for a vanished host
+_CODE: Final = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parent.parent)))
+
+pytestmark = pytest.mark.namespaces
+
+
+class Onlooker:
+    """A program of :mod:`bed.onlooker`: what it was told, and that this was legal."""
+
+    def __init__(self, host: Host) -> None:
+        self.process = host.start([sys.executable, "-m", "bed.onlooker"], env={"PYTHONPATH": _CODE})
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """Every event so far."""
+        *lines, _ = self.process.stdout.split("\n")
+        return [json.loads(line) for line in lines]
+
+    def standing(self) -> dict[str, dict[str, str]]:
+        """Labels by endpoint as they are by the events, each of which has to be legal."""
+        found: dict[str, dict[str, str]] = {}
+        for event in self.told:
+            where = event.get("where", "")
+            if event["event"] in ("up", "update"):
+                assert (where in found) == (event["event"] == "update"), event
+                assert found.get(where) != event["labels"], event
+                found[where] = event["labels"]
+            elif event["event"] == "down":
+                del found[where]
+        return found
+
+    def ready(self) -> Onlooker:
+        """Waits for ``current``."""
+        self.process.wait_for('"current"', 20)
+        return self
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of one kind."""
+        return [event for event in self.told if event["event"] == kind]
+
+    def until(self, condition: Callable[[dict[str, dict[str, str]]], bool], timeout: float = 5.0) -> None:
+        """Waits until what stands is so."""
+        assert wait_until(lambda: condition(self.standing()), timeout), self.process.stdout + self.process.stderr
+
+    def until_these(self, where: set[str], timeout: float = 5.0) -> None:
+        """Waits until these endpoints stand, and no others."""
+        self.until(lambda standing: standing.keys() == where, timeout)
+
+
+def changer(host: Host, port: int = 80, count: int = 0, pause: float = 0.0) -> Process:
+    process = host.start(
+        [sys.executable, "-m", "bed.changer", str(port), str(count), str(pause)], env={"PYTHONPATH": _CODE}
+    )
+    process.wait_for("up", 20)
+    return process
+
+
+def spread(took: list[float]) -> str:
+    took = sorted(took)
+    p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
+    return f"p50 {1000 * p50:.1f} ms, p99 {1000 * p99:.1f} ms, longest {1000 * took[-1]:.0f} ms, of {len(took)}"
+
+
+@pytest.mark.parametrize(("count", "changes", "pause"), [(2, 100, 0.05), (10, 20, 0.8)])
+def test_a_change_is_seen_by_every_watcher(
+    make_bed: MakeBed, measured: Measured, count: int, changes: int, pause: float
+) -> None:
+    bed = make_bed([f"host{number}" for number in range(count)])
+    changers = [changer(host, 80, changes, pause) for host in bed.hosts]
+    watchers = [Onlooker(host) for host in bed.hosts]
+    for watcher in watchers:
+        watcher.ready().until(lambda standing: len(standing) == count)
+    time.sleep(1)  # sessions are begun behind the first answer
+    for process in changers:
+        process.signal(signal.SIGUSR1)
+    for process in changers:
+        process.wait_for("done", 60)
+    took = []
+    last = {f"{host.ipv4}:80" for host in bed.hosts}
+    for watcher in watchers:
+        watcher.until_these(last)
+    wait_until(lambda: len({str(watcher.standing()) for watcher in watchers}) == 1)
+    truth = watchers[0].standing()
+    for watcher in watchers:
+        assert {where: labels["t"] for where, labels in watcher.standing().items()} == {
+            where: labels["t"] for where, labels in truth.items()
+        }
+        assert not watcher.events("down")
+        took += [event["at"] - float(event["labels"]["t"]) for event in watcher.events("update")]
+    measured(f"watching, {count} hosts, each with a watcher: a change is seen after {spread(took)}")
+    assert len(took) > 0.9 * count * count * changes
+    assert sorted(took)[len(took) * 99 // 100] < SOON
+
+
+def test_a_killed_program_is_seen_and_its_own_services_alone(make_bed: MakeBed, measured: Measured) -> None:
+    """The holder among three programs of a host, a tenant, the last one that there is."""
+    bed = make_bed(["alpha", "bravo"])
+    watcher = Onlooker(bed.host("bravo")).ready()
+    took = []
+    for round_ in range(5):
+        ports = [9000 + 10 * round_ + number for number in range(3)]
+        programs = {port: embedded.started(bed.host("alpha"), port) for port in ports}
+        where = {port: f"{bed.host('alpha').ipv4}:{port}" for port in ports}
+        watcher.until_these(set(where.values()), 10)
+        for port in (ports[0], ports[2], ports[1]):
+            time.sleep(0.5)  # sessions are begun behind the first answer
+            begun = time.monotonic()
+            programs.pop(port).kill()
+            left = {where[each] for each in programs}
+            watcher.until_these(left)
+            took.append(watcher.events("down")[-1]["at"] - begun)
+    measured(f"watching: a killed program's services are down after {spread(took)}")
+    assert len(watcher.events("down")) == len(watcher.events("up")) == 15
+    assert sorted(took)[len(took) * 99 // 100] < SOON, took
+
+
+def test_a_vanished_host_is_down_and_up_again(make_bed: MakeBed, measured: Measured) -> None:
+    bed = make_bed(["alpha", "bravo", "charlie"])
+    for name in ("alpha", "charlie"):
+        changer(bed.host(name))
+    watcher = Onlooker(bed.host("bravo")).ready()
+    watcher.until(lambda standing: len(standing) == 2)
+    begun = time.monotonic()
+    bed.cut("alpha")
+    watcher.until_these({f"{bed.host('charlie').ipv4}:80"}, 12)
+    gone = watcher.events("down")[-1]["at"] - begun
+    begun = time.monotonic()
+    bed.heal("alpha")
+    watcher.until(lambda standing: len(standing) == 2, 15)
+    back = watcher.events("up")[-1]["at"] - begun
+    measured(f"watching: a vanished host is down after {gone:.1f} s, and up {back:.1f} s after it is back")
+    assert gone < GONE
+    assert len(watcher.events("down")) == 1
+
+
+def test_a_lost_session_alone_is_no_event(make_bed: MakeBed) -> None:
+    """Alpha resets its TCP connections, and goes on."""
+    bed = make_bed(["alpha", "bravo"])
+    service = changer(bed.host("alpha"), 80, 3, 0.1)
+    watcher = Onlooker(bed.host("bravo")).ready()
+    watcher.until(lambda standing: len(standing) == 1)
+    before = len(watcher.told)
+    for _ in range(3):
+        time.sleep(0.3)
+        done = bed.host("alpha").run(["ss", "-K", "state", "established", "sport", "=", ":28004"])
+        assert done.returncode == 0, done.stderr
+    time.sleep(1)
+    assert len(watcher.told) == before
+    service.signal(signal.SIGUSR1)
+    service.wait_for("done")
+    watcher.until(lambda standing: any(labels for labels in standing.values()))
+    assert not watcher.events("down")
+
+
+def test_a_short_cut_is_no_event(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    changer(bed.host("alpha"))
+    watcher = Onlooker(bed.host("bravo")).ready()
+    watcher.until(lambda standing: len(standing) == 1)
+    before = len(watcher.told)
+    bed.cut("alpha")
+    time.sleep(2.5)
+    bed.heal("alpha")
+    time.sleep(6)
+    assert len(watcher.told) == before
+
+
+def test_a_partition_takes_down_whom_one_cannot_reach_and_nobody_else(make_bed: MakeBed) -> None:
+    """Bravo is cut off: it loses alpha and charlie, they lose it, and keep each other."""
+    bed = make_bed(["alpha", "bravo", "charlie"])
+    for host in bed.hosts:
+        changer(host)
+    watchers = {host.node.name: Onlooker(host).ready() for host in bed.hosts}
+    place = {host.node.name: f"{host.ipv4}:80" for host in bed.hosts}
+    for watcher in watchers.values():
+        watcher.until(lambda standing: len(standing) == 3)
+    bed.cut("bravo")
+    watchers["bravo"].until_these({place["bravo"]}, 12)
+    for name in ("alpha", "charlie"):
+        watchers[name].until_these({place["alpha"], place["charlie"]}, 12)
+    bed.heal("bravo")
+    for name, watcher in watchers.items():
+        watcher.until(lambda standing: len(standing) == 3, 15)
+        lost = {event["where"] for event in watcher.events("down")}
+        assert lost == ({place["alpha"], place["charlie"]} if name == "bravo" else {place["bravo"]})

@@ -151,8 +151,7 @@ class WatcherThread:
             return
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in watcher.descriptors():
-            if number >= 0:
-                os.dup2(nothing, number, inheritable=False)
+            os.dup2(nothing, number, inheritable=False)
         os.close(nothing)
 
     @staticmethod

@@ -150,8 +150,9 @@ class Watcher:
 
     def descriptors(self) -> list[int]:
         """The numbers of the sockets that stay open for longer than a lookup."""
-        sessions = [host.session.fileno() for host in self._hosts.values() if host.session]
-        return [*sessions, *(self._prober.descriptors() if self._prober else ())]
+        numbers = [host.session.fileno() for host in self._hosts.values() if host.session]
+        numbers += self._prober.descriptors() if self._prober else ()
+        return [number for number in numbers if number >= 0]
 
     # The network
 

@@ -1,0 +1,338 @@
+"""Watching on real sockets: the iterators, their ends, mirrors, and hosts that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+from conftest import Measured
+from loopback import Fixed, fleet, hostile, network_of, open_sockets
+
+import mddns
+from mddns import aio
+from mddns.dso import is_dso, refusal
+from mddns.model import Peer
+from mddns.sync_watch import Watch
+from mddns.watching import Watcher
+
+PATIENCE = 10.0
+
+
+def registry(peer: Peer, peers: tuple[Peer, ...]) -> mddns.Registry:
+    return mddns.start_registry(network_of(peer, peers), port=peer.port)
+
+
+@contextlib.contextmanager
+def watching(network: Fixed, name: str | None = None, **labels: str) -> Iterator[Watch]:
+    with mddns.Resolver(network) as resolver, resolver.watch(name, labels) as watch:
+        yield watch
+
+
+def until(watch: Watch, kind: str) -> list[tuple[str, str]]:
+    """What is told until the first event of that kind: kind and name."""
+    told = []
+    while event := watch.next(PATIENCE):
+        told.append((event.kind, event.service.name if event.service else ""))
+        if event.kind == kind:
+            return told
+    raise AssertionError(f"no {kind} within {PATIENCE} s, but {told}")
+
+
+def watcher_of(watch: Watch) -> Watcher:
+    assert watch._thread
+    assert watch._thread.watcher
+    return watch._thread.watcher
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_what_is_there_is_told_first_then_what_changes() -> None:
+    peers = fleet(2)
+    with registry(peers[0], peers) as first, registry(peers[1], peers) as second:
+        first.advertise_service(80, "web")
+        with watching(network_of(None, peers)) as watch:
+            assert until(watch, "current") == [("up", "web"), ("leader", "web"), ("current", "")]
+            db = second.advertise_service(81, "db")
+            assert until(watch, "leader") == [("up", "db"), ("leader", "db")]
+            db.update({"v": "2"})
+            assert until(watch, "update") == [("update", "db")]
+            db.withdraw()
+            assert until(watch, "down") == [("down", "db")]
+
+
+def test_name_and_labels_choose_what_is_told() -> None:
+    peers = fleet(1)
+    with registry(peers[0], peers) as first:
+        first.advertise_service(80, "web", {"env": "prod"})
+        first.advertise_service(81, "web", {"env": "dev"})
+        first.advertise_service(82, "db", {"env": "prod"})
+        with watching(network_of(None, peers), "WEB", env="prod") as watch:
+            assert until(watch, "current") == [("up", "web"), ("leader", "web"), ("current", "")]
+
+
+def test_a_network_of_nobody_is_current() -> None:
+    with watching(network_of(None, fleet(3))) as watch:
+        assert until(watch, "current") == [("current", "")]
+
+
+def test_current_waits_no_longer_for_the_silent_than_a_lookup_does() -> None:
+    peers = fleet(2)
+    with registry(peers[0], peers) as first, hostile(peers[1], lambda wire, reply: None):
+        first.advertise_service(80, "web")
+        begun = time.monotonic()
+        with watching(network_of(None, peers)) as watch:
+            until(watch, "current")
+        assert time.monotonic() - begun < 2
+
+
+def test_what_a_registry_offers_is_down_when_it_closes_and_up_when_it_is_back() -> None:
+    peers = fleet(1)
+    with watching(network_of(None, peers)) as watch:
+        for _ in range(2):
+            with registry(peers[0], peers) as first:
+                first.advertise_service(80, "web")
+                until(watch, "up")
+            until(watch, "down")
+
+
+def test_peers_that_leave_the_network_are_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mddns.following.STATUS_EVERY", 0.1)
+    peers = fleet(2)
+    network = network_of(None, peers)
+    with registry(peers[0], peers) as first, registry(peers[1], peers) as second, watching(network) as watch:
+        first.advertise_service(80, "web")
+        until(watch, "leader")
+        network.peers = peers[1:]
+        assert until(watch, "down")[-1] == ("down", "web")
+        second.advertise_service(80, "db")
+        assert until(watch, "up") == [("up", "db")]
+
+
+def test_a_host_has_one_session_however_many_watch_through_a_resolver() -> None:
+    peers = fleet(2)
+    with registry(peers[0], peers), registry(peers[1], peers), mddns.Resolver(network_of(None, peers)) as resolver:
+        with resolver.watch() as first, resolver.watch("web") as second:
+            assert first._thread is second._thread
+            assert eventually(lambda: watcher_of(first).sessions() == 2)
+        assert resolver._watching
+        assert resolver._watching.view is None
+
+
+def test_who_watches_finds_without_network(measured: Measured) -> None:
+    """A lookup takes as long with ten peers as with one."""
+    took = {}
+    for count in (1, 10):
+        peers = fleet(count)
+        with contextlib.ExitStack() as stack:
+            for peer in peers:
+                stack.enter_context(registry(peer, peers)).advertise_service(80, "web")
+            network = network_of(None, peers)
+            resolver = stack.enter_context(mddns.Resolver(network))
+            watch = stack.enter_context(resolver.watch("nothing"))
+            until(watch, "current")
+            reads, begun = network.reads, time.perf_counter()
+            for _ in range(100):
+                assert resolver.resolve("nothing") == []
+            took[count] = (time.perf_counter() - begun) / 100
+            assert len(resolver.resolve("WEB")) == count
+            assert resolver.find_service("web")
+            assert network.reads == reads
+    told = ", ".join(f"{count} peers {1e6 * seconds:.1f} µs" for count, seconds in took.items())
+    measured(f"a lookup by who watches: {told}")
+
+
+def test_a_mirror_knows_what_has_gone() -> None:
+    peers = fleet(1)
+    with registry(peers[0], peers) as first, mddns.Resolver(network_of(None, peers)) as resolver:
+        first.advertise_service(80, "web")
+        with resolver.watch() as watch:
+            until(watch, "current")
+            first.close()
+            until(watch, "down")
+            assert resolver.resolve("web") == []
+
+
+def test_a_loop_that_is_left_ends_the_watch() -> None:
+    peers = fleet(1)
+    before = open_sockets(), threading.active_count()
+    with registry(peers[0], peers) as first, mddns.Resolver(network_of(None, peers)) as resolver:
+        first.advertise_service(80, "web")
+        for event in resolver.watch():
+            assert event.kind == "up"
+            break
+        assert eventually(lambda: threading.active_count() == before[1] + 1)
+    assert eventually(lambda: open_sockets() == before[0])
+
+
+def test_close_ends_whoever_waits_in_another_thread() -> None:
+    with mddns.Resolver(network_of(None, fleet(1))) as resolver:
+        watch = resolver.watch()
+        with watch:
+            until(watch, "current")
+            ended: list[object] = []
+            thread = threading.Thread(target=lambda: ended.extend(watch))
+            thread.start()
+        thread.join(PATIENCE)
+        assert (thread.is_alive(), ended) == (False, [])
+        with pytest.raises(mddns.Error, match="closed"):
+            watch.open()
+
+
+def test_closing_the_resolver_ends_its_watches() -> None:
+    resolver = mddns.Resolver(network_of(None, fleet(1)))
+    watch = resolver.watch()
+    until(watch, "current")
+    resolver.close()
+    assert list(watch) == []
+    watch.close()
+    with pytest.raises(mddns.Error, match="closed"):
+        resolver.watch()
+
+
+class Lost(Fixed):
+    async def aread(self, timeout: float) -> mddns.model.Snapshot:  # type: ignore[name-defined]
+        raise mddns.NetworkError("no network")
+
+
+def test_without_a_network_it_does_not_begin() -> None:
+    before = threading.active_count()
+    with (
+        mddns.Resolver(Lost(None, ())) as resolver,
+        pytest.raises(mddns.NetworkError, match="no network"),
+        resolver.watch(),
+    ):
+        pass
+    assert threading.active_count() == before
+
+
+def test_a_name_that_no_service_can_have_is_refused() -> None:
+    with mddns.Resolver(network_of(None, ())) as resolver, pytest.raises(mddns.InvalidService):
+        resolver.watch("_web")
+
+
+def test_a_forked_child_has_no_part_in_the_watch_and_may_begin_its_own() -> None:
+    peers = fleet(1)
+    with registry(peers[0], peers) as first, mddns.Resolver(network_of(None, peers)) as resolver:
+        first.advertise_service(80, "web")
+        with resolver.watch() as watch:
+            until(watch, "current")
+            assert eventually(lambda: len(watcher_of(watch).descriptors()) == 1)
+            numbers = watcher_of(watch).descriptors()
+            child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    gone = all(os.readlink(f"/proc/self/fd/{number}") == os.devnull for number in numbers)
+                    try:
+                        watch.next(0)
+                    except mddns.Error:
+                        with resolver.watch() as own:
+                            told = own.next(PATIENCE)
+                            code = 0 if gone and told and told.kind == "up" else 2
+                finally:
+                    os._exit(code)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            first.advertise_service(81, "db")
+            assert until(watch, "up") == [("up", "db")]
+
+
+def test_in_an_event_loop() -> None:
+    peers = fleet(1)
+
+    async def main() -> list[str]:
+        kinds = []
+        async with (
+            asyncio.timeout(PATIENCE),
+            await aio.start_registry(network_of(peers[0], peers), port=peers[0].port) as first,
+            aio.Resolver(network_of(None, peers)) as resolver,
+        ):
+            threads = threading.active_count()
+            handle = first.advertise_service(80, "web")
+            async with resolver.watch("web") as events:
+                async for event in events:
+                    kinds.append(event.kind)
+                    if event.kind == "current":
+                        assert len(await resolver.resolve("web")) == 1
+                        handle.withdraw()
+                    elif event.kind == "down":
+                        break
+            async for event in aio.watch("web", network=network_of(None, peers)):
+                kinds.append(event.kind)
+                await events.close()
+                break
+            assert threading.active_count() == threads
+        await asyncio.sleep(0)
+        return kinds
+
+    before = open_sockets()
+    assert asyncio.run(main()) == ["up", "leader", "current", "down", "current"]
+    assert eventually(lambda: open_sockets() == before)
+
+
+def played(
+    peer: Peer, answers: Callable[[dns.message.Message], None]
+) -> Callable[[bytes, Callable[[bytes], None]], None]:
+    """A responder of few words: NOERROR without records, changed by `answers`."""
+
+    def udp(wire: bytes, reply: Callable[[bytes], None]) -> None:
+        response = dns.message.make_response(dns.message.from_wire(wire))
+        response.flags |= dns.flags.AA
+        response.set_rcode(dns.rcode.NXDOMAIN)
+        answers(response)
+        reply(response.to_wire())
+
+    return udp
+
+
+def test_who_has_no_session_for_us_is_left_alone_for_as_long_as_it_says() -> None:
+    """It asks for a minute; what it offers is looked up meanwhile."""
+    (peer,) = fleet(1)
+    sessions, questions = [], []
+
+    def tcp(connection: object) -> None:
+        size = int.from_bytes(connection.recv(2), "big")  # type: ignore[attr-defined]
+        wire = connection.recv(size)  # type: ignore[attr-defined]
+        assert is_dso(wire)
+        sessions.append(wire)
+        answer = refusal(wire, 60.0)
+        connection.sendall(len(answer).to_bytes(2, "big") + answer)  # type: ignore[attr-defined]
+
+    def said(response: dns.message.Message) -> None:
+        questions.append(response)
+
+    with hostile(peer, played(peer, said), tcp), watching(network_of(None, (peer,))) as watch:
+        until(watch, "current")
+        assert eventually(lambda: len(questions) >= 3)
+        assert len(sessions) == 1
+
+
+@pytest.mark.parametrize("nonsense", [b"\0\x02ab", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\x0c" + bytes(12), b""])
+def test_nonsense_on_a_session_ends_it_and_harms_nobody(nonsense: bytes) -> None:
+    peers = fleet(2)
+
+    def tcp(connection: object) -> None:
+        connection.recv(4096)  # type: ignore[attr-defined]
+        connection.sendall(nonsense)  # type: ignore[attr-defined]
+
+    with registry(peers[0], peers) as first, hostile(peers[1], played(peers[1], lambda _: None), tcp):
+        web = first.advertise_service(80, "web")
+        with watching(network_of(None, peers)) as watch:
+            until(watch, "current")
+            for number in range(5):
+                web.update({"n": str(number)})
+                until(watch, "update")

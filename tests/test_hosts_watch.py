@@ -163,7 +163,7 @@ def test_a_lost_session_alone_is_no_event(make_bed: MakeBed) -> None:
     for _ in range(3):
         time.sleep(0.3)
         done = bed.host("alpha").run(["ss", "-K", "state", "established", "sport", "=", ":28004"])
-        assert done.returncode == 0, done.stderr
+        assert ":28004" in done.stdout, done
     time.sleep(1)
     assert len(watcher.told) == before
     service.signal(signal.SIGUSR1)

@@ -44,6 +44,7 @@ from mddns import (
     responder,
     sessions,
     transfer,
+    watching,
     wire,
     zone,
 )
@@ -366,6 +367,8 @@ TIMES: Final = {
     "a whole message over TCP": listeners.WHOLE_MESSAGE,
     "without a session, whoever got none stays for": listeners.STAY_AWAY,
     "changes are pushed together within": sessions.SPACING,
+    "between questions of a watcher to one peer": watching.EVERY,
+    "a watcher has a session anew after, at most": watching.SESSION_AGAIN_AT_MOST,
     "between messages of a TCP connection": listeners.IDLE,
     "a whole transfer": listeners.TRANSFER,
     "between looks at the network's list of nodes": following.STATUS_EVERY,

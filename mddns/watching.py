@@ -101,6 +101,7 @@ class Watcher:
         self._settings = settings
         self._directory = Directory(settings.apex.wire, Memory(), policy or Policy())
         self._hosts: dict[str, _Host] = {}
+        self._places: dict[tuple[str, int], _Host] = {}
         self._snapshot: Snapshot | None = None
         self._current = False
         self._version = -1
@@ -169,6 +170,7 @@ class Watcher:
         for key, peer in peers.items():
             if key not in self._hosts:
                 self._hosts[key] = _Host(peer, self._settings.apex, now)
+        self._places = {(host.peer.route[0], host.peer.port): host for host in self._hosts.values()}
         self._kicked.set()
         self._publish_soon()
 
@@ -325,11 +327,11 @@ class Watcher:
             self._prober.ask(host.peer.route[0], host.peer.port)
 
     def _probed(self, address: str, port: int, serial: int) -> None:
-        for host in self._hosts.values():
-            if host.probing and (host.peer.route[0], host.peer.port) == (address, port):
-                host.probing, host.unanswered = False, 0
-                if host.session:
-                    host.session.refresh(serial)
+        host = self._places.get((address, port))
+        if host and host.probing:
+            host.probing, host.unanswered = False, 0
+            if host.session:
+                host.session.refresh(serial)
 
     # Telling
 

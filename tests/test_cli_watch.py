@@ -1,0 +1,117 @@
+"""`md watch` on a terminal: a table that is drawn anew where it stands; and what a pipe gets of hostile services."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from program import MD, World
+
+import mddns
+from mddns.changes import Event
+from mddns.cli.watch import _line
+from mddns.model import Endpoint, Service
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path, ("asker", "alpha")) as made:
+        yield made
+
+
+class Terminal:
+    """A program on a terminal, and its screen: it understands what `md watch` writes, and nothing more."""
+
+    def __init__(self, main: int) -> None:
+        self._main = main
+        self.written = ""
+
+    def lines(self) -> list[str]:
+        """The screen as it is."""
+        lines, at = [""], 0
+        for part in re.split(r"(\x1b\[\d*[A-Za-z]|\r?\n|\r)", self.written):
+            if moved := re.fullmatch(r"\x1b\[(\d+)A", part):
+                at -= int(moved[1])
+                assert at >= 0, "it has moved above its own lines"
+            elif part == "\x1b[J":
+                del lines[at:]
+                lines.append("")
+            elif part in ("\r", ""):
+                continue
+            elif part.endswith("\n"):
+                at += 1
+                lines += [""] * (at + 1 - len(lines))
+            elif not part.endswith("m"):
+                lines[at] = part
+        return [line for line in lines if line]
+
+    def until(self, condition: Callable[[list[str]], bool]) -> list[str]:
+        """Reads on until the screen is so."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition(self.lines()):
+            assert time.monotonic() < deadline, self.written
+            if select.select([self._main], [], [], 0.1)[0]:
+                self.written += os.read(self._main, 65536).decode()
+        return self.lines()
+
+
+@contextmanager
+def watched(world: World, *args: str, height: int = 24) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
+    main, sub = pty.openpty()
+    fcntl.ioctl(sub, termios.TIOCSWINSZ, struct.pack("HHHH", height, 80, 0, 0))
+    env = {**world.env("asker"), "TERM": "xterm", "NO_COLOR": "1"}
+    env.pop("COLUMNS", None)
+    with subprocess.Popen([*MD, "watch", *args], env=env, stdin=sub, stdout=sub, start_new_session=True) as program:
+        os.close(sub)
+        try:
+            yield Terminal(main), program
+        finally:
+            program.kill()
+            os.close(main)
+
+
+def registry(world: World) -> mddns.Registry:
+    return mddns.start_registry(world.spec("alpha"))
+
+
+def test_the_table_follows_what_happens_in_its_place_and_ctrl_c_is_no_failure(world: World) -> None:
+    with registry(world) as offering, watched(world) as (terminal, program):
+        terminal.until(lambda lines: lines == ["no service of any name yet; Ctrl-C ends it"])
+        web = offering.advertise_service(8080, "web", {"v": "1"})
+        row = ["web", "127.0.0.1:8080", "v=1", "alpha"]
+        terminal.until(lambda lines: [line.split() for line in lines] == [["NAME", "ADDRESS", "LABELS", "HOST"], row])
+        offering.advertise_service(8081, "db")
+        web.update({"v": "2"})
+        lines = terminal.until(lambda lines: len(lines) == 3 and "v=2" in lines[-1])
+        assert [line.split()[0] for line in lines] == ["NAME", "db", "web"]
+        web.withdraw()
+        terminal.until(lambda lines: len(lines) == 2)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(PATIENCE) == 0
+
+
+def test_more_than_the_screen_holds_is_counted(world: World) -> None:
+    with registry(world) as offering, watched(world, "web", height=6) as (terminal, _):
+        for port in range(9000, 9020):
+            offering.advertise_service(port, "web")
+        lines = terminal.until(lambda lines: lines[-1:] == ["and 17 more"])
+        assert len(lines) == 5
+
+
+def test_a_line_has_nothing_that_steers_a_terminal() -> None:
+    service = Service("we\x1bb", {"k": "\x1b]0;x"}, Endpoint("100.64.0.1:80"), protocol="udp", host="h\nh")
+    assert _line(Event("up", service)) == r"up      we\x1bb  100.64.0.1:80/udp  k=\x1b]0;x  h\x0ah"

@@ -36,6 +36,7 @@ FLOORS = {
         hostsockets
         http_routes
         membership
+        primary
         relay
         seat
     """,  # the processes of a host
@@ -53,6 +54,7 @@ FLOORS = {
         listeners
         neighbour
         networks
+        notifier
         portholder
         remembered
         sessions
@@ -83,8 +85,10 @@ FLOORS = {
         leading
         lookup
         memory
+        merged_zone
         minidisc
         news
+        notify_out
         policy
         push
         rebinding

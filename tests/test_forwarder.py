@@ -224,9 +224,17 @@ def test_the_name_server_of_the_apex_is_where_we_answer() -> None:
     run(work)
 
 
-@pytest.mark.parametrize("rtype", ["AXFR", "IXFR"])
-@pytest.mark.parametrize(("name", "rcode"), [("minidisc", "NOTIMP"), ("example", "REFUSED")])
-def test_there_is_no_transfer_yet_and_none_is_forwarded(rtype: str, name: str, rcode: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "rtype", "rcode"),
+    [
+        ("minidisc", "AXFR", "NOERROR"),
+        ("minidisc", "IXFR", "FORMERR"),  # its serial is missing
+        ("web.minidisc", "AXFR", "NOTIMP"),
+        ("example", "AXFR", "REFUSED"),
+        ("example", "IXFR", "REFUSED"),
+    ],
+)
+def test_transfers_are_of_our_zone_and_none_is_forwarded(name: str, rtype: str, rcode: str) -> None:
     async def work() -> None:
         async with Upstream(answering()) as upstream, forwarding(upstream) as (_, place):
             query = dns.message.make_query(name, rtype)

@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 import dns.asyncquery
@@ -59,12 +59,15 @@ async def forwarding(
     recursive: bool = False,
     block_rebinding: bool = False,
     timeout: float = 1.0,
+    notify: Sequence[Place] = (),
 ) -> AsyncIterator[tuple[Forwarder, Place]]:
     place = at or Place(address(), free_port())
     settings = Settings(network, "test", APEX, 28004, timeout)
     places = [each.place if isinstance(each, Upstream) else each for each in upstreams]
     source = UpstreamSource(places, str(path) if path else None)
-    forwarder = await Forwarder.open(settings, source, [place], recursive=recursive, block_rebinding=block_rebinding)
+    forwarder = await Forwarder.open(
+        settings, source, [place], recursive=recursive, block_rebinding=block_rebinding, notify=notify
+    )
     try:
         yield forwarder, place
     finally:

@@ -56,7 +56,7 @@ async def ixfr(place: Place, serial: int, *, tcp: bool = True) -> list[str]:
         writer.close()
         found = dns.message.from_wire(wire, xfr=True)
     else:
-        found = await dns.asyncquery.udp(query, place.address, timeout=5, port=place.port)
+        found = await dns.asyncquery.udp(query, place.address, timeout=5, port=place.port, one_rr_per_rrset=True)
     return [
         str(rdata.serial) if rrset.rdtype == dns.rdatatype.SOA else f"{rrset.name} {rrset.rdtype.name} {rdata}"
         for rrset in found.answer

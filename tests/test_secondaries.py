@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import dns.zone
 import pytest
 from bed.process import Process, wait_until
 from conftest import Measured
-from nameservers import ADDRESS, Bind, Knot, Nameserver, Nsd, Unbound, serial_at, zone_at
+from nameservers import ADDRESS, ZONE, Bind, Knot, Nameserver, Nsd, Unbound, serial_at, zone_at
 from program import MD, World, free_ports
 
 import mddns
 
 CHANGES = 50
+PROGRAMS = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"}
 NAMES = ("web", "db", "Café", "a-name-that-is-rather-longer-than-others")
 # The same program in a hurry: what takes it seconds by design is not waited for fifty times.
 QUICK = """
@@ -134,3 +138,40 @@ def test_secondaries_follow_at_the_usual_pace(network: Network) -> None:
         network.change(number)
         serial = network.followed(serial)
     network.compare()
+
+
+def test_the_zone_that_md_lists_is_the_forwarders_and_loads_into_name_servers(network: Network) -> None:
+    """But for what is of whoever answers: the serial, and the name server's address."""
+    for number in range(20):
+        network.change(number)
+    network.forward()
+    network.followed(None)
+    listed = network.world.md("list", "-o", "zone").stdout
+    file = network.world.directory / "minidisc.zone"
+    file.write_text(listed)
+
+    def services(records: Iterable[str]) -> set[str]:
+        return {line.lower() for line in records if line.split()[2] != "SOA" and not line.startswith("ns.")}
+
+    read = dns.zone.from_text(listed, relativize=False)
+    printed = [f"{name} {ttl} {rdata.rdtype.name} {rdata}" for name, ttl, rdata in read.iterate_rdatas()]
+    assert services(printed) == services(zone_at(network.port))
+    for argv in (["named-checkzone", ZONE, file], ["kzonecheck", "-o", ZONE, file], ["nsd-checkzone", ZONE, file]):
+        done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, env=PROGRAMS)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_transfer_in_a_file_is_read_as_the_services_that_it_was_made_of(network: Network) -> None:
+    for number in range(20):
+        network.change(number)
+    network.forward()
+    network.followed(None)
+    dig = ["dig", f"@{ADDRESS}", "-p", str(network.port), ZONE, "AXFR"]
+    transfer = subprocess.run(dig, capture_output=True, text=True, check=True, env=PROGRAMS).stdout
+    listed = network.world.md("list", "-o", "zone").stdout
+    for text in (transfer, listed):
+        done = network.world.md("check", "-", input=text)
+        assert done.returncode == 0, done.stderr
+        told = {line.partition("  #")[0] for line in done.stdout.splitlines()}
+        assert len(told) == len(network.standing)
+        assert all(f":{port}" in " ".join(told) for port in network.standing)

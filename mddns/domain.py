@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from . import aio_transport, clock
 from .counts import Counts
@@ -27,6 +27,9 @@ from .policy import Policy
 from .responder import Ask, Responder, Served
 from .wire import PTR
 
+if TYPE_CHECKING:
+    from .merged_zone import MergedZone
+
 _log = logging.getLogger("mddns")
 
 AHEAD: Final = 3.5  # seconds after which a peer is asked again, where what it says is in use
@@ -36,7 +39,8 @@ _MOST_WAITING: Final = 256  # questions that wait for the network
 class Domain:
     """One apex. `served` is what this host offers under it. Lives in a running event loop.
 
-    An `onlooker` has nothing to offer, so our own host is one of those that it asks.
+    With `whole`, the merged zone that a forwarder is primary of, this host has nothing to offer here: our own host is
+    one of those that are asked.
     """
 
     def __init__(
@@ -47,12 +51,12 @@ class Domain:
         timeout: float,
         counts: Counts | None = None,
         *,
-        onlooker: bool = False,
+        whole: MergedZone | None = None,
     ) -> None:
         self.apex = apex
         self.directory = Directory(apex.wire, Memory(), policy)
         self.responder = Responder(apex, served, self.directory, random.shuffle, counts)
-        self.responder.merges_all = self._onlooker = onlooker
+        self.responder.whole = self._whole = whole
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
         self.callers: set[str] | None = None  # who asked us while we ask around
         self.served = served
@@ -65,7 +69,7 @@ class Domain:
     def network(self, snapshot: Snapshot, may_ask: frozenset[str]) -> None:
         """Who is on the network now, and who gets merged answers."""
         self._network = snapshot.network
-        self.directory.network(snapshot, with_own_host=self._onlooker)
+        self.directory.network(snapshot, with_own_host=self._whole is not None)
         self.responder.allow(may_ask)
         self.idle.clear()
 
@@ -92,6 +96,19 @@ class Domain:
         directory, now = self.directory, clock.now()
         if self.refreshing is None and directory.ready and directory.due(now, AHEAD) and not directory.stale(now):
             self._refreshing = asyncio.create_task(self._list_peers(AHEAD, ahead=True))
+
+    def keep_fresh(self) -> asyncio.Task[None] | None:
+        """Asks anew whoever is due, or soon will be; the fan-out that is under way, if there is one."""
+        if self.refreshing is None and self.directory.ready:
+            if self.directory.stale(clock.now()):
+                return self._refresh(TTL)
+            self.ask_ahead()
+        return self.refreshing
+
+    async def fresh(self) -> None:
+        """Returns when what is known of the peers is not out of date any more, as far as they answer."""
+        if self.directory.ready and self.directory.stale(clock.now()):
+            await asyncio.shield(self._refresh(TTL))
 
     def heard(self, address: str) -> None:
         """Who asks us is up, and may well be a registry by now."""

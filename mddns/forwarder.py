@@ -18,20 +18,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from . import clock
-from .apex import next_serial
 from .binding import bind_tcp, bind_udp
 from .compose import Variant, compose_plain
 from .connections import Connections, most_connections
 from .counts import TRANSPORTS, Tally
-from .directory import Directory
 from .domain import Domain
 from .errors import BadMessage, NetworkError, PortInUse
 from .following import Follower
 from .hot import Hot, Kept, is_client_cookie
-from .listeners import Reaction, TcpListener, UdpListener
-from .model import Peer, Service, Snapshot, join_address
+from .listeners import Later, Reaction, TcpListener, UdpListener
+from .merged_zone import MergedZone
+from .model import Snapshot, join_address
 from .policy import Policy, who_may_ask
 from .portholder import who_has
+from .primary import Primary
 from .rebinding import private_address
 from .relay import Relay
 from .reply import For
@@ -53,30 +53,6 @@ _ADMITTED: Final = "127.0.0.1"  # to the responder, whoever was let in
 _NOT_FORWARDED: Final = frozenset((OPT, 249, 250, 251, 252, 253, 254))
 
 
-class _Nothing:
-    """What a forwarder offers, and the serial of what it sees: it moves with what the network offers."""
-
-    def __init__(self, addresses: tuple[str, ...]) -> None:
-        self.me = Peer("", addresses)
-        self.directory: Directory | None = None
-        self._serial = next_serial(None, _unix_ms())
-        self._version = 0
-
-    @property
-    def serial(self) -> int:
-        """One for each state of the network that was seen."""
-        if self.directory is not None and self.directory.version != self._version:
-            self._version = self.directory.version
-            self._serial = next_serial(self._serial, _unix_ms())
-        return self._serial
-
-    def services(self) -> list[Service]:
-        """Nothing."""
-        return []
-
-    held_back = services
-
-
 class _Front:
     """A place where we answer, and the answers of upstreams that are ready for who may have them there."""
 
@@ -96,7 +72,8 @@ class Forwarder:
         self,
         settings: Settings,
         source: UpstreamSource,
-        addresses: tuple[str, ...],
+        places: Sequence[Place],
+        targets: Sequence[Place],
         *,
         recursive: bool,
         block_rebinding: bool,
@@ -105,9 +82,9 @@ class Forwarder:
         self._source = source
         self._recursive = recursive
         self._clock = clock.now
-        nothing = _Nothing(addresses)
-        self._domain = Domain(settings.apex, nothing, Policy(), settings.timeout, onlooker=True)
-        nothing.directory = self._domain.directory
+        zone = MergedZone(settings.apex, (place.address for place in places), int(time.time() * 1000))
+        self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone)
+        self._primary = Primary(self._domain, zone, targets, places)
         self._domain.responder.allow(frozenset((_ADMITTED,)))
         self._relay = Relay(settings.apex, self._clock, block_rebinding=block_rebinding)
         self._snapshot: Snapshot | None = None
@@ -131,16 +108,19 @@ class Forwarder:
         *,
         recursive: bool = False,
         block_rebinding: bool = False,
+        notify: Sequence[Place] = (),
     ) -> Forwarder:
         """A forwarder that answers at `places`, and on sockets that were `handed` over, when this returns.
 
+        `notify` are told when the network's zone has another serial.
         PortInUse or NetworkError where it cannot; an address that this machine does not have yet is waited for.
         Whether the network is there does not matter: other names are answered without.
         """
         known = [*places, *(_place_of(sock) for sock in handed)]
         source.listening_at(known)
-        addresses = tuple(dict.fromkeys(place.address for place in known))
-        self = cls(settings, source, addresses, recursive=recursive, block_rebinding=block_rebinding)
+        self = cls(
+            settings, source, known, tuple(dict.fromkeys(notify)), recursive=recursive, block_rebinding=block_rebinding
+        )
         try:
             for sock in handed:
                 self._answer_on(sock, _place_of(sock))
@@ -150,6 +130,7 @@ class Forwarder:
                     _log.warning("%s is no address of this machine yet; it is waited for", place.address)
             self._follow_upstreams(again=True)
             self._tasks = [asyncio.create_task(self._follow_network())]
+            self._primary.start()
             if self._missing:
                 self._tasks.append(asyncio.create_task(self._bind_the_rest()))
             with contextlib.suppress(TimeoutError):
@@ -179,6 +160,7 @@ class Forwarder:
             listener.close()
         self._listeners.clear()
         self._relay.close()
+        await self._primary.close()
         if refreshing := self._domain.refreshing:
             refreshing.cancel()
             await asyncio.gather(refreshing, return_exceptions=True)
@@ -218,7 +200,7 @@ class Forwarder:
         self._sockets.append(sock)
         front = _Front(place)
 
-        def answering(wire: bytes, address: str, tcp: bool) -> Reaction:
+        def answering(wire: bytes, address: str, tcp: bool) -> Reaction | Later:
             return self._answer(front, wire, address, tcp)
 
         def hot() -> Mapping[str, Kept]:
@@ -281,7 +263,7 @@ class Forwarder:
 
     # -- answers
 
-    def _answer(self, front: _Front, wire: bytes, address: str, tcp: bool) -> Reaction:
+    def _answer(self, front: _Front, wire: bytes, address: str, tcp: bool) -> Reaction | Later:
         now = self._clock()
         member = front.local or address in self._may_ask
         open_to = front.local or (self._recursive and (member or _is_private(address)))
@@ -324,10 +306,12 @@ class Forwarder:
             return octets
         return answer
 
-    def _answer_ours(self, front: _Front, wire: bytes, tcp: bool, now: float) -> Reaction:
+    def _answer_ours(self, front: _Front, wire: bytes, tcp: bool, now: float) -> Reaction | Later:
         """What a node would say, whose merged view is all that there is."""
         domain = self._domain
         client = Client(_ADMITTED, MAX_MESSAGE if tcp else front.size, tcp)
+        if self._primary.is_asked(wire):
+            return self._primary.answer(wire, client, now)
         answer = domain.responder.respond(wire, client, now)
         if isinstance(answer, Ask):
             return domain.ask(answer)
@@ -371,7 +355,3 @@ def _is_private(address: str) -> bool:
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
-
-
-def _unix_ms() -> int:
-    return int(time.time() * 1000)

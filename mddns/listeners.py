@@ -25,9 +25,19 @@ Source = tuple[Any, ...]  # as recvfrom gives it
 
 _log = logging.getLogger("mddns")
 
+
+class Later:
+    """A transfer that can only begin later (TCP alone)."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: Awaitable[bytes | tuple[bytes, ...]]) -> None:
+        self.answer = answer
+
+
 # What a message is answered with: octets, several messages (TCP alone), octets later, or nothing.
 Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
-Answering = Callable[[bytes, str, bool], Reaction]
+Answering = Callable[[bytes, str, bool], Reaction | Later]
 
 _BURST: Final = 64  # datagrams read before the loop's other work gets a turn
 _BUSY: Final = 2048  # datagrams beyond _FEW in each of the last bursts, after which they are read many at a time
@@ -124,7 +134,7 @@ class UdpListener:
                 self.socket.sendto(answer, source)
             except OSError:
                 return  # the network is down, or the buffer full: the client asks again
-        elif answer is not None and not isinstance(answer, tuple):
+        elif answer is not None and not isinstance(answer, (tuple, Later)):
             self._wait(answer, source)
 
     def _wait(self, answer: Awaitable[bytes], source: Source) -> None:
@@ -334,6 +344,9 @@ class _Connection(asyncio.Protocol):
             elif isinstance(answer, tuple):
                 self._sending = True
                 self._spawn(self._send_all(answer))
+            elif isinstance(answer, Later):
+                self._sending = True
+                self._spawn(self._send_later(answer))
             elif answer is not None:
                 self._spawn(self._answer(answer))
         self._read_on(self._may_serve())
@@ -370,6 +383,17 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, answer: Awaitable[bytes]) -> None:
         self._write(await answer)
+
+    async def _send_later(self, later: Later) -> None:
+        try:
+            answer = await later.answer
+        finally:
+            self._sending = False
+        if isinstance(answer, bytes):
+            self._write(answer)
+        else:
+            self._sending = True
+            await self._send_all(answer)
 
     async def _send_all(self, messages: tuple[bytes, ...]) -> None:
         """A transfer, at the pace at which it is read."""

@@ -30,10 +30,11 @@ class RRset(NamedTuple):
 class Packer:
     """One message being written. ``len(packer)`` is its size so far, without the OPT."""
 
-    __slots__ = ("_known", "_message")
+    __slots__ = ("_exact", "_known", "_message")
 
-    def __init__(self, qname: bytes, qtype: int, qclass: int = IN) -> None:
-        """Begins with a header to be filled in and the question."""
+    def __init__(self, qname: bytes, qtype: int, qclass: int = IN, *, exact: bool = False) -> None:
+        """Begins with a header to be filled in and the question. `exact`: no name takes over the case of another."""
+        self._exact = exact
         self._message = bytearray(12)
         self._known: dict[bytes, int] = {}
         self.name(qname, compress=False)
@@ -45,7 +46,7 @@ class Packer:
     def name(self, name: bytes, *, compress: bool = True) -> None:
         """Writes an uncompressed wire name, as a pointer where its end stands already."""
         message, known = self._message, self._known
-        key = name.lower()
+        key = name if self._exact else name.lower()
         at = 0
         while length := name[at]:
             suffix = key[at:]

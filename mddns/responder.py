@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from .apex import Apex, is_after
 from .cache import Cache
@@ -53,6 +53,9 @@ from .wire import (
     with_ttl,
 )
 from .zone import ENT, Labels, Zone
+
+if TYPE_CHECKING:
+    from .merged_zone import MergedZone
 
 PLAIN_SIZE: Final = 512  # what a client without EDNS takes over UDP (RFC 1035 2.3.4)
 TAILNET_SIZE: Final = 1232
@@ -133,7 +136,7 @@ class Responder:
         # By the question's octets, of what came over UDP: a stub that asks the same again, dig.
         self._hot = Hot(_HOT_ANSWERS, _CACHED_OCTETS)
         self._refusals = (0, 0)
-        self.merges_all = False  # whatever RD says: a forwarder has nothing of its own
+        self.whole: MergedZone | None = None  # a forwarder's: it has nothing of its own, and merges whatever RD says
 
     def may_ask(self, address: str) -> bool:
         """Whether this address gets merged answers."""
@@ -275,11 +278,11 @@ class Responder:
             labels = Name(question.key).relative_to(self.apex)
         if labels is None:
             return compose_plain(query, variant, REFUSED)
-        if question.qtype in (AXFR, IXFR) and not labels and not self.merges_all:
+        if question.qtype in (AXFR, IXFR) and not labels:
             return self._transfer(query, variant, client, now)
         if question.qtype in (AXFR, IXFR):
             return compose_plain(query, variant, NOTIMP)
-        if (variant.rd or self.merges_all) and not self._is_ours(labels):
+        if (variant.rd or self.whole is not None) and not self._is_ours(labels):
             return self._answer_merged(wire, shape, query, labels, variant, client, now)
         apex, zone = self._render()
         answer = compose(question, apex.node(labels) or zone.node(labels), apex, variant, TTL, (), self._shuffle)
@@ -334,7 +337,8 @@ class Responder:
         return compose(question, node, apex, variant, view.ttl, ((EDE_NETWORK_ERROR, told),), self._shuffle), found
 
     def _transfer(self, query: Query, variant: Variant, client: Client, now: float) -> bytes | tuple[bytes, ...] | None:
-        """This host's own zone to those who may ask: whole over TCP alone (RFC 5936 4.2), or what is new in it."""
+        """This host's own zone, a forwarder's merged one, to those who may ask: whole over TCP alone (RFC 5936 4.2), or
+        what is new in it."""
         question = query.question
         if question.qtype == AXFR and not client.tcp:
             return compose_plain(query, variant, FORMERR)
@@ -342,13 +346,16 @@ class Responder:
             return self._refuse(query, variant, now)
         if question.qtype == IXFR and query.serial is None:
             return compose_plain(query, variant, FORMERR)
+        if self.whole is not None and not self.whole.known:
+            return compose_plain(query, variant, SERVFAIL, ((EDE_NOT_READY, "not all of the network was heard yet"),))
         apex, zone = self._render()
+        journal = self._journal if self.whole is None else self.whole.journal
         opt = opt_record(do=variant.do) if variant.edns else b""
         steps: list[Step] | None = None
         if query.serial is not None:
             # Whoever is ahead of us has what we cannot know of (RFC 1995 2).
             up_to_date = query.serial == apex.serial or is_after(query.serial, apex.serial)
-            steps = [] if up_to_date else self._journal.since(query.serial)
+            steps = [] if up_to_date else journal.since(query.serial)
         if client.tcp:
             if steps is None:
                 return tuple(transfer_out(question, query.id, apex, zone, opt))
@@ -364,6 +371,8 @@ class Responder:
         return self._render()[0].node(labels) is not None
 
     def _render(self) -> tuple[Apex, Zone]:
+        if self.whole is not None:
+            return self.whole.apex, self.whole.zone
         registry = self._registry
         if self._rendered is None or self._rendered[0] != registry.serial:
             before = self._rendered

@@ -56,11 +56,12 @@ def _messages(question: Question, ident: int, records: Iterable[RR], opt: bytes)
     def pack(packer: Packer, count: int) -> bytes:
         return packer.finish(ident, QR | AA, (count, 0, 0), opt)
 
-    packer, count = Packer(question.qname, question.qtype), 0
+    # What is deleted later has to be the very same octets to some (RFC 5936 3.4); unbound fetches all, else.
+    packer, count = Packer(question.qname, question.qtype, exact=True), 0
     for owner, rtype, rdata in records:
         if len(packer) > _MESSAGE_SIZE:
             yield pack(packer, count)
-            packer, count, opt = Packer(question.qname, question.qtype), 0, b""
+            packer, count, opt = Packer(question.qname, question.qtype, exact=True), 0, b""
         packer.record(owner, rtype, TTL, rdata)
         count += 1
     yield pack(packer, count)

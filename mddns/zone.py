@@ -96,11 +96,12 @@ def view_pair(key: str, value: str) -> Pair | None:
 
 
 def place(services: Iterable[Service]) -> list[Placed]:
-    """Each service with a label of its own: where two would share one, the address stands in for both."""
+    """Each service with a label of its own: where two would share one, or one is a wildcard, the address stands in."""
     told: dict[tuple[str, str], list[Service]] = {}
     for service in services:
         told.setdefault((fold(service.name), fold(service.instance)), []).append(service)
-    alone = {key: sharing[0] for key, sharing in told.items() if key[1] and len(sharing) == 1}
+    # "*" would answer for every name beside it, wherever the zone is transferred to (RFC 4592).
+    alone = {key: sharing[0] for key, sharing in told.items() if key[1] not in ("", "*") and len(sharing) == 1}
     others = [service for key, sharing in told.items() if key not in alone for service in sharing]
     placed = []
     for service in others:

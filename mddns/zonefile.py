@@ -9,6 +9,9 @@
 A name is the owner's first label, an address the target's A and AAAA in the same file. All faults of a
 file come together, each with its line. No file is opened here, so ``$INCLUDE`` is refused.
 
+A whole zone as mddns tells it (a transfer, ``md list -o zone``) has ``_mddns TXT "md.v=1"``. Of such a file the
+instances are read, SRV records that point at themselves; what no file may offer is left out with a word.
+
 The reader is our own because none fits: dnslib's leaves SRV targets without their ``$ORIGIN`` and knows
 no lines, dnspython's stops at the first fault, has no line for a record, and would be one more dependency
 of every process that embeds a registry. Of the types only those that mean something here are known.
@@ -31,11 +34,12 @@ from .grammar import (
     label_problem,
     normal_name,
 )
+from .instance import spoken_protocol
 from .model import fold, order_addresses
 from .names import Name
 from .offer import Offer, make
 
-MAX_TEXT: Final = 3_000_000  # characters; the 1,000 services of a host with all their labels are under 2 million
+MAX_TEXT: Final = 9_000_000  # characters; 1,000 services with all their labels are under 2 million, told whole four
 MAX_PROBLEMS: Final = 100  # nobody reads more
 
 _TOKEN: Final = re.compile(
@@ -147,7 +151,12 @@ class _Zone:
         self.remarks: list[str] = []
         self.services: list[_Srv] = []
         self.addresses: dict[Name, list[str]] = {}
+        self.texts: dict[Name, list[_Record]] = {}
         self.labels: dict[Name, dict[str, str]] = {}
+        self.aliases: dict[Name, list[str]] = {}
+        self.pointers: list[int] = []  # lines
+        self.nowhere: list[tuple[int, InvalidService]] = []  # lines of addresses that nobody can connect to
+        self.whole = 0  # the line that says so
         self.lines: dict[tuple[str, Name], int] = {}  # where each name got its first address, its first TXT
         self.servers: set[Name] = set()  # of NS, whose addresses are glue
         self.types: Final[dict[str, Callable[[_Record], None]]] = {
@@ -193,9 +202,15 @@ class _Zone:
         if self.owner.relative_to(self.apex) is None:
             raise InvalidService(f"{self.owner} is outside of {self.apex}, the domain that is served (--domain)")
         record = _Record(entry.line, self.owner, *_split(tokens))
+        if record.type == "PTR":
+            self.pointers.append(record.line)
+            return None
         if record.type not in self.types:
-            raise InvalidService(f"type {record.type!r}: only {', '.join(self.types)} are read; remove this record")
+            raise self.unread(record.type)
         return self.types[record.type](record)
+
+    def unread(self, rtype: str) -> InvalidService:
+        return InvalidService(f"type {rtype!r}: only {', '.join(self.types)} are read; remove this record")
 
     def directive(self, word: str, rest: list[str]) -> None:
         match word.upper(), rest:
@@ -227,27 +242,68 @@ class _Zone:
         text = record.rdata[0] if len(record.rdata) == 1 else ""
         if (":" in text) != (record.type == "AAAA") or not text:
             raise InvalidService("one address is wanted, as in 'A 100.64.0.1' or 'AAAA fd7a::1'")
-        found.append(check_address(text))
+        try:
+            found.append(check_address(text))
+        except InvalidService as error:
+            self.nowhere.append((record.line, error))
 
     def read_txt(self, record: _Record) -> None:
-        self.lines.setdefault(("TXT", record.owner), record.line)
-        found = self.labels.setdefault(record.owner, {})
         if not record.rdata:
             raise InvalidService('TXT takes strings, as in \'TXT "env=prod" "shard=2"\'')
-        for token in record.rdata:
-            try:
-                key, _, value = _characters(token).partition("=")
-                if fold(key).startswith(OWN_PREFIX) or not (key or value):
-                    continue  # mddns's own, and the empty string that stands for no labels (RFC 6763 6.1)
-                if problem := label_problem(key, value):
-                    raise InvalidService(f"label {key!r}: {problem}")
-                if found.setdefault(key, value) != value:
-                    raise InvalidService(f"label {key!r}: {found[key]!r} is what another string of {record.owner} says")
-            except InvalidService as error:
-                self.add(record.line, error)
+        if record.owner.relative_to(self.apex) == (b"_mddns",) and record.rdata[0].startswith("md.v="):
+            self.whole = record.line
+            return
+        self.lines.setdefault(("TXT", record.owner), record.line)
+        self.texts.setdefault(record.owner, []).append(record)
+
+    def read_labels(self, owner: Name) -> None:
+        """The labels that a name's TXT records say."""
+        found = self.labels.setdefault(owner, {})
+        for record in self.texts[owner]:
+            for token in record.rdata:
+                try:
+                    key, _, value = _characters(token).partition("=")
+                    if self.whole and key == "md.srv":
+                        self.aliases[owner] = value.split(",")
+                    if fold(key).startswith(OWN_PREFIX) or not (key or value):
+                        continue  # mddns's own, and the empty string that stands for no labels (RFC 6763 6.1)
+                    if problem := label_problem(key, value):
+                        raise InvalidService(f"label {key!r}: {problem}")
+                    if found.setdefault(key, value) != value:
+                        raise InvalidService(f"label {key!r}: {found[key]!r} is what another string of {owner} says")
+                except InvalidService as error:
+                    self.fault(record.line, error)
+
+    def fault(self, line: int, what: object) -> None:
+        """Something that cannot be offered: a fault, but where nobody can mend it."""
+        if self.whole:
+            self.remarks.append(f"{self.source}:{line}: left out: {what}")
+        else:
+            self.add(line, what)
+
+    def take_instances(self) -> None:
+        """Leaves nothing but the instances of a whole zone."""
+        self.remarks.append(f"{self.source}:{self.whole}: a whole zone; its instances are read, the rest is derived")
+        self.services = [srv for srv in self.services if srv.owner == srv.target and self.instance(srv)]
+        owners = {srv.owner for srv in self.services}
+        self.texts = {owner: records for owner, records in self.texts.items() if owner in owners}
+        self.lines = {key: line for key, line in self.lines.items() if key[1] in owners}
+
+    def instance(self, srv: _Srv) -> tuple[bytes, bytes] | None:
+        """The labels of an instance: its own, and the service's name."""
+        labels = srv.target.relative_to(self.apex) or ()
+        return (labels[0], labels[1]) if len(labels) == 2 and not labels[1].startswith(b"_") else None
 
     def offers(self) -> list[Offer]:
         """What the records amount to; faults that only all of them show are noted."""
+        if self.whole:
+            self.take_instances()
+        for line in self.pointers if not self.whole else ():
+            self.add(line, self.unread("PTR"))
+        for line, error in self.nowhere:
+            self.fault(line, error)
+        for owner in self.texts:
+            self.read_labels(owner)
         targets = {srv.target for srv in self.services}
         used = {"address": targets | self.servers, "TXT": targets | {srv.owner for srv in self.services}}
         sound = not self.problems  # else what is needed by a faulty SRV would seem to be needed by none
@@ -258,7 +314,7 @@ class _Zone:
             try:
                 check_labels(labels)
             except InvalidService as error:
-                self.add(self.lines["TXT", name], error)
+                self.fault(self.lines["TXT", name], error)
                 self.labels[name] = {}
         if len(self.services) > MAX_SERVICES:
             line = self.services[MAX_SERVICES].line
@@ -268,7 +324,7 @@ class _Zone:
             try:
                 offer = self.offer(srv)
             except InvalidService as error:
-                self.add(srv.line, error)
+                self.fault(srv.line, error)
                 continue
             key = (fold(offer.name), offer.address, offer.port, offer.protocol)
             if (other := found.setdefault(key, offer)) is not offer:
@@ -277,6 +333,9 @@ class _Zone:
 
     def offer(self, srv: _Srv) -> Offer:
         match srv.owner.relative_to(self.apex):
+            case (_, _) if self.whole and (instance := self.instance(srv)):
+                label = instance[1]
+                protocol = spoken_protocol(instance[0].decode(errors="surrogateescape"), srv.port)
             case (label,):
                 protocol = "tcp"
             case (label, under) if label[:1] == b"_" and under.lower() in (b"_tcp", b"_udp"):
@@ -285,7 +344,7 @@ class _Zone:
                 raise InvalidService(f"{srv.owner}: a service is web.{self.apex} or _web._tcp.{self.apex}")
         name = normal_name(label.decode(errors="surrogateescape"))
         addresses = order_addresses(self.addresses.get(srv.target, ()))
-        if srv.target not in self.addresses:
+        if not addresses and (self.whole or srv.target not in self.addresses):
             raise InvalidService(f"no address of the target {srv.target} is in this file; {self.remedy(srv.target)}")
         return make(
             srv.port,
@@ -296,6 +355,7 @@ class _Zone:
             priority=srv.priority,
             weight=srv.weight,
             addresses=addresses,
+            srv=self.aliases.get(srv.target, ()),
             where=f"{self.source}:{srv.line}",
         )
 

@@ -1,4 +1,4 @@
-"""BIND, Knot and NSD as secondaries of a node, on loopback, each in a directory of its own.
+"""BIND, Knot, NSD and Unbound as secondaries of a node or a forwarder, on loopback, each in a directory of its own.
 
 with Bind(directory, primary_port=28004, port=5301) as bind:
     bind.notify()
@@ -19,6 +19,7 @@ import dns.message
 import dns.opcode
 import dns.query
 import dns.rdatatype
+import dns.rrset
 import dns.xfr
 from bed.process import Process
 
@@ -29,7 +30,7 @@ Records = frozenset[str]
 
 
 class Nameserver(ABC):
-    """A nameserver that is a secondary of the node at `primary_port`."""
+    """A nameserver that is a secondary of whoever is at `primary_port`."""
 
     program: ClassVar[str]
 
@@ -67,6 +68,10 @@ class Nameserver(ABC):
     def serial(self) -> int | None:
         """The serial that it serves, None where it serves nothing."""
         return serial_at(self.port)
+
+    def records(self, names: Records) -> Records:
+        """Every record that it has; `names` are those that are expected, for whom it has to be asked by name."""
+        return zone_at(self.port)
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +182,50 @@ zone:
         return small(re.findall(r"from \S+ of (\d+) bytes", self.log))
 
 
+class Unbound(Nameserver):
+    """A resolver that holds the zone (auth-zone). It gives no transfers."""
+
+    program = "unbound"
+
+    def _configure(self, directory: Path, primary: int, control: int) -> list[str]:
+        (directory / "unbound.conf").write_text(f"""
+server:
+    interface: {ADDRESS}@{self.port}
+    port: {self.port}
+    access-control: 127.0.0.0/8 allow_snoop
+    do-daemonize: no
+    use-syslog: no
+    chroot: ""
+    username: ""
+    directory: "{directory}"
+    pidfile: ""
+    num-threads: 1
+    verbosity: 4
+    module-config: "iterator"
+    minimal-responses: no
+auth-zone:
+    name: {ZONE}
+    primary: {ADDRESS}@{primary}
+    for-upstream: yes
+    for-downstream: yes
+    zonefile: "zone"
+""")
+        return ["-d", "-c", str(directory / "unbound.conf")]
+
+    @property
+    def incremental(self) -> int:
+        # One that does not fit what it has makes it fetch all.
+        return self.log.count("last IXFR packet") - 10 * self.log.count("IXFR did not apply cleanly")
+
+    def records(self, names: Records) -> Records:
+        found: set[str] = set()
+        for name, rtype in {(line.split()[0], line.split()[2]) for line in names}:
+            query = dns.message.make_query(name, rtype, use_edns=0, payload=4096)
+            for rrset in dns.query.udp(query, ADDRESS, port=self.port, timeout=2.0).answer:
+                found |= _lines(rrset)
+        return frozenset(found)
+
+
 def small(sizes: list[str]) -> int:
     """How many of these transfers must have been incremental: whole zones are many times as large."""
     octets = [int(size) for size in sizes]
@@ -199,5 +248,9 @@ def zone_at(port: int) -> Records:
     found: set[str] = set()
     for message in dns.query.xfr(ADDRESS, ZONE, port=port, relativize=False, timeout=5.0, lifetime=10.0):
         for rrset in message.answer:
-            found |= {f"{rrset.name} {rrset.ttl} {rrset.rdtype.name} {rdata}".lower() for rdata in rrset}
+            found |= _lines(rrset)
     return frozenset(found)
+
+
+def _lines(rrset: dns.rrset.RRset) -> set[str]:
+    return {f"{rrset.name} {rrset.ttl} {rrset.rdtype.name} {rdata}".lower() for rdata in rrset}

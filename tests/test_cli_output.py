@@ -15,6 +15,7 @@ from fcntl import ioctl
 from pathlib import Path
 from typing import Any, Final
 
+import dns.message
 import dns.rdatatype
 import dns.zone
 import jsonschema
@@ -25,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import MD, World
 
+from mddns.apex import Apex, next_serial
 from mddns.cli.formats import age, in_format, labels_text
 from mddns.cli.options import FORMATS
 from mddns.cli.table import columns
@@ -34,6 +36,9 @@ from mddns.grammar import label_problem, name_problem
 from mddns.model import Endpoint, Service, replace
 from mddns.names import Name
 from mddns.offer import Offer
+from mddns.transfer import transfer_out
+from mddns.wire import Question
+from mddns.zone import Zone
 from mddns.zonefile import read_zone
 
 APEX: Final = Name.parse("minidisc.")
@@ -246,7 +251,8 @@ def test_a_zone_is_read_back_as_it_was() -> None:
     offers, skipped = read_zone(text("zone", WEB, SYSLOG), "out", "minidisc")
     assert [offered(each) for each in offers] == [told(WEB), told(SYSLOG)]
     assert [remark.split(": ", 1)[1] for remark in skipped] == [
-        f"{rtype} skipped; mddns makes its own" for rtype in ("SOA", "NS")
+        *(f"{rtype} skipped; mddns makes its own" for rtype in ("SOA", "NS")),
+        "a whole zone; its instances are read, the rest is derived",
     ]
 
 
@@ -265,21 +271,26 @@ def test_yaml_keeps_text_as_text_in_any_reader(value: str) -> None:
     assert yaml.safe_load(text("yaml", replace(WEB, labels=labels)))["services"][0]["labels"] == labels
 
 
-def test_dnspython_reads_the_zone_as_the_same_records() -> None:
-    zone = dns.zone.from_text(text("zone", WEB, SYSLOG), relativize=False)
-    found = {(str(name), dns.rdatatype.to_text(rdata.rdtype), str(rdata)) for name, _, rdata in zone.iterate_rdatas()}
-    serial = int(NOW * 100) % (1 << 32)
-    assert found == {
-        ("minidisc.", "SOA", f"localhost. root.localhost. {serial} 60 10 3600 1"),
-        ("minidisc.", "NS", "localhost."),
-        ("web.minidisc.", "SRV", "10 10 8080 alpha-8080.web.minidisc."),
-        ("alpha-8080.web.minidisc.", "TXT", '"env=prod" "version=1.10"'),
-        ("alpha-8080.web.minidisc.", "A", "100.64.0.1"),
-        ("alpha-8080.web.minidisc.", "AAAA", "fd7a::1"),
-        ("_syslog._udp.minidisc.", "SRV", "20 5 514 bravo-514-udp.syslog.minidisc."),
-        ("bravo-514-udp.syslog.minidisc.", "TXT", '""'),
-        ("bravo-514-udp.syslog.minidisc.", "AAAA", "fd7a::2"),
+def test_the_zone_is_what_a_transfer_of_it_says() -> None:
+    """dnspython reads both: the file, and the messages of AXFR."""
+    apex = Name.parse("minidisc.")
+    printed = text("zone", WEB, SYSLOG, replace(HOSTILE, endpoint=Endpoint("100.64.0.3:8080"), srv=("etcd-client",)))
+    messages = transfer_out(
+        Question(apex.wire, apex.key, 252, 1),
+        1,
+        Apex(apex, next_serial(None, int(NOW * 1000)), ("127.0.0.1",)),
+        Zone(apex.wire, [WEB, SYSLOG, replace(HOSTILE, endpoint=Endpoint("100.64.0.3:8080"), srv=("etcd-client",))]),
+    )
+    zone = dns.zone.from_text(printed, relativize=False)
+    found = {(name, rdata) for name, _, rdata in zone.iterate_rdatas()}
+    sent = {
+        (rrset.name, rdata)
+        for wire in messages
+        for rrset in dns.message.from_wire(wire, xfr=True).answer
+        for rdata in rrset
     }
+    assert found == sent
+    assert len(found) > 30
 
 
 def test_two_instances_that_call_themselves_alike_stay_two_in_a_zone() -> None:
@@ -329,22 +340,37 @@ def test_a_newline_in_a_label_makes_no_line(output: str) -> None:
     assert len(text(output, HOSTILE).splitlines()) == (1 if output == "jsonl" else 2)
 
 
-@pytest.mark.parametrize("output", ["yaml", "zone"])
-def test_labels_that_no_file_can_hold_are_left_out_and_told(output: str) -> None:
-    printed = text(output, HOSTILE)
-    offers = read_config(printed, "out") if output == "yaml" else read_zone(printed, "out", "minidisc")[0]
-    assert [dict(offer.labels) for offer in offers] == [{"ok": "yes"}]
-    remarks = [line for line in printed.splitlines() if line.strip().startswith(("#", ";"))]
+def test_labels_that_no_file_can_hold_are_left_out_and_told() -> None:
+    printed = text("yaml", HOSTILE)
+    assert [dict(offer.labels) for offer in read_config(printed, "out")] == [{"ok": "yes"}]
+    remarks = [line for line in printed.splitlines() if line.strip().startswith("#")]
     assert ["left out: label" in remark for remark in remarks] == [True] * 3
 
 
-@pytest.mark.parametrize("output", ["yaml", "zone"])
-def test_a_service_at_an_address_that_is_none_is_left_out_and_told(output: str) -> None:
+def test_labels_that_no_file_can_hold_are_in_a_zone_and_left_out_by_who_reads_it() -> None:
+    offers, remarks = read_zone(text("zone", HOSTILE), "out", "minidisc")
+    assert [dict(offer.labels) for offer in offers] == [{"ok": "yes"}]
+    assert ["left out: label" in remark for remark in remarks[-3:]] == [True] * 3
+
+
+def test_a_service_at_an_address_that_is_none_is_left_out_and_told() -> None:
     nowhere = replace(WEB, endpoint=Endpoint.of("0.0.0.0", 80), addresses=("0.0.0.0",))
-    printed = text(output, nowhere, SYSLOG)
-    offers = read_config(printed, "out") if output == "yaml" else read_zone(printed, "out", "minidisc")[0]
-    assert [offer.name for offer in offers] == ["syslog"]
+    printed = text("yaml", nowhere, SYSLOG)
+    assert [offer.name for offer in read_config(printed, "out")] == ["syslog"]
     assert "left out: web at 0.0.0.0:80" in printed
+
+
+def test_a_service_at_an_address_that_is_none_is_left_out_by_who_reads_a_zone() -> None:
+    """Without it, it would be this node's own."""
+    nowhere = replace(WEB, endpoint=Endpoint.of("0.0.0.0", 80), addresses=("0.0.0.0",))
+    offers, remarks = read_zone(text("zone", nowhere, SYSLOG), "out", "minidisc")
+    assert [offer.name for offer in offers] == ["syslog"]
+    assert "left out: no address of the target" in remarks[-1]
+
+
+def test_aliases_are_read_back_from_a_zone() -> None:
+    offers, _ = read_zone(text("zone", replace(WEB, srv=("a", "b"))), "out", "minidisc")
+    assert [offer.srv for offer in offers] == [("a", "b")]
 
 
 def test_json_has_no_lone_surrogates() -> None:
@@ -412,7 +438,7 @@ def test_every_command_that_prints_services_has_every_format(world: World, comma
     names = [each["name"] for each in json.loads(printed["json"])]
     assert names == [json.loads(line)["name"] for line in printed["jsonl"].splitlines()]
     assert names == [offer.name for offer in read_config(printed["yaml"], "out")]
-    assert names == [offer.name for offer in read_zone(printed["zone"], "out", "minidisc")[0]]
+    assert sorted(names) == sorted(offer.name for offer in read_zone(printed["zone"], "out", "minidisc")[0])
     assert printed["name"].split() == [each["addrPort"] for each in json.loads(printed["json"])]
 
 

@@ -39,6 +39,7 @@ FLOORS = {
         hostsockets
         http_routes
         membership
+        primary
         relay
         seat
     """,  # the processes of a host
@@ -56,6 +57,7 @@ FLOORS = {
         listeners
         neighbour
         networks
+        notifier
         portholder
         probing
         remembered
@@ -89,8 +91,10 @@ FLOORS = {
         leading
         lookup
         memory
+        merged_zone
         minidisc
         news
+        notify_out
         policy
         push
         rebinding

@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 import dns.asyncquery
@@ -59,12 +59,15 @@ async def forwarding(
     recursive: bool = False,
     block_rebinding: bool = False,
     timeout: float = 1.0,
+    notify: Sequence[Place] = (),
 ) -> AsyncIterator[tuple[Forwarder, Place]]:
     place = at or Place(address(), free_port())
     settings = Settings(network, "test", APEX, 28004, timeout)
     places = [each.place if isinstance(each, Upstream) else each for each in upstreams]
     source = UpstreamSource(places, str(path) if path else None)
-    forwarder = await Forwarder.open(settings, source, [place], recursive=recursive, block_rebinding=block_rebinding)
+    forwarder = await Forwarder.open(
+        settings, source, [place], recursive=recursive, block_rebinding=block_rebinding, notify=notify
+    )
     try:
         yield forwarder, place
     finally:
@@ -224,9 +227,17 @@ def test_the_name_server_of_the_apex_is_where_we_answer() -> None:
     run(work)
 
 
-@pytest.mark.parametrize("rtype", ["AXFR", "IXFR"])
-@pytest.mark.parametrize(("name", "rcode"), [("minidisc", "NOTIMP"), ("example", "REFUSED")])
-def test_there_is_no_transfer_yet_and_none_is_forwarded(rtype: str, name: str, rcode: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "rtype", "rcode"),
+    [
+        ("minidisc", "AXFR", "NOERROR"),
+        ("minidisc", "IXFR", "FORMERR"),  # its serial is missing
+        ("web.minidisc", "AXFR", "NOTIMP"),
+        ("example", "AXFR", "REFUSED"),
+        ("example", "IXFR", "REFUSED"),
+    ],
+)
+def test_transfers_are_of_our_zone_and_none_is_forwarded(name: str, rtype: str, rcode: str) -> None:
     async def work() -> None:
         async with Upstream(answering()) as upstream, forwarding(upstream) as (_, place):
             query = dns.message.make_query(name, rtype)

@@ -1,21 +1,29 @@
-"""Services as files that are read back: Minidisc's YAML for ``md advertise``, and a master file (RFC 1035 5).
+"""Services as files that are read back: Minidisc's YAML for ``md advertise``, and the zone (RFC 1035 5).
 
 What came from the network may say things that no file of ours can: a label whose key is not ASCII, an address that
-nobody can connect to. Such a thing stands in a comment that says why, so that what is read back is never something
-else than what was found. No YAML library: all that is written is double-quoted text.
+nobody can connect to. In YAML such a thing stands in a comment that says why, so that what is read back is never
+something else than what was found; a zone has it as a transfer does, and who reads it back leaves it out. No YAML
+library: all that is written is double-quoted text.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from ..errors import InvalidService
 from ..grammar import check_labels
-from ..instance import TTL
-from ..model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service, replace
+from ..instance import TTL, address_text
+from ..model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
 from ..names import Name, label_to_text
 from ..offer import Offer, make
+from ..packer import Rdata
+from ..wire import AAAA, NS, PTR, SRV, TXT, A, read_strings
 from .terminal import clean
+
+_LOADED_AT: Final = "127.0.0.1"
+_TYPES: Final = {A: "A", AAAA: "AAAA", NS: "NS", PTR: "PTR", SRV: "SRV", TXT: "TXT"}
 
 
 def yaml_lines(services: Iterable[Service]) -> Iterator[str]:
@@ -51,35 +59,39 @@ def yaml_lines(services: Iterable[Service]) -> Iterator[str]:
 
 
 def zone_lines(services: Iterable[Service], apex: Name, now: float) -> Iterator[str]:
-    """A zone of one SRV a service, with TXT, A and AAAA at its target. Its serial is the time in units of 10 ms."""
-    from ..zone import place
+    """The zone that the services make, every record that a transfer of it has. Its serial is the time in units of
+    10 ms, its name server this machine, as whoever loads it is that."""
+    from ..apex import EXPIRE, NEGATIVE_TTL, REFRESH, RETRY, Apex, next_serial
+    from ..zone import Zone
 
+    serial = next_serial(None, int(now * 1000))
     yield f"$ORIGIN {apex}"
     yield f"$TTL {TTL}"
-    # Whoever loads it puts its own server here; this one needs no address in the file.
-    yield f"@ SOA localhost. root.localhost. {int(now * 100) % (1 << 32)} 60 10 3600 1"
-    yield "@ NS localhost."
-    kept = []
+    yield f"@ SOA ns hostmaster {serial} {REFRESH} {RETRY} {EXPIRE} {NEGATIVE_TTL}"
+    known = []
     for service in services:
-        offer, remarks = _offered(service)
-        yield from (f"; {remark}" for remark in remarks)
-        if offer is not None and not service.endpoint.address:
-            yield clean(f"; left out: {offer.name}: a zone file has an address for it, which is this machine's")
-        elif offer is not None:
-            # Anything beyond letters, digits and hyphens may mean something here, as "*" does.
-            plain = service.instance.isascii() and service.instance.replace("-", "").isalnum()
-            addresses = tuple(dict.fromkeys((service.endpoint.address, *offer.addresses)))
-            instance = service.instance if plain else ""
-            kept.append(replace(service, labels=offer.labels, addresses=addresses, instance=instance))
-    order = {service.key: number for number, service in enumerate(kept)}
-    for placed in sorted(place(kept), key=lambda each: order[each.service.key]):
-        service, name = placed.service, label_to_text(placed.name)
-        owner = name if service.protocol == "tcp" else f"_{name}._{service.protocol}"
-        target = f"{label_to_text(placed.instance)}.{name}"
-        yield f"{owner} SRV {service.priority} {service.weight} {service.endpoint.port} {target}"
-        strings = [_characters(f"{key}={value}") for key, value in sorted(service.labels.items())]
-        yield f"{target} TXT {' '.join(strings) or _characters('')}"
-        yield from (f"{target} {'AAAA' if ':' in address else 'A'} {address}" for address in service.addresses)
+        if service.endpoint.address:
+            known.append(service)
+        else:
+            yield clean(f"; left out: {service.name}: a zone file has an address for it, which is this machine's")
+    for owner, rtype, rdata in (*Apex(apex, serial, (_LOADED_AT,)).records(), *Zone(apex.wire, known).records()):
+        yield f"{_relative(owner, apex)} {_TYPES[rtype]} {_rdata(rtype, rdata, apex)}"
+
+
+def _relative(wire: bytes, apex: Name) -> str:
+    labels = Name(wire).relative_to(apex)
+    return str(Name(wire)) if labels is None else ".".join(map(label_to_text, Name(wire).labels[: len(labels)])) or "@"
+
+
+def _rdata(rtype: int, rdata: Rdata, apex: Name) -> str:
+    fixed, target = rdata
+    if rtype == TXT:
+        strings = read_strings(fixed, 0, len(fixed))
+        return " ".join(_characters(string) for string in strings)
+    words = [] if rtype != SRV else [str(number) for number in struct.unpack("!3H", fixed)]
+    if target is not None:
+        return " ".join((*words, _relative(target, apex)))
+    return address_text(fixed) or ""
 
 
 def _offered(service: Service) -> tuple[Offer | None, list[str]]:
@@ -117,9 +129,8 @@ def _quoted(text: str) -> str:
     return '"' + clean(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
-def _characters(text: str) -> str:
+def _characters(octets: bytes) -> str:
     """A quoted character-string (RFC 1035 5.1)."""
-    octets = text.encode("utf-8", "surrogateescape")
     return '"' + "".join(_character(octet) for octet in octets) + '"'
 
 

@@ -36,6 +36,7 @@ class _Given(NamedTuple):
     source: UpstreamSource
     recursive: bool
     block_rebinding: bool
+    notify: tuple[Place, ...]
 
 
 @click.command("forward")
@@ -56,6 +57,13 @@ class _Given(NamedTuple):
     metavar="FILE",
     help=f"Where upstreams and options are; default {PATH}. Read again when it changes.",
 )
+@click.option(
+    "--notify",
+    "secondaries",
+    metavar="ADDR[#PORT]",
+    multiple=True,
+    help="Whom to tell when the network's zone changes (RFC 1996); repeatable.",
+)
 @click.option("--recursive", is_flag=True, help="Answer other names for the machines around, too.")
 @click.option("--block-rebinding", is_flag=True, help="Refuse upstreams' answers with private addresses.")
 @common
@@ -63,6 +71,7 @@ def command(
     listen: tuple[str, ...],
     upstream: tuple[str, ...],
     resolv_conf: str | None,
+    secondaries: tuple[str, ...],
     recursive: bool,
     block_rebinding: bool,
     options: Options,
@@ -83,7 +92,8 @@ def command(
     show_logs(options.verbose)
     path = resolv_conf or (None if upstream else PATH)
     source = UpstreamSource([parse_place(each) for each in upstream], path)
-    given = _Given(tuple(map(_listen_at, listen)), source, recursive, block_rebinding)
+    notified = tuple(parse_place(each, "notify") for each in secondaries)
+    given = _Given(tuple(map(_listen_at, listen)), source, recursive, block_rebinding, notified)
     asyncio.run(_forward(given, options))
     return 0
 
@@ -154,6 +164,7 @@ async def _open(given: _Given, options: Options, handed: list[socket.socket]) ->
             handed,
             recursive=given.recursive,
             block_rebinding=given.block_rebinding,
+            notify=given.notify,
         )
 
     if given.listen or handed:

@@ -206,6 +206,7 @@ TABLE: Final = [
     ),
     Row("forward --listen 127.0.0.1:0", "bad port", 2, NONE, r"md: listen '127\.0\.0\.1:0': port '0' is no .*\n"),
     Row("forward --upstream router", "bad upstream", 2, NONE, r"md: upstream 'router': an address is wanted, .*\n"),
+    Row("forward --notify router", "bad target", 2, NONE, r"md: notify 'router': an address is wanted, .*\n"),
     Row(
         "forward --listen 127.0.0.1:{free} --upstream 127.0.0.1#{free}",
         "itself as upstream",

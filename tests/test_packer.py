@@ -105,3 +105,13 @@ def test_ids_are_of_16_bits_and_not_foreseen() -> None:
     assert {0 <= each < 65536 for each in ids} == {True}
     assert len(set(ids)) > 4500
     assert random_ids(8) != random_ids(8)
+
+
+def test_a_name_takes_over_the_case_of_another_unless_it_is_to_stay_exact() -> None:
+    web, other = Name.of((b"web", b"minidisc")).wire, Name.of((b"WEB", b"minidisc")).wire
+    said = []
+    for exact in (False, True):
+        packer = Packer(web, PTR, exact=exact)
+        packer.record(None, PTR, 1, (b"", other))
+        said.append(str(dns.message.from_wire(packer.finish(1, 0x8000, (1, 0, 0))).answer[0][0]))
+    assert said == ["web.minidisc.", "WEB.minidisc."]

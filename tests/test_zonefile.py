@@ -429,3 +429,52 @@ def test_an_example_reads_the_same_to_dnspython(path: Path) -> None:
     offers, _ = read_zone(path.read_text(encoding="utf-8"), path.name, "minidisc")
     ours = {(offer.priority, offer.weight, offer.port, address) for offer in offers for address in offer.addresses}
     assert ours == theirs
+
+
+# A whole zone
+
+MARK = '_mddns TXT "md.v=1"\n'
+WHOLE = """
+_list           PTR  alpha-8080.Web
+_list           PTR  bravo-53-udp.dns
+web             SRV  10 10 8080 alpha-8080.Web
+web             TXT  "env=prod"
+web             TXT  "env=dev"
+web             A    100.64.0.1
+_web._tcp       SRV  10 10 8080 alpha-8080.Web
+_web._tcp       PTR  alpha-8080._Web._tcp
+alpha-8080.web  SRV  10 10 8080 alpha-8080.Web
+alpha-8080.web  TXT  "env=prod" "md.since=1" "md.srv=kv"
+alpha-8080.web  A    100.64.0.1
+alpha-8080._web._tcp SRV 10 10 8080 alpha-8080.Web
+_kv._tcp.web    SRV  10 10 8080 alpha-8080.Web
+dns             SRV  10 10 53 bravo-53-udp.dns
+bravo-53-udp.dns SRV 10 10 53 bravo-53-udp.dns
+bravo-53-udp.dns TXT ""
+bravo-53-udp.dns AAAA fd7a::2
+ns              A    100.64.0.9
+"""
+
+
+@pytest.mark.parametrize("text", [MARK + WHOLE, WHOLE + MARK], ids=["first", "last"])
+def test_of_a_whole_zone_the_instances_are_read_wherever_it_says_so(text: str) -> None:
+    web, dns = read(text)
+    assert (web.name, web.port, web.address, web.protocol) == ("Web", 8080, "100.64.0.1", "tcp")
+    assert (web.labels, web.srv) == ({"env": "prod"}, ("kv",))
+    assert (dns.name, dns.port, dns.address, dns.protocol) == ("dns", 53, "fd7a::2", "udp")
+
+
+def test_what_follows_from_instances_is_a_fault_where_somebody_wrote_it() -> None:
+    assert fault(web("_list PTR alpha\n")) == (
+        "my.zone:3: type 'PTR': only SRV, TXT, A, AAAA, SOA, NS are read; remove this record"
+    )
+
+
+def test_what_no_file_may_offer_is_left_out_of_a_whole_zone_with_a_word() -> None:
+    rest = "x-1.db SRV 1 1 1 x-1.db\nx-1.db A 0.0.0.0\n"
+    offers, remarks = read_zone(MARK + WHOLE + rest.splitlines(keepends=True)[0], "my.zone", "minidisc")
+    assert [offer.name for offer in offers] == ["Web", "dns"]
+    assert "my.zone:21: left out: no address of the target x-1.db.minidisc. is in this file" in remarks[-1]
+    offers, remarks = read_zone(MARK + WHOLE + rest, "my.zone", "minidisc")
+    assert [offer.name for offer in offers] == ["Web", "dns"]
+    assert [remark.split(": ")[1] for remark in remarks if ": left out" in remark] == ["left out"] * 2

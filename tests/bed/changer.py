@@ -23,7 +23,8 @@ def main() -> None:
         print("up", flush=True)
         if signal.sigwait({signal.SIGTERM, signal.SIGUSR1}) == signal.SIGUSR1:
             for _ in range(count):
-                time.sleep(pause * random.uniform(0.5, 1.5))
+                if signal.sigtimedwait({signal.SIGTERM}, pause * random.uniform(0.5, 1.5)):
+                    return
                 service.update({"t": f"{time.monotonic():.6f}"})
             print("done", flush=True)
             signal.sigwait({signal.SIGTERM})

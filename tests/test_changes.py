@@ -102,7 +102,7 @@ def test_a_name_in_another_case_is_the_same_instance_updated() -> None:
 
 
 def oldest(services: list[Service]) -> Service | None:
-    return min(services, key=lambda each: each.since or 0, default=None)
+    return min(services, key=lambda each: (each.since or 0, each.endpoint), default=None)
 
 
 def test_a_leader_is_told_when_it_is_up_and_when_it_is_another() -> None:

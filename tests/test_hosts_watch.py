@@ -64,7 +64,8 @@ class Onlooker:
 
     def until_these(self, where: set[str], timeout: float = 5.0) -> None:
         """Waits until these endpoints stand, and no others."""
-        self.until(lambda standing: standing.keys() == where, timeout)
+        wait_until(lambda: self.standing().keys() == where, timeout)
+        assert self.standing().keys() == where, self.process.stderr
 
 
 def changer(host: Host, port: int = 80, count: int = 0, pause: float = 0.0) -> Process:

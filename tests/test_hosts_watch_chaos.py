@@ -104,6 +104,8 @@ def test_through_everything_each_watcher_is_told_what_is_legal_and_true(make_bed
     while time.monotonic() < until:
         chaos.step()
     living = {each.where for each in chaos.living()}
+    ended = {each.where: each.process.returncode for each in chaos.living() if each.process.returncode is not None}
+    assert not ended, (SEED, chaos.done)
     truth = {each.where: each for each in chaos.programs}
     wrong = []
     for name, watcher in watchers.items():

@@ -24,6 +24,9 @@ def main() -> None:
         if signal.sigwait({signal.SIGTERM, signal.SIGUSR1}) == signal.SIGUSR1:
             for _ in range(count):
                 time.sleep(pause * random.uniform(0.5, 1.5))
+                # sigtimedwait() tells of a signal that never came where we were stopped for longer than it waits.
+                if signal.SIGTERM in signal.sigpending():
+                    return
                 service.update({"t": f"{time.monotonic():.6f}"})
             print("done", flush=True)
             signal.sigwait({signal.SIGTERM})

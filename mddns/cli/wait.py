@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 import click
@@ -13,23 +12,14 @@ from ..resolver import Resolver
 from .finding import complete_label, complete_name, described
 from .options import Options, common, labels_of
 from .output import print_services
+from .seconds import seconds
 from .terminal import talk
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise click.UsageError(f"--for '{text}': seconds are wanted, 0 or more")
-    return seconds
 
 
 @click.command("wait")
 @click.argument("name", shell_complete=complete_name)
 @click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
-@click.option("--for", "patience", type=_seconds, metavar="S", help="Seconds to wait; default: without end.")
+@click.option("--for", "patience", type=seconds("--for"), metavar="S", help="Seconds to wait; default: without end.")
 @common
 def command(name: str, labels: tuple[str, ...], patience: float | None, options: Options) -> int:
     """Wait until there is a service, and print its ip:port.

@@ -14,6 +14,7 @@ from ..sync import Registry
 from .logs import show_logs
 from .notify import notify
 from .options import Options
+from .seconds import seconds
 from .terminal import talk
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,22 +22,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 RETRY_EVERY: Final = 0.5  # seconds
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise click.UsageError(f"--wait (MDDNS_WAIT) {text!r}: seconds are wanted, 0 or more")
-    return seconds
-
-
 def wait_option(command: F) -> F:
     """Gives a command ``--wait``: the argument `patience`, seconds."""
     return click.option(
         "--wait",
         "patience",
-        type=_seconds,
+        type=seconds("--wait (MDDNS_WAIT)"),
         metavar="S",
         envvar="MDDNS_WAIT",
         help="Seconds to wait for network and port; default: for the network, until it is there.  [MDDNS_WAIT]",

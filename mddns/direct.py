@@ -1,6 +1,7 @@
-"""Reads the answer that our own responders give to SRV of a name, without decoding a single name.
+"""Reads the answers of many peers to one question quickly: what they say alike once, and the answer that our own
+responders give to SRV of a name without decoding a single name.
 
-They write the owner of an answer as a pointer to the question, an SRV target in full, and the owners of
+These write the owner of an answer as a pointer to the question, an SRV target in full, and the owners of
 its TXT, A and AAAA as pointers to that target: so records belong together where their pointers are
 equal. Whatever does not look so is left to :mod:`mddns.wire` and :mod:`mddns.answers`, which read
 everything and mean the same.
@@ -12,15 +13,18 @@ import struct
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Final
 
-from .answers import Answer, Told
+from .answers import Answer, Told, read_answer
+from .errors import BadMessage
 from .instance import read_attributes, readable_name
+from .names import Name
 from .policy import MAX_FROM_PEER
-from .wire import AAAA, IN, SRV, TXT, A
+from .wire import AAAA, IN, QR, SOA, SRV, TXT, A, Message
 
 _HEADER: Final = struct.Struct("!6H")
 _RR: Final = struct.Struct("!H2IH")  # a pointer for owner, type and class, TTL, length of RDATA
 _SRV: Final = struct.Struct("!3H")
 _QUESTION: Final = 0xC00C
+_SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 _MOST_STRINGS: Final = 256
 _LONGEST: Final = 191  # octets of a name that stays legal behind an instance's label
 # Type and class as one number.
@@ -28,6 +32,56 @@ _IN_SRV: Final = SRV << 16 | IN
 _IN_TXT: Final = TXT << 16 | IN
 _IN_A: Final = A << 16 | IN
 _IN_AAAA: Final = AAAA << 16 | IN
+
+
+# An answer without records: where the serial of its SOA begins, its octets before and behind that, what it says.
+_Denial = tuple[int, bytes, bytes, Answer]
+
+
+class Reader:
+    """Reads the answers to one question. What most peers say alike, that they have nothing, is read once."""
+
+    def __init__(self, apex: Name, question: bytes, *, by_name: bool) -> None:
+        """`question` is name, type and class as asked; `by_name`: it is SRV of one label and the apex."""
+        self._apex = apex
+        self._question = question
+        self._by_name = by_name
+        self._empty: dict[bytes, Answer] = {}
+        self._denials: dict[int, _Denial] = {}  # by length
+
+    def read(self, wire: bytes) -> Answer | None:
+        """What a message says; None where it is no answer to the question. At least a header is wanted."""
+        denial = self._denials.get(len(wire))
+        if denial is not None:
+            at, before, behind, answer = denial
+            # Each host's zone has a serial of its own, which nobody needs to know here.
+            if wire[2:at] == before and wire[at + 4 :] == behind:
+                return answer
+        question = self._question
+        # QR set, opcode 0, and the question to the octet: an echo keeps its case.
+        if wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
+            return None
+        try:
+            if wire[6] or wire[7]:
+                # It has records, which are the peer's own.
+                direct = read_directly(wire, question) if self._by_name else None
+                return direct or read_answer(Message(wire), self._apex)
+            return self._empty.get(wire[2:]) or self._read_empty(wire)
+        except BadMessage:
+            return None
+
+    def _read_empty(self, wire: bytes) -> Answer:
+        """Reads an answer without records, and keeps it for the next peer that says the same."""
+        message = Message(wire)
+        answer = read_answer(message, self._apex)
+        if len(message.authority) == 1 and message.authority[0].rtype == SOA:
+            at = message.authority[0].end - _SERIAL_AND_TIMERS
+            if at >= message.authority[0].start:
+                self._denials[len(wire)] = at, wire[2:at], wire[at + 4 :], answer
+                return answer
+        # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
+        self._empty[wire[2:]] = answer
+        return answer
 
 
 def read_directly(wire: bytes, question: bytes) -> Answer | None:

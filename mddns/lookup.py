@@ -14,22 +14,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from .answers import Answer, read_answer
-from .direct import read_directly
+from .answers import Answer
+from .direct import Reader
 from .errors import BadMessage
 from .memory import Standing, Way
-from .model import Peer, fold
+from .model import Peer
 from .names import Name
 from .packer import pack_query, random_ids
-from .policy import MAX_FROM_PEER
-from .wire import AXFR, EDE_NO_AUTHORITY, PTR, QR, SOA, SRV, Message
+from .wire import AXFR, EDE_NO_AUTHORITY, PTR, SRV
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
 FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
 RETRY: Final = 0.150  # seconds before the one retransmission
 NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard of get
 IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
-_SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 WEB_AT_ONCE: Final = 64  # connections to peers that have no DNS
 TCP_BEGINS: Final = 0.250  # seconds (or four round trips) in which DNS over TCP has an answer, where it is DNS
 HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
@@ -80,10 +78,6 @@ class Ask:
         self.ident = ident
 
 
-# An answer without records: where the serial of its SOA begins, its octets before and behind that, what it says.
-_Denial = tuple[int, bytes, bytes, Answer]
-
-
 class Lookup:
     """One question to `peers`, with how much each is waited for.
 
@@ -110,12 +104,12 @@ class Lookup:
         self.apex = apex
         self._rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]
         self._rest_rd = pack_query(qname, qtype, ident=0, rd=True)[2:]
-        self._question = self._rest[10 : 10 + len(qname) + 4]
         labels = Name(qname.lower()).relative_to(apex) or ()
         # The two questions for services, whose answers a transfer gives too: all of one name, or everything.
         self._name = labels[0] if qtype == SRV and len(labels) == 1 else None
         self._everything = qtype == PTR and labels == (b"_list",)
-        self._begun = now
+        self._reader = Reader(apex, self._rest[10 : 10 + len(qname) + 4], by_name=self._name is not None)
+        self._judge = self._reader.read
         self.deadline = now + timeout
         self._other_family = timeout / 3
         self._enough = enough
@@ -144,8 +138,6 @@ class Lookup:
         self._web: deque[Ask] = deque()
         self._unheard: list[tuple[float, Ask]] = []  # asked over TCP, and by when that should have begun to answer
         self._on_web = 0
-        self._read: dict[bytes, Answer] = {}
-        self._denials: dict[int, _Denial] = {}  # by length
         self._last = now
         self._slowest = 0.0
         self._ended = False
@@ -282,7 +274,7 @@ class Lookup:
 
     def web_received(self, ask: Ask, body: bytes, now: float) -> None:
         """``/services`` was answered. What is no list is as good as nothing."""
-        from .minidisc import read_services  # where nobody speaks Minidisc, nobody needs it
+        from .minidisc import beside_dns, read_services  # where nobody speaks Minidisc, nobody needs it
 
         try:
             listed = read_services(body, ask.peer)
@@ -299,16 +291,11 @@ class Lookup:
             logging.getLogger("mddns").info(
                 "%s: %d entries of its list cannot be taken: %s", ask.peer.shown, listed.left_out, listed.why
             )
-        name = None if self._name is None else self._name.decode()
-        wanted = [each for each in listed.told if name is None or fold(each.name) == name]
-        if ask.answer is not None:
-            # DNS says more of each service than a list does.
-            known = {(fold(each.name), each.port, address) for each in ask.answer.told for address in each.addresses}
-            wanted = [each for each in wanted if (fold(each.name), each.port, each.addresses[0]) not in known]
-            wanted = [*ask.answer.told, *wanted]
-        elif ask.rtt is None:
+        if ask.answer is None and ask.rtt is None:
             ask.rtt = now - ask.sent
-        ask.answer = Answer(tuple(wanted[:MAX_FROM_PEER]), False, False, False, ())
+        known = ask.answer.told if ask.answer else ()
+        told = beside_dns(listed.told, None if self._name is None else self._name.decode(), known)
+        ask.answer = Answer(told, False, False, False, ())
         self._settle(ask, _ANSWERED, now)
 
     def web_failed(self, ask: Ask, now: float) -> None:
@@ -373,41 +360,6 @@ class Lookup:
             for (each, number, _), ask in self._by_source.items():
                 self._by_address.setdefault((each, number), []).append(ask)
         return self._by_address.get((address, port), [])
-
-    def _judge(self, wire: bytes) -> Answer | None:
-        """What a message says; None where it is no answer to our question. Most peers say the same: read it once."""
-        denial = self._denials.get(len(wire))
-        if denial is not None:
-            at, before, behind, answer = denial
-            # Each host's zone has a serial of its own, which nobody needs to know here.
-            if wire[2:at] == before and wire[at + 4 :] == behind:
-                return answer
-        question = self._question
-        # QR set, opcode 0, and the question to the octet: an echo keeps its case.
-        if wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
-            return None
-        try:
-            if wire[6] or wire[7]:
-                # It has records, which are the peer's own.
-                direct = read_directly(wire, question) if self._name else None
-                return direct or read_answer(Message(wire), self.apex)
-            known = self._read.get(wire[2:])
-            return known or self._read_empty(wire)
-        except BadMessage:
-            return None
-
-    def _read_empty(self, wire: bytes) -> Answer:
-        """Reads an answer without records, and keeps it for the next peer that says the same."""
-        message = Message(wire)
-        answer = read_answer(message, self.apex)
-        if len(message.authority) == 1 and message.authority[0].rtype == SOA:
-            at = message.authority[0].end - _SERIAL_AND_TIMERS
-            if at >= message.authority[0].start:
-                self._denials[len(wire)] = at, wire[2:at], wire[at + 4 :], answer
-                return answer
-        # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
-        self._read[wire[2:]] = answer
-        return answer
 
     def _tick(self, now: float) -> None:
         if now >= self._hold > -math.inf:

@@ -154,6 +154,14 @@ def _labels(name: str, labels: dict[str, Any], problems: _Problems) -> dict[str,
     return kept
 
 
+def beside_dns(listed: Iterable[Told], name: str | None, known: tuple[Told, ...]) -> tuple[Told, ...]:
+    """What a peer lists (of `name`, in lower case), beside what it said over DNS: that says more of each service."""
+    there = {(fold(each.name), each.port, address) for each in known for address in each.addresses}
+    of_name = (each for each in listed if name is None or fold(each.name) == name)
+    new = (each for each in of_name if (fold(each.name), each.port, each.addresses[0]) not in there)
+    return (*known, *new)[:MAX_FROM_PEER]
+
+
 def write_services(services: Iterable[Service]) -> bytes:
     """Services as Minidisc lists them; it knows no protocols, so one endpoint that has both is listed once."""
     entries = {

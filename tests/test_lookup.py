@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, peer, question
 
-import mddns.lookup
+import mddns.direct
 from mddns.answers import Answer
 from mddns.lookup import (
     FLIGHT_TIME,
@@ -335,8 +335,8 @@ def test_bad_packets_of_one_peer_are_not_kept() -> None:
             bad = right[:6] + counts + right[10:] + number.to_bytes(4, "big")
             lookup.received(bad, sent.address, PORT, 0.01)
     assert lookup.asks[0].outcome is Outcome.PENDING
-    assert not lookup._read
-    assert not lookup._denials
+    assert not lookup._reader._empty
+    assert not lookup._reader._denials
 
 
 def denials(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[bytes], bytes]) -> tuple[list[Outcome], int]:
@@ -348,7 +348,7 @@ def denials(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[bytes], bytes])
         read += 1
         return Message(wire)
 
-    monkeypatch.setattr(mddns.lookup, "Message", counting)
+    monkeypatch.setattr(mddns.direct, "Message", counting)
     peers = [Peer(f"p{number}", (f"100.64.1.{number}",)) for number in range(len(changes))]
     lookup = look(*((peer, REGISTRY) for peer in peers))
     for sent, change in zip(send(lookup, 0.0), changes, strict=True):

@@ -24,6 +24,7 @@ from .binding import bind_udp
 from .channel import VERSION, Page, channel_path, life, listen
 from .desk import Desk
 from .errors import Error, PortInUse
+from .forked import let_go
 from .hostsockets import HostSockets
 from .hot import Kept
 from .listeners import Answering
@@ -188,18 +189,11 @@ class Seat:
         self._forget_sockets()
 
     def let_go(self, more: Iterable[int] = ()) -> None:
-        """In a forked child: replaces every descriptor, and `more`, by nothing, and touches neither loop nor parent.
-
-        Closing would leave Python objects behind that close the same numbers once more.
-        """
+        """In a forked child: replaces every descriptor, and `more`, by nothing, and touches neither loop nor parent."""
         self._closed = True
-        nothing = os.open(os.devnull, os.O_RDWR)
         numbers = [*more, *self._desk.descriptors(), *self._sockets.every_descriptor(), self._membership.fileno()]
         numbers += [self._meeting.fileno()] if self._meeting else []
-        for number in numbers:
-            if number >= 0:
-                os.dup2(nothing, number, inheritable=False)
-        os.close(nothing)
+        let_go(numbers)
 
     # -- the holder
 

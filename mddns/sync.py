@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from .background import Background
 from .check import Check
 from .errors import Error, InvalidService
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
@@ -48,15 +48,13 @@ class Registry:
     """The services that this program offers. Made by :func:`start_registry`; ends with :meth:`close`."""
 
     def __init__(self, settings: Settings, policy: Policy | None = None, wait: float = 0.0) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="mddns", daemon=True)
+        self._background = Background("mddns")
         self._closing = threading.Lock()
         self._node: Node | None = None
-        self._thread.start()
         try:
-            self._node = self._call(open_node(settings, policy or Policy(), wait))
+            self._node = self._background.call(open_node(settings, policy or Policy(), wait))
         except BaseException:
-            self._stop()
+            self._background.stop()
             raise
         atexit.register(self.close)
 
@@ -170,8 +168,8 @@ class Registry:
         with self._closing:
             node, self._node = self._node, None
             if node is not None and not node.abandoned:
-                self._call(node.close())
-                self._stop()
+                self._background.call(node.close())
+                self._background.stop()
                 atexit.unregister(self.close)
 
     def __enter__(self) -> Registry:
@@ -181,16 +179,6 @@ class Registry:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.close()
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _run(self, work: Callable[[Node], T]) -> T:
         """Runs `work` in the node's thread, so that the node needs no locks."""
@@ -205,11 +193,7 @@ class Registry:
             await node.settled()
             return done
 
-        return self._call(run())
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        return self._background.call(run())
 
 
 def start_registry(

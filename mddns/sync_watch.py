@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import threading
@@ -11,8 +10,10 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
+from .background import Background
 from .changes import Changes, Event
 from .errors import Error
+from .forked import let_go
 from .grammar import normal_name
 from .watching import View, Watcher, Watching, lead
 
@@ -110,12 +111,10 @@ class WatcherThread:
 
     def __init__(self, make: Callable[[], Watcher]) -> None:
         self.abandoned = False  # in a forked child
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="mddns-watch", daemon=True)
-        self._thread.start()
+        self._background = Background("mddns-watch")
         self.watcher: Watcher | None = None
         try:
-            self.watcher = asyncio.run_coroutine_threadsafe(self._start(make), self._loop).result()
+            self.watcher = self._background.call(self._start(make))
         except BaseException:
             self.close()
             raise
@@ -125,34 +124,29 @@ class WatcherThread:
     def add(self, key: object, watching: Watching) -> None:
         """Somebody looks on."""
         if self.watcher:
-            self._loop.call_soon_threadsafe(self.watcher.add, key, watching)
+            self._background.soon(self.watcher.add, key, watching)
 
     def remove(self, key: object) -> None:
         """And does so no more."""
         if self.watcher:
-            self._loop.call_soon_threadsafe(self.watcher.remove, key)
+            self._background.soon(self.watcher.remove, key)
 
     def close(self) -> None:
         """Returns when thread and sockets are gone. Twice does no harm."""
-        if self.abandoned or self._loop.is_closed():
+        if self.abandoned or self._background.stopped:
             return
         watcher, self.watcher = self.watcher, None
         if watcher:
-            asyncio.run_coroutine_threadsafe(watcher.close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+            self._background.call(watcher.close())
+        self._background.stop()
         atexit.unregister(self.close)
 
     def abandon(self) -> None:
         """In a forked child: replaces every connection by nothing, so that they end when the parent does."""
         watcher, self.watcher = self.watcher, None
         self.abandoned = True
-        if watcher is None:
-            return
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for number in watcher.descriptors():
-            os.dup2(nothing, number, inheritable=False)
-        os.close(nothing)
+        if watcher:
+            let_go(watcher.descriptors())
 
     @staticmethod
     async def _start(make: Callable[[], Watcher]) -> Watcher:
@@ -163,13 +157,6 @@ class WatcherThread:
             await watcher.close()
             raise
         return watcher
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.close()
 
 
 class Shared:

@@ -46,12 +46,14 @@ FLOORS = {
     3: """
         acceptor
         aio_transport
+        background
         batch
         binding
         channel
         clock
         connections
         dropin
+        forked
         health
         http_connection
         listeners
@@ -148,11 +150,13 @@ LIBRARIES = {
 
 # What has no tests/test_<module>.py of its own, and where its tests are instead.
 TESTED_ELSEWHERE = {
+    "forked": "test_embedding, test_watching",
     "__init__": "test_import, test_sync",
     "__main__": "the tests of the command line",
     "aio_transport": "test_transport: every test of a lookup's I/O runs both ways",
     "compose": "test_responder: octets in, octets out",
     "default": "test_resolver",
+    "background": "test_sync, test_embedding",
     "beside": "test_minidisc_beside, test_hosts_minidisc",
     "demo": "test_hosts_md",
     "aio_watch": "test_watching",

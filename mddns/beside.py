@@ -9,6 +9,7 @@ what this host answers. Only the holder does any of this.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -38,6 +39,7 @@ FRESH: Final = 1.0  # seconds for which what a delegate said is not asked for ag
 STANDS: Final = 15.0  # seconds for which a leader's list stands while it does not answer
 WHOIS_WITHIN: Final = 2.0
 _TICK: Final = 0.2
+_QUIET_TICK: Final = 1.0  # where there is nobody to look after, most hosts' lot
 _HANG: Final = 1.5  # seconds after which every Minidisc has given its ping up
 _JSON: Final = "application/json; charset=utf-8"
 
@@ -70,6 +72,7 @@ class Beside:
         self._task: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._leading = False
+        self._registered = asyncio.Event()
         self._port: TcpListener | None = None  # where a leader finds us
         self._site = Site({}, {("GET", "/services"): self._list_ours, ("GET", "/ping"): _pong}, counts)
         self.routes: dict[tuple[str, str], Handler] = {
@@ -142,6 +145,7 @@ class Beside:
         if not self._delegates.add((address, port), clock.now()):
             return plain(503, "this host has as many delegates as are taken")
         self._pings.registered()
+        self._registered.set()
         self._told_of_delegates()
         return Response(200)
 
@@ -162,7 +166,14 @@ class Beside:
                 await self._look(seat)
             except Error as error:
                 self._complain("", str(error))
-            await asyncio.sleep(_TICK)
+            self._registered.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_QUIET_TICK if self._is_quiet(seat) else _TICK):
+                    await self._registered.wait()
+
+    def _is_quiet(self, seat: Seat) -> bool:
+        """Whether nothing is to be done before somebody registers, or this process takes another place."""
+        return not self._delegates.places and (self._leading if seat.is_holder else self._port is None)
 
     async def _look(self, seat: Seat) -> None:
         now = clock.now()

@@ -26,12 +26,13 @@ from .domain import Domain
 from .errors import BadMessage, NetworkError, PortInUse
 from .following import Follower
 from .hot import Hot, Kept, is_client_cookie
-from .listeners import Later, Reaction, TcpListener, UdpListener
+from .listeners import TcpListener, UdpListener
 from .merged_zone import MergedZone
 from .model import Snapshot, join_address
 from .policy import Policy, who_may_ask
 from .portholder import who_has
 from .primary import Primary
+from .reaction import Later, Reaction
 from .rebinding import private_address
 from .relay import Relay
 from .reply import For

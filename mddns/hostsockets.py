@@ -11,8 +11,9 @@ from typing import Final
 from .binding import bind_tcp, bind_udp
 from .errors import Error, PortInUse
 from .hot import Kept
-from .listeners import Answering, TcpListener, UdpListener
+from .listeners import TcpListener, UdpListener
 from .model import join_address
+from .reaction import Answering
 from .sessions import Sessions
 from .web import Serving
 

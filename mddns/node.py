@@ -27,7 +27,6 @@ from .hot import Kept
 from .http_routes import open_site
 from .http_trust import Names
 from .instance import shares_machine
-from .listeners import Reaction
 from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .networks import KnowsCallers, Network
@@ -35,6 +34,7 @@ from .news import News
 from .offer import Offer
 from .policy import Policy, who_may_ask
 from .push import Held
+from .reaction import Reaction
 from .registry import Registration, Registry
 from .reload import Difference
 from .responder import Ask, Client, Responder, client

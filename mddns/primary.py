@@ -15,9 +15,9 @@ from typing import Final, cast
 
 from . import clock
 from .domain import Domain
-from .listeners import Later, Reaction
 from .merged_zone import MergedZone
 from .notifier import Notifier
+from .reaction import Later, Reaction
 from .resolvconf import Place
 from .responder import Client
 from .wire import AXFR, IXFR, OPCODE, SOA

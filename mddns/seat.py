@@ -27,11 +27,11 @@ from .errors import Error, PortInUse
 from .forked import let_go
 from .hostsockets import HostSockets
 from .hot import Kept
-from .listeners import Answering
 from .membership import WELCOME_WITHIN, Membership
 from .model import DEFAULT_DOMAIN, Service, join_address
 from .names import Name
 from .neighbour import is_registry
+from .reaction import Answering
 from .sessions import Sessions
 from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
 from .update import updates

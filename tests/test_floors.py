@@ -52,6 +52,7 @@ FLOORS = {
         channel
         clock
         connections
+        dns_connection
         dropin
         forked
         health
@@ -99,6 +100,7 @@ FLOORS = {
         notify_out
         policy
         push
+        reaction
         rebinding
         registry
         reload
@@ -150,6 +152,8 @@ LIBRARIES = {
 
 # What has no tests/test_<module>.py of its own, and where its tests are instead.
 TESTED_ELSEWHERE = {
+    "dns_connection": "test_listeners",
+    "reaction": "test_listeners",
     "forked": "test_embedding, test_watching",
     "__init__": "test_import, test_sync",
     "__main__": "the tests of the command line",

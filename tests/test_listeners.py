@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from loopback import address, free_port
 
-import mddns.listeners
-from mddns import listeners
+import mddns.dns_connection
+from mddns import dns_connection
 from mddns.binding import bind_tcp, bind_udp
 from mddns.errors import NetworkError, PortInUse
-from mddns.listeners import Reaction, TcpListener, UdpListener
+from mddns.listeners import TcpListener, UdpListener
+from mddns.reaction import Reaction
 
 QUERY = bytes(range(1, 13)) + b"what"
 
@@ -355,7 +356,7 @@ def test_a_source_that_has_all_it_may_have_pushes_nobody_out(monkeypatch: pytest
 def test_who_keeps_us_waiting_is_ended(monkeypatch: pytest.MonkeyPatch, limit: str, said: bytes) -> None:
     """Each limit by itself, far below the others."""
     for each in ("FIRST_OCTET", "WHOLE_MESSAGE", "IDLE"):
-        monkeypatch.setattr(mddns.listeners, each, 0.05 if each == limit else 60.0)
+        monkeypatch.setattr(mddns.dns_connection, each, 0.05 if each == limit else 60.0)
 
     async def work(place: tuple[str, int]) -> None:
         async with Client.to(place) as client:
@@ -369,7 +370,7 @@ def test_who_keeps_us_waiting_is_ended(monkeypatch: pytest.MonkeyPatch, limit: s
 
 def test_dribbling_buys_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time for a message is counted from its first octet, not from its last."""
-    monkeypatch.setattr(mddns.listeners, "WHOLE_MESSAGE", 0.2)
+    monkeypatch.setattr(mddns.dns_connection, "WHOLE_MESSAGE", 0.2)
 
     async def work(place: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
@@ -389,7 +390,7 @@ def test_dribbling_buys_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_asks_and_never_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "IDLE", 0.2)
+    monkeypatch.setattr(dns_connection, "IDLE", 0.2)
 
     async def work(place: tuple[str, int]) -> None:
         async with Client.to(place) as client:

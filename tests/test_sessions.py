@@ -14,7 +14,7 @@ from conftest import Measured
 from loopback import address, fleet, network_of
 from played import question
 
-from mddns import connections, dso, listeners, push
+from mddns import connections, dns_connection, dso, push
 from mddns.dso import Answered, ClientSession, Event, Ordinary, Told, framed
 from mddns.model import Peer
 from mddns.names import Name
@@ -153,7 +153,7 @@ def test_changes_at_one_moment_are_told_together() -> None:
 
 
 def test_a_session_is_not_ended_for_being_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "IDLE", 0.1)
+    monkeypatch.setattr(dns_connection, "IDLE", 0.1)
 
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as watcher, Watcher(node, peer.addresses[0]) as plain:
@@ -189,7 +189,7 @@ def test_strangers_are_refused_and_asked_to_stay_away() -> None:
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, address()) as watcher:
             ident = watcher.subscribe("minidisc.", SOA)
-            assert await watcher.next() == Answered(ident, REFUSED, listeners.STAY_AWAY)
+            assert await watcher.next() == Answered(ident, REFUSED, dns_connection.STAY_AWAY)
             assert len(node.sessions) == 0
 
     run(work)
@@ -203,7 +203,7 @@ def test_who_gets_no_session_is_told_when_to_come_back_and_may_poll(monkeypatch:
             first.subscribe("minidisc.", SOA)
             await first.next()
             ident = second.subscribe("minidisc.", SOA)
-            assert await second.next() == Answered(ident, SERVFAIL, listeners.STAY_AWAY)
+            assert await second.next() == Answered(ident, SERVFAIL, dns_connection.STAY_AWAY)
             second.writer.write(framed(question("@ SOA")))
             assert isinstance(await second.next(), Ordinary)
             assert len(node.sessions) == 1
@@ -222,7 +222,7 @@ def test_there_is_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> N
             first.subscribe("minidisc.", SOA)
             await first.next()
             ident = second.subscribe("minidisc.", SOA)
-            assert await second.next() == Answered(ident, SERVFAIL, listeners.STAY_AWAY)
+            assert await second.next() == Answered(ident, SERVFAIL, dns_connection.STAY_AWAY)
 
     run(work)
 
@@ -266,7 +266,7 @@ def test_who_breaks_the_protocol_is_cut_off(wire: bytes) -> None:
 
 
 def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "MOST_UNSENT", 50_000)
+    monkeypatch.setattr(dns_connection, "MOST_UNSENT", 50_000)
 
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as watcher:

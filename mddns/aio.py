@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
@@ -75,7 +74,7 @@ class Resolver:
     async def leader(self, name: str, labels: Mapping[str, str] | None = None) -> Service | None:
         """As :func:`mddns.leader`."""
         services = await self.resolve(name, labels)
-        return leader(services, int(time.time() * 1000))
+        return leader(services, clock.unix_ms())
 
     async def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
         """All services of the network, by name."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -227,7 +226,7 @@ class Beside:
         self._offer(self._delegates.told(clock.now()))
 
     def _offer(self, told: Iterable[Told]) -> None:
-        added, withdrawn = self._table.neighbours(told, self._admit, int(time.time() * 1000))
+        added, withdrawn = self._table.neighbours(told, self._admit, clock.unix_ms())
         if added or withdrawn:
             if self._seat:
                 self._seat.publish_neighbours(added, withdrawn)

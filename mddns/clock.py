@@ -2,7 +2,7 @@
 
 What was learned before ten minutes of sleep is ten minutes old. Time limits of I/O (a lookup's deadline, a holder's
 heartbeat) are measured by ``time.monotonic()``, which on Linux stops with the machine: whoever would have answered
-slept as well. Nothing here is the time of day, which may be set at any moment.
+slept as well. The time of day, which may be set at any moment, is :func:`unix_ms`: for what others are told.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ AWAY: Final = 5.0  # seconds without a turn from which on we were away: asleep, 
 def now() -> float:
     """Seconds since some moment in the past, sleep included."""
     return time.clock_gettime(_CLOCK)
+
+
+def unix_ms() -> int:
+    """The time of day: Unix time in milliseconds."""
+    return int(time.time() * 1000)
 
 
 def asleep() -> float:

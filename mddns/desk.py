@@ -7,10 +7,10 @@ import json
 import os
 import resource
 import socket
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from . import clock
 from .channel import (
     DROPPED,
     HELLO,
@@ -76,7 +76,7 @@ class Desk:
             self._lines.discard(line)
             if number and self._tenants.get(number[0]) is line:
                 del self._tenants[number[0]]
-                if self._table.drop(number[0], _unix_ms()):
+                if self._table.drop(number[0], clock.unix_ms()):
                     self._dropped(number[0])
                 self._send_roster()
 
@@ -111,7 +111,7 @@ class Desk:
         if not unconfirmed:
             return
         ended = {number for number, life in unconfirmed.items() if has_ended(life)}
-        for number in self._table.expire(now, _unix_ms(), self._tenants, ended):
+        for number in self._table.expire(now, clock.unix_ms(), self._tenants, ended):
             self._dropped(number)
 
     @property
@@ -140,11 +140,11 @@ class Desk:
         elif not number:
             raise ValueError("HELLO comes first")
         elif kind == UPDATE:
-            self._table.apply(number[0], read(payload, self._table.apex_of(number[0])), _unix_ms())
+            self._table.apply(number[0], read(payload, self._table.apex_of(number[0])), clock.unix_ms())
             self._broadcast(TABLE, number[0].to_bytes(8, "big") + payload)
             self._changed()
         elif kind == TOLD_ALL:
-            self._table.told_all(number[0], _unix_ms())
+            self._table.told_all(number[0], clock.unix_ms())
             self._changed()
         elif kind == PING:
             line.send(PONG, payload)
@@ -196,7 +196,3 @@ def _strangers(newest: int) -> str:
         f"it speaks version {VERSION} of what a host's programs say to each other, this program version {newest}: "
         f"end {whose}, or upgrade its mddns"
     )
-
-
-def _unix_ms() -> int:
-    return int(time.time() * 1000)

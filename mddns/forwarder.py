@@ -13,7 +13,6 @@ import errno
 import ipaddress
 import logging
 import socket
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -83,7 +82,7 @@ class Forwarder:
         self._source = source
         self._recursive = recursive
         self._clock = clock.now
-        zone = MergedZone(settings.apex, (place.address for place in places), int(time.time() * 1000))
+        zone = MergedZone(settings.apex, (place.address for place in places), clock.unix_ms())
         self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone)
         self._primary = Primary(self._domain, zone, targets, places)
         self._domain.responder.allow(frozenset((_ADMITTED,)))

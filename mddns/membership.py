@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -174,7 +173,7 @@ class Membership:
             self._welcomed.set_result(let_in)
 
     def _note(self, kind: int, payload: bytes) -> None:
-        table, now_ms = self._table, int(time.time() * 1000)
+        table, now_ms = self._table, clock.unix_ms()
         if kind == TABLE:
             number = int.from_bytes(payload[:8], "big")
             table.apply(number, read(payload[8:], table.apex_of(number)), now_ms)

@@ -58,7 +58,7 @@ class Node:
     ) -> None:
         self._network = network
         self._snapshot = snapshot
-        self.registry = Registry(me, _shares_name(snapshot), _unix_ms())
+        self.registry = Registry(me, _shares_name(snapshot), clock.unix_ms())
         # Drawn anew after a fork; two processes of a host never share it.
         self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"), apex)
 
@@ -142,7 +142,7 @@ class Node:
 
     def advertise(self, offer: Offer) -> Registration:
         """Offers a service from now on; the same endpoint again updates it in place."""
-        registration = self.registry.advertise(offer, _unix_ms())
+        registration = self.registry.advertise(offer, clock.unix_ms())
         self._changed()
         self._watch(registration)
         return registration
@@ -153,7 +153,7 @@ class Node:
         What stays is not touched and keeps its age; what has other labels or numbers is changed in place.
         """
         before = self.registry.registrations()
-        change = self.registry.replace(offers, _unix_ms())
+        change = self.registry.replace(offers, clock.unix_ms())
         self._changed()
         standing = self.registry.registrations()
         for registration in set(before).difference(standing):
@@ -164,19 +164,19 @@ class Node:
 
     def relabel(self, registration: Registration, labels: Mapping[str, str]) -> None:
         """Gives a service other labels. KeyError where it is withdrawn."""
-        self.registry.relabel(registration, labels, _unix_ms())
+        self.registry.relabel(registration, labels, clock.unix_ms())
         self._changed()
 
     def withdraw(self, registration: Registration) -> bool:
         """Takes a service back; False where it was already."""
-        withdrawn = self.registry.withdraw(registration, _unix_ms())
+        withdrawn = self.registry.withdraw(registration, clock.unix_ms())
         self._health.forget(registration)
         self._changed()
         return withdrawn
 
     def unlist(self, port: int) -> None:
         """Takes back what this node offers of its own on `port`. KeyError where that is nothing."""
-        for registration in self.registry.unlist(port, _unix_ms()):
+        for registration in self.registry.unlist(port, clock.unix_ms()):
             self._health.forget(registration)
         self._changed()
 
@@ -198,7 +198,7 @@ class Node:
         now = {(fold(each.name), fold(each.instance)): each for each in self.registry.everything()}
         before, self._published = self._published, now
         if now != before:
-            self.table.changed(_unix_ms())
+            self.table.changed(clock.unix_ms())
         self.seat.publish(
             [service for key, service in now.items() if before.get(key) != service],
             [service for key, service in before.items() if key not in now],
@@ -235,18 +235,18 @@ class Node:
             _log.warning("%s on port %s is held back: %s", name, port, held, extra={"event": "held"})
         else:
             _log.debug("%s on port %s: %s", name, port, held)
-        self.registry.checked(registration, held, _unix_ms())
+        self.registry.checked(registration, held, clock.unix_ms())
         self._changed()
 
     def _found_six(self, registration: Registration, answers: bool) -> None:
         if registration.six != answers:
-            self.registry.answers_over_six(registration, answers, _unix_ms())
+            self.registry.answers_over_six(registration, answers, clock.unix_ms())
             self._changed()
 
     def _apply(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         if snapshot.me:
-            self.registry.moved(snapshot.me, _shares_name(snapshot), _unix_ms())
+            self.registry.moved(snapshot.me, _shares_name(snapshot), clock.unix_ms())
         # Programs of this machine may come from loopback, where nobody else can.
         self._may_ask = who_may_ask(snapshot) | {_LOOPBACK, "::1"} if snapshot.tun else who_may_ask(snapshot)
         for domain in self._domains:
@@ -262,7 +262,7 @@ class Node:
         place = self.reached_at[0], self.me.port
         if self.seat.place != place:
             await self.seat.close()
-            self.table.moved(_unix_ms())
+            self.table.moved(clock.unix_ms())
             self._table_changed()
             await self.seat.take(*place)
             _log.info("answering at %s from now on", place[0], extra={"event": "moved"})
@@ -332,10 +332,6 @@ class Node:
             domain.responder.admit(who)
         answer = domain.responder.respond(wire, who, clock.now())
         return domain.ask(answer) if isinstance(answer, Ask) else answer
-
-
-def _unix_ms() -> int:
-    return int(time.time() * 1000)
 
 
 def _whois(network: Network) -> Whois | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
@@ -105,7 +104,7 @@ class Primary:
         # The first state has to be whole: a secondary would believe that what is missing is gone.
         if not zone.known and (view.silent or directory.stale(now)):
             return
-        if zone.take(view.zone, int(time.time() * 1000)):
+        if zone.take(view.zone, clock.unix_ms()):
             _log.debug("serial %d", zone.serial)
             if self._notifier:
                 self._notifier.moved(zone.apex.soa_record)

@@ -6,7 +6,6 @@ Callers in several threads may share one Resolver. Equal questions at one time b
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -96,7 +95,7 @@ class Resolver:
         """As :func:`mddns.leader`."""
         found = self.find(Query.of(name, labels))
         _check(found, self._strict)
-        return leader(found.services, int(time.time() * 1000))
+        return leader(found.services, clock.unix_ms())
 
     def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
         """All services of the network, by name."""

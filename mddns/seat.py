@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from . import clock
 from .acceptor import Acceptor
 from .binding import bind_udp
 from .channel import VERSION, Page, channel_path, life, listen
@@ -296,7 +297,7 @@ class Seat:
     def _holder_ended(self) -> None:
         """Its services with it. The first of the succession goes on at once."""
         if not self._closed:
-            self._table.drop(self._holder_number, _unix_ms())
+            self._table.drop(self._holder_number, clock.unix_ms())
             self._move(at_once=self._membership.is_next)
 
     # -- succession
@@ -352,7 +353,7 @@ class Seat:
                 self._generation = generation
                 self._table.follow(page.serial)
                 self._table.taken_over(now)
-                self._table.changed(_unix_ms())
+                self._table.changed(clock.unix_ms())
                 self._desk.expire(now)
                 self._changed()  # the first answer already tells of everyone
                 self._hold()
@@ -409,7 +410,3 @@ class Seat:
         self._sockets.stop()
         self._desk.close()
         self._move(at_once=False)
-
-
-def _unix_ms() -> int:
-    return int(time.time() * 1000)

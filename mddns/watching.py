@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -49,7 +48,7 @@ MOST_POLLS: Final = 32  # lookups at one time
 
 def lead(services: Iterable[Service]) -> Service | None:
     """The leader among `services` at this moment."""
-    return leader(services, int(time.time() * 1000))
+    return leader(services, clock.unix_ms())
 
 
 class View(NamedTuple):

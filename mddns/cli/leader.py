@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
+from .. import clock
 from ..inquiry import Query
 from ..leading import leader
 from .finding import complete_label, complete_name, described, look, verdict
@@ -31,7 +30,7 @@ def command(name: str, labels: tuple[str, ...], options: Options) -> int:
     """
     query = Query.of(name, labels_of(labels))
     found, _ = look(query, options)
-    leading = leader(found.services, int(time.time() * 1000))
+    leading = leader(found.services, clock.unix_ms())
     print_services([leading] if leading else [], options, unasked="name")
     if not leading:
         talk(f"no service {described(query)} was found")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import netns
 from bed.dig import need
 from bed.hosts import PORT, Bed, Host
 from bed.process import wait_until
+from bed.resolvconf import resolv_conf
 from bed.tailnet import phone
 from conftest import MakeBed, Measured
 from program import World, as_nobody
@@ -219,24 +217,16 @@ def test_userspace_networking_is_told_with_its_limits_and_its_registry_is_found(
 
 
 @pytest.fixture
-def resolv_conf(bed: Bed) -> Iterator[Path]:
+def resolver_file(bed: Bed) -> Iterator[Path]:
     """bravo's own resolv.conf."""
-    if netns.why_not() is not None:
-        pytest.fail("needs network namespaces")
-    directory = Path("/etc/netns") / str(bed.host("bravo").namespace)
-    directory.mkdir(parents=True)
-    try:
-        yield directory / "resolv.conf"
-    finally:
-        shutil.rmtree(directory)
-        if not os.listdir(directory.parent):
-            directory.parent.rmdir()
+    with resolv_conf(bed.host("bravo"), "") as file:
+        yield file
 
 
 @pytest.mark.namespaces
-def test_a_resolver_that_sends_our_names_to_us_is_well(bed: Bed, resolv_conf: Path) -> None:
+def test_a_resolver_that_sends_our_names_to_us_is_well(bed: Bed, resolver_file: Path) -> None:
     bravo = bed.host("bravo")
-    resolv_conf.write_text("nameserver 127.0.0.1\n")
+    resolver_file.write_text("nameserver 127.0.0.1\n")
     need("dnsmasq")
     config = bravo.directory / "dnsmasq.conf"
     config.write_text(
@@ -253,9 +243,9 @@ def test_a_resolver_that_sends_our_names_to_us_is_well(bed: Bed, resolv_conf: Pa
 
 
 @pytest.mark.namespaces
-def test_md_forward_is_known_as_what_answers_for_our_zone(bed: Bed, resolv_conf: Path) -> None:
+def test_md_forward_is_known_as_what_answers_for_our_zone(bed: Bed, resolver_file: Path) -> None:
     bravo = bed.host("bravo")
-    resolv_conf.write_text("nameserver 127.0.0.1\n")
+    resolver_file.write_text("nameserver 127.0.0.1\n")
     with bravo.start(["md", "forward"]) as forward:
         forward.wait_for("127.0.0.1:53")
         found = Examined(bravo)
@@ -266,11 +256,11 @@ def test_md_forward_is_known_as_what_answers_for_our_zone(bed: Bed, resolv_conf:
 
 @pytest.mark.namespaces
 def test_a_resolver_that_hangs_is_a_finding_within_three_seconds(
-    bed: Bed, resolv_conf: Path, measured: Measured
+    bed: Bed, resolver_file: Path, measured: Measured
 ) -> None:
     bravo = bed.host("bravo")
     bed_address = "100.64.9.9"  # nobody is there, and nobody says so
-    resolv_conf.write_text(f"nameserver {bed_address}\n")
+    resolver_file.write_text(f"nameserver {bed_address}\n")
     bravo.run(
         ["ip", "neigh", "add", bed_address, "lladdr", "02:00:00:00:00:01", "nud", "permanent", "dev", "tailscale0"]
     )

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from bed.dig import Reply, _parse, need
 from bed.hosts import Bed, Host
 from bed.process import Process, wait_until
+from bed.resolvconf import resolv_conf
 from conftest import MakeBed
 
 pytestmark = pytest.mark.namespaces
@@ -57,22 +55,6 @@ def ask(host: Host, name: str, rtype: str = "A", *options: str, at: str = HERE, 
     argv = ["dig", f"@{at}", "-p", str(port), "+tries=1", "+time=5", *options, "-t", rtype, "-q", name]
     done = host.run(argv, timeout=15)
     return _parse(done.stdout + done.stderr)
-
-
-@contextlib.contextmanager
-def resolv_conf(host: Host, text: str) -> Iterator[Path]:
-    """What programs on that host find as /etc/resolv.conf (ip-netns(8))."""
-    assert host.namespace
-    folder = Path("/etc/netns") / host.namespace
-    folder.mkdir(parents=True)
-    try:
-        file = folder / "resolv.conf"
-        file.write_text(text)
-        yield file
-    finally:
-        shutil.rmtree(folder)
-        with contextlib.suppress(OSError):
-            folder.parent.rmdir()
 
 
 # The resolver of a machine

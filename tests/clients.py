@@ -1,0 +1,81 @@
+"""What the tests of other people's programs have in common: pages on two hosts, and a third with `md forward`.
+
+alpha and bravo serve pages that say who they are, each announced by `md run` for as long as it lives. On desk,
+where the program under test runs, `md forward` has its default place and resolv.conf names it. The program's
+configuration is the very file of docs/clients/.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bed.host import Host
+from bed.hosts import Bed
+from bed.process import Process, wait_until
+
+FORWARDER = "127.0.0.1"  # at port 53: where `md forward` is when root starts it
+RESOLV_CONF = f"nameserver {FORWARDER}\n"
+CONFIGURATIONS = Path(__file__).parent.parent / "docs" / "clients"
+
+HOSTS = ("alpha", "bravo", "desk")
+
+
+def configuration(name: str) -> str:
+    """The text of a file of docs/clients."""
+    return (CONFIGURATIONS / name).read_text("utf-8")
+
+
+def serve_page(host: Host, port: int = 8080, name: str = "web", *labels: str, say: str | None = None) -> Process:
+    """A page at that port, which answers ``HOST:PORT`` (or `say`), and its service; both end with the process."""
+    page = ["python", "-m", "bed.page", host.ipv4, str(port), say or f"{host.name}:{port}"]
+    process = host.start(
+        ["md", "run", name, f":{port}", *labels, "--", *page], env={"PYTHONPATH": str(Path(__file__).parent)}
+    )
+    process.wait_for("advertised", timeout=15)
+    return process
+
+
+def forward(host: Host, *argv: str) -> Process:
+    """`md forward` as root starts it: at 127.0.0.1 port 53."""
+    process = host.start(["md", "forward", *argv])
+    process.wait_for("Ctrl-C ends it", timeout=15)
+    return process
+
+
+def fetch(host: Host, url: str, *options: str) -> str:
+    """What curl gets there, or an empty text."""
+    return host.run(["curl", "-sS", "--max-time", "3", *options, url], timeout=10).stdout.strip()
+
+
+def fetched(host: Host, url: str, times: int = 8, *options: str) -> set[str]:
+    """All that as many fetches get, each by a connection of its own."""
+    return {fetch(host, url, *options) for _ in range(times)}
+
+
+def seconds_until(condition: Callable[[], bool], timeout: float) -> float:
+    """How long it took until `condition` was true; AssertionError after `timeout` seconds."""
+    began = time.monotonic()
+    assert wait_until(condition, timeout), f"not within {timeout} s"
+    return time.monotonic() - began
+
+
+def version_of(host: Host, *argv: str) -> str:
+    """The first number with dots that a program prints of itself."""
+    try:
+        done = host.run(argv)
+    except subprocess.TimeoutExpired:
+        return "?"
+    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return found[0] if found else "?"
+
+
+def office(bed: Bed) -> Bed:
+    """Pages on alpha and bravo, `md forward` on desk."""
+    for name in ("alpha", "bravo"):
+        serve_page(bed.host(name))
+    forward(bed.host("desk"))
+    return bed

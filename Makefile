@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/md demo
 
 test: $(VENV)/tested
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 dev: $(VENV)/developed
 

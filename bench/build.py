@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -22,7 +23,7 @@ def built(name: str) -> Path | None:
     if compiler is None:
         return None
     WORK.mkdir(exist_ok=True)
-    unfinished = program.with_suffix(".new")
+    unfinished = program.with_suffix(f".{os.getpid()}")  # two may build at once
     subprocess.run([compiler, "-O2", "-Wall", "-o", str(unfinished), str(source)], check=True)
     unfinished.rename(program)
     return program

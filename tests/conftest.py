@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from bed import netns
@@ -37,7 +37,15 @@ class MakeBed(Protocol):
     def __call__(self, hosts: Iterable[str | Node], others: Iterable[Node] = ()) -> Bed: ...
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: side by side where each worker can have a network to itself, since tests share ports of loopback."""
+    return 0 if netns.why_not() else max(2, os.cpu_count() or 1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        netns.move_apart()
     config.addinivalue_line("markers", "namespaces: shows what only network namespaces can show")
 
 
@@ -57,6 +65,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     finally:
         if Bed.uses != before:
             _ran_on_namespaces.add(item.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["told"] = (sorted(_ran_on_namespaces), _measurements)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker ended: what it has to tell at the end of the run."""
+    ran, measurements = getattr(node, "workeroutput", {}).get("told", ((), ()))
+    _ran_on_namespaces.update(ran)
+    _measurements.extend(measurements)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

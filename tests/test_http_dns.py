@@ -119,7 +119,7 @@ def test_the_type_may_have_parameters_and_any_case() -> None:
     assert post(kind="Application/DNS-Message; charset=x").status == 200
 
 
-@pytest.mark.parametrize("body", [b"", b"x" * 11, QUERY[:2] + b"\x80" + QUERY[3:]])
+@pytest.mark.parametrize("body", [b"", b"x" * 11, QUERY[:2] + b"\x80" + QUERY[3:]], ids=["empty", "short", "answer"])
 def test_what_is_no_query_is_400(body: bytes) -> None:
     assert post(body).status == 400
 

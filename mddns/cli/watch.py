@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import sys
 import time
 
 import click
@@ -92,6 +92,6 @@ def _show(events: Watch, query: Query, options: Options, output: str) -> None:
 def _table(services: list[Service], query: Query, options: Options, output: str) -> list[str]:
     lines = [*in_format(output, services, options.settings.apex, time.time())]
     lines = lines or [f"no service {clean(described(query))} yet; Ctrl-C ends it"]
-    # What has left the screen above cannot be drawn anew.
-    room = max(2, shutil.get_terminal_size().lines - 1)
+    # What has left the screen above cannot be drawn anew. Of the terminal itself: an exported LINES grows old.
+    room = max(2, os.get_terminal_size(sys.stdout.fileno()).lines - 1)
     return lines if len(lines) <= room else [*lines[: room - 1], f"and {len(lines) - room + 1} more"]

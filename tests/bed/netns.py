@@ -105,11 +105,22 @@ def _enter(namespace: str) -> None:
     try:
         if sys.version_info >= (3, 12):
             os.setns(fd, os.CLONE_NEWNET)
-        elif ctypes.CDLL(None, use_errno=True).setns(fd, _CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(NETNS / namespace))
+        else:
+            _checked(ctypes.CDLL(None, use_errno=True).setns(fd, _CLONE_NEWNET), str(NETNS / namespace))
     finally:
         os.close(fd)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def move_apart() -> None:
+    """Gives this thread, and what it starts from now on, a network of its own: loopback and nothing else."""
+    _checked(ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET), "unshare")
+    ip(["link set lo up"])
 
 
 def sweep() -> None:

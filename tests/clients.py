@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bed.host import Host
@@ -54,6 +54,56 @@ def fetch(host: Host, url: str, *options: str) -> str:
 def fetched(host: Host, url: str, times: int = 8, *options: str) -> set[str]:
     """All that as many fetches get, each by a connection of its own."""
     return {fetch(host, url, *options) for _ in range(times)}
+
+
+def placed(host: Host, name: str, text: str) -> str:
+    """The path of a file of that name and text, in a host's directory."""
+    file = host.directory / name
+    file.write_text(text, "utf-8")
+    return str(file)
+
+
+def last_line(process: Process) -> str:
+    """The last whole line that a program has printed so far, or an empty one."""
+    return process.stdout.rpartition("\n")[0].rpartition("\n")[2]
+
+
+def hosts_in(bed: Bed, text: str) -> set[str]:
+    """The hosts that a text names, by name or address."""
+    return {host.name for host in bed.hosts if re.search(rf"\b({host.name}|{re.escape(host.ipv4)})\b", text)}
+
+
+def until_all_see(bed: Bed, clients: Mapping[str, Callable[[], str]], hosts: set[str], timeout: float) -> list[str]:
+    """Waits until what each client gives out names these hosts and no others; after how long, for each.
+
+    AssertionError after `timeout` seconds, with what those that did not said last.
+    """
+    began, late = time.monotonic(), dict(clients)
+    took: list[str] = []
+
+    def all_see() -> bool:
+        for name, ask in list(late.items()):
+            if hosts_in(bed, ask()) == hosts:
+                took.append(f"{name} {time.monotonic() - began:.1f} s")
+                del late[name]
+        return not late
+
+    assert wait_until(all_see, timeout), {name: ask() for name, ask in late.items()}
+    return took
+
+
+def follow(bed: Bed, clients: Mapping[str, Callable[[], str]], name: str, port: int) -> tuple[str, str]:
+    """Has a page on alpha, then one on bravo too, then that alone, and waits until each client says so.
+
+    How soon after it was advertised they found who joined, and how soon after its end they had forgotten who left.
+    """
+    with serve_page(bed.host("alpha"), port, name) as first:
+        until_all_see(bed, clients, {"alpha"}, 20)
+        with serve_page(bed.host("bravo"), port, name):
+            joined = until_all_see(bed, clients, {"alpha", "bravo"}, 15)
+            first.terminate()
+            left = until_all_see(bed, clients, {"bravo"}, 15)
+    return ", ".join(joined), ", ".join(left)
 
 
 def seconds_until(condition: Callable[[], bool], timeout: float) -> float:

@@ -1,0 +1,29 @@
+"""A gRPC service that says who serves it: ``python -m bed.greeter ADDRESS PORT WHO [SECONDS]``.
+
+Its method is ``/Greeter/Who``, and needs no protoc. After SECONDS it asks a client to connect anew, as servers behind
+round robin do so that their clients find who joined. It says ``serving`` when its port accepts.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+
+def main() -> None:
+    """Serves until it is ended."""
+    address, port, who, *age = sys.argv[1:]
+    options = [("grpc.so_reuseport", 0), *(("grpc.max_connection_age_ms", int(float(each) * 1000)) for each in age)]
+    server = grpc.server(ThreadPoolExecutor(4), options=options)
+    handler = grpc.unary_unary_rpc_method_handler(lambda _request, _context: who.encode())
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("Greeter", {"Who": handler})])
+    server.add_insecure_port(f"{address}:{port}")
+    server.start()
+    print("serving", flush=True)
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()

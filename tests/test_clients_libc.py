@@ -1,0 +1,116 @@
+"""getaddrinfo of glibc and of musl, and who calls it, with a view as search domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from bed.dig import need
+from bed.hosts import Bed
+from bed.resolvconf import resolv_conf
+from clients import HOSTS, configuration, follow, forward, hosts_in, placed, serve_page, version_of
+from conftest import MakeBed, Measured
+
+pytestmark = pytest.mark.namespaces
+
+# Prints each address in the order in which a program would try them.
+SOURCE = """
+#include <netdb.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+int main(int count, char **arguments) {
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+  int error = getaddrinfo(arguments[1], "8080", &hints, &found);
+  if (error) return puts(gai_strerror(error)), 1;
+  for (; found; found = found->ai_next) {
+    char text[64];
+    getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, 0, 0, NI_NUMERICHOST);
+    puts(text);
+  }
+}
+"""
+COMPILERS = {"glibc": ["cc"], "musl": ["musl-gcc", "-static"]}
+
+PAGE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=3).read().decode())"
+
+
+@pytest.fixture(scope="module")
+def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
+    """alpha's page is for development and bravo's is production; desk forwards, and finds production by plain names."""
+    bed = make_module_bed(HOSTS)
+    with resolv_conf(bed.host("desk"), configuration("resolv.conf")):
+        serve_page(bed.host("alpha"), 8080, "web", "env=dev")
+        serve_page(bed.host("bravo"), 8080, "web", "env=prod")
+        forward(bed.host("desk"))
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def programs(bed: Bed) -> dict[str, list[str]]:
+    """What asks each libc, and others for a page."""
+    desk = bed.host("desk")
+    source = placed(desk, "getaddrinfo.c", SOURCE)
+    for libc, compiler in COMPILERS.items():
+        need(compiler[0])
+        made = desk.run([*compiler, "-o", f"getaddrinfo-{libc}", source])
+        assert made.returncode == 0, made.stderr
+    return {
+        **{libc: [str(desk.directory / f"getaddrinfo-{libc}"), "{name}"] for libc in COMPILERS},
+        "Python": ["python", "-c", PAGE, "http://{name}:8080/"],
+        "curl": ["curl", "-sS", "http://{name}:8080/"],
+    }
+
+
+def run(bed: Bed, argv: list[str], name: str) -> str:
+    """What it prints."""
+    return bed.host("desk").run([each.format(name=name) for each in argv]).stdout
+
+
+@pytest.mark.parametrize("program", ["glibc", "musl", "Python", "curl"])
+@pytest.mark.parametrize(
+    ("name", "host"), [("web", "bravo"), ("web.prod._env.minidisc", "bravo"), ("web.dev._env.minidisc", "alpha")]
+)
+def test_a_plain_name_is_the_one_of_the_view_in_resolv_conf(
+    bed: Bed, programs: dict[str, list[str]], program: str, name: str, host: str
+) -> None:
+    assert hosts_in(bed, run(bed, programs[program], name)) == {host}
+
+
+@pytest.mark.parametrize("libc", COMPILERS)
+def test_a_whole_name_gives_the_address_of_each_instance(
+    bed: Bed, programs: dict[str, list[str]], libc: str, measured: Measured
+) -> None:
+    assert hosts_in(bed, run(bed, programs[libc], "web.minidisc")) == {"alpha", "bravo"}
+    how = ["ldd", "--version"] if libc == "glibc" else ["dpkg-query", "-W", "musl-tools"]
+    measured(f"{libc} {version_of(bed.host('desk'), *how)}")
+
+
+@pytest.mark.parametrize(("libc", "says"), [("glibc", "Name or service not known"), ("musl", "Name does not resolve")])
+def test_what_nobody_offers_is_no_name(bed: Bed, programs: dict[str, list[str]], libc: str, says: str) -> None:
+    assert run(bed, programs[libc], "no.minidisc").strip() == says
+
+
+@pytest.mark.parametrize(("libc", "first"), [("glibc", "bravo"), ("musl", "alpha")])
+def test_of_several_addresses_a_libc_puts_the_same_one_first_each_time(
+    bed: Bed, programs: dict[str, list[str]], libc: str, first: str
+) -> None:
+    """glibc the one that has most bits in common with its own (RFC 6724 rule 9), musl as they come."""
+    assert {run(bed, programs[libc], "web.minidisc").split()[0] for _ in range(10)} == {bed.host(first).ipv4}
+
+
+@pytest.mark.parametrize("libc", COMPILERS)
+def test_a_port_in_resolv_conf_is_not_read(bed: Bed, programs: dict[str, list[str]], libc: str) -> None:
+    """So `md forward` has to have port 53."""
+    alpha = bed.host("alpha")
+    with forward(alpha, "--listen", "127.0.0.1:5354", "--listen", "127.0.0.2:53", "--upstream", "192.0.2.1"):
+        for at, found in (("127.0.0.1:5354", set()), ("127.0.0.2", {"alpha", "bravo"})):
+            with resolv_conf(alpha, f"nameserver {at}\noptions timeout:1 attempts:1\n"):
+                assert hosts_in(bed, alpha.run([programs[libc][0], "web.minidisc"]).stdout) == found
+
+
+def test_each_follows_who_joins_and_who_leaves(bed: Bed, programs: dict[str, list[str]], measured: Measured) -> None:
+    clients = {libc: lambda libc=libc: run(bed, programs[libc], "moving.minidisc") for libc in COMPILERS}
+    joined, left = follow(bed, clients, "moving", 8081)
+    measured(f"found who joined: {joined}")
+    measured(f"forgot who left: {left}")

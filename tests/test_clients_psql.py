@@ -1,0 +1,73 @@
+"""psql connects to a PostgreSQL by name, wherever that is."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bed.hosts import Bed, Host
+from bed.process import Process
+from bed.resolvconf import resolv_conf
+from clients import HOSTS, RESOLV_CONF, forward, seconds_until, version_of
+from conftest import MakeBed, Measured
+
+pytestmark = pytest.mark.namespaces
+
+NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]  # PostgreSQL refuses root
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+
+
+@pytest.fixture
+def bed(make_bed: MakeBed) -> Iterator[Bed]:
+    """desk forwards."""
+    bed = make_bed(HOSTS)
+    with resolv_conf(bed.host("desk"), RESOLV_CONF):
+        forward(bed.host("desk"))
+        yield bed
+
+
+@pytest.fixture
+def cluster(bed: Bed) -> Iterator[Path]:
+    """A cluster of nobody's that lets everybody in, in a directory to which nobody may go."""
+    assert PROGRAMS, "PostgreSQL is not installed"
+    folder = Path(tempfile.mkdtemp(prefix="md-postgres-"))
+    try:
+        shutil.chown(folder, "nobody", "nogroup")
+        initdb = [str(PROGRAMS[-1].with_name("initdb")), "--no-sync", "--auth=trust", "--username=ada", "--locale=C"]
+        made = bed.host("alpha").run([*NOBODY, *initdb, f"--pgdata={folder / 'data'}"], timeout=60)
+        assert made.returncode == 0, made.stderr
+        with (folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write("host all all 100.64.0.0/10 trust\n")
+        yield folder / "data"
+    finally:
+        shutil.rmtree(folder)
+
+
+def serve(host: Host, cluster: Path) -> Process:
+    """The cluster on that host, as the service `db`."""
+    argv = [*NOBODY, str(PROGRAMS[-1]), "-D", str(cluster), "-k", "", "-h", host.ipv4, "-F"]
+    process = host.start(["md", "run", "db", ":5432", "--", *argv])
+    process.wait_for("advertised", 20)
+    return process
+
+
+def test_psql_connects_by_name_and_follows_the_server_to_another_host(
+    bed: Bed, cluster: Path, measured: Measured
+) -> None:
+    alpha, bravo, desk = map(bed.host, HOSTS)
+
+    def where() -> str:
+        """The address of the server that psql reaches."""
+        query = ["psql", "-h", "db.minidisc", "-U", "ada", "-d", "postgres", "-Atc", "select inet_server_addr()"]
+        return desk.run(query, env={"PGCONNECT_TIMEOUT": "2"}).stdout.strip()
+
+    with serve(alpha, cluster) as first:
+        seconds_until(lambda: where() == alpha.ipv4, 15)
+        assert first.terminate(15) == 0
+    with serve(bravo, cluster):
+        took = seconds_until(lambda: where() == bravo.ipv4, 15)
+    version = version_of(desk, "psql", "--version")
+    measured(f"psql {version}: connected to where the server had moved {took:.1f} s after it was advertised there")

@@ -20,16 +20,16 @@ NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]  # P
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
-@pytest.fixture
-def bed(make_bed: MakeBed) -> Iterator[Bed]:
+@pytest.fixture(scope="module")
+def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
     """desk forwards."""
-    bed = make_bed(HOSTS)
+    bed = make_module_bed(HOSTS)
     with resolv_conf(bed.host("desk"), RESOLV_CONF):
         forward(bed.host("desk"))
         yield bed
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(bed: Bed) -> Iterator[Path]:
     """A cluster of nobody's that lets everybody in, in a directory to which nobody may go."""
     assert PROGRAMS, "PostgreSQL is not installed"
@@ -54,20 +54,31 @@ def serve(host: Host, cluster: Path) -> Process:
     return process
 
 
+def where(bed: Bed) -> str:
+    """The address of the server that psql reaches."""
+    query = ["psql", "-h", "db.minidisc", "-U", "ada", "-d", "postgres", "-Atc", "select inet_server_addr()"]
+    return bed.host("desk").run(query, env={"PGCONNECT_TIMEOUT": "2"}).stdout.strip()
+
+
 def test_psql_connects_by_name_and_follows_the_server_to_another_host(
     bed: Bed, cluster: Path, measured: Measured
 ) -> None:
     alpha, bravo, desk = map(bed.host, HOSTS)
-
-    def where() -> str:
-        """The address of the server that psql reaches."""
-        query = ["psql", "-h", "db.minidisc", "-U", "ada", "-d", "postgres", "-Atc", "select inet_server_addr()"]
-        return desk.run(query, env={"PGCONNECT_TIMEOUT": "2"}).stdout.strip()
-
     with serve(alpha, cluster) as first:
-        seconds_until(lambda: where() == alpha.ipv4, 15)
+        seconds_until(lambda: where(bed) == alpha.ipv4, 15)
         assert first.terminate(15) == 0
-    with serve(bravo, cluster):
-        took = seconds_until(lambda: where() == bravo.ipv4, 15)
+    with serve(bravo, cluster) as second:
+        took = seconds_until(lambda: where(bed) == bravo.ipv4, 15)
+        assert second.terminate(15) == 0
     version = version_of(desk, "psql", "--version")
     measured(f"psql {version}: connected to where the server had moved {took:.1f} s after it was advertised there")
+
+
+def test_psql_goes_on_to_the_next_address_where_nobody_accepts(bed: Bed, cluster: Path) -> None:
+    alpha, bravo, desk = map(bed.host, HOSTS)
+    with bravo.start(["md", "advertise", "db", ":5432"]) as empty, serve(alpha, cluster):
+        empty.wait_for("advertised")
+        both = {alpha.ipv4, bravo.ipv4}
+        seconds_until(lambda: set(desk.run(["dig", "+short", "db.minidisc"]).stdout.split()) == both, 15)
+        assert desk.run(["getent", "ahostsv4", "db.minidisc"]).stdout.startswith(bravo.ipv4)  # which refuses
+        assert where(bed) == alpha.ipv4

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from bed.dig import need
 from bed.hosts import Bed
 from bed.resolvconf import resolv_conf
-from clients import HOSTS, configuration, follow, forward, hosts_in, placed, serve_page, version_of
+from clients import HOSTS, configuration, follow, forward, hosts_in, placed, seconds_until, serve_page, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -97,6 +98,24 @@ def test_of_several_addresses_a_libc_puts_the_same_one_first_each_time(
 ) -> None:
     """glibc the one that has most bits in common with its own (RFC 6724 rule 9), musl as they come."""
     assert {run(bed, programs[libc], "web.minidisc").split()[0] for _ in range(10)} == {bed.host(first).ipv4}
+
+
+@pytest.mark.parametrize("first", ["alpha", "bravo"])
+def test_with_musl_the_best_priority_comes_first(bed: Bed, programs: dict[str, list[str]], first: str) -> None:
+    """And with all that keep the order of an answer; glibc does not."""
+    with contextlib.ExitStack() as stack:
+        for host in map(bed.host, ("alpha", "bravo")):
+            priority = "1" if host.name == first else "2"
+            offer = host.start(["md", "advertise", f"first-{first}", ":9090", "--priority", priority])
+            stack.enter_context(offer).wait_for("advertised")
+        addresses: list[str] = []
+
+        def both() -> bool:
+            addresses[:] = run(bed, programs["musl"], f"first-{first}.minidisc").split()
+            return len(addresses) == 2
+
+        seconds_until(both, 15)
+        assert addresses[0] == bed.host(first).ipv4
 
 
 @pytest.mark.parametrize("libc", COMPILERS)

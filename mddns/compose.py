@@ -12,6 +12,7 @@ from .apex import Apex
 from .packer import Packer, Rdata, RRset, opt_record
 from .wire import (
     AA,
+    AAAA,
     ANY,
     CD,
     EDE_OTHER,
@@ -29,6 +30,7 @@ from .wire import (
     SRV,
     TC,
     TXT,
+    A,
     Query,
     Question,
 )
@@ -94,9 +96,13 @@ def compose(
         return packer.finish(0, _flags(variant, rcode, AA | RA), (0, 1, 0), opt)
     packer = Packer(question.qname, question.qtype)
     room = variant.limit - len(opt)
-    for rdata in rrset.rdatas:
+    for count, rdata in enumerate(rrset.rdatas):
+        end = len(packer)
         packer.record(None, rrset.rtype, ttl, rdata)
         if len(packer) > room:
+            if variant.limit < MAX_MESSAGE and rrset.rtype in (A, AAAA):
+                # Some of the addresses are enough for a stub that has no TCP: musl before 1.2.4.
+                return packer.finish(0, _flags(variant, NOERROR, AA | RA | TC), (count, 0, 0), opt, end)
             if variant.limit < MAX_MESSAGE or node.whole:
                 return _truncated(question, variant, opt)
             return _compose_part(question, rrset, variant, ttl, errors, shuffle)

@@ -63,6 +63,14 @@ def placed(host: Host, name: str, text: str) -> str:
     return str(file)
 
 
+def offer_many(host: Host, name: str, count: int) -> Process:
+    """So many instances of a service, at ports from 9101 on where nobody listens."""
+    services = "".join(f"  - {{name: {name}, address: ':{9100 + n}'}}\n" for n in range(1, count + 1))
+    process = host.start(["md", "advertise", placed(host, f"{name}.yaml", f"services:\n{services}")])
+    process.wait_for("advertised", timeout=15)
+    return process
+
+
 def last_line(process: Process) -> str:
     """The last whole line that a program has printed so far, or an empty one."""
     return process.stdout.rpartition("\n")[0].rpartition("\n")[2]

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from bed.dig import need
 from bed.hosts import PORT, Bed
 from bed.resolvconf import resolv_conf
-from clients import FORWARDER, HOSTS, RESOLV_CONF, configuration, follow, hosts_in, office, placed, version_of
+from clients import (
+    FORWARDER,
+    HOSTS,
+    RESOLV_CONF,
+    configuration,
+    follow,
+    hosts_in,
+    offer_many,
+    office,
+    placed,
+    version_of,
+)
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -53,6 +65,15 @@ def test_tells_the_same_at_the_port_of_a_node(bed: Bed, tool: str) -> None:
 @pytest.mark.parametrize(("tool", "says"), [("host", "3(NXDOMAIN)"), ("delv", "ncache nxdomain")])
 def test_a_name_that_nobody_has_is_told_so(bed: Bed, tool: str, says: str) -> None:
     assert says in ask(bed, tool, "no.minidisc")
+
+
+def test_60_instances_come_by_tcp(bed: Bed) -> None:
+    """More than 1232 octets, from a node to another host."""
+    alpha = bed.host("alpha")
+    with offer_many(alpha, "many", 60):
+        for tool in TOOLS:
+            text = ask(bed, tool, "many.minidisc", alpha.ipv4, PORT)
+            assert len(set(re.findall(r"alpha-91\d\d\.many", text))) == 60, tool
 
 
 def test_delv_that_validates_finds_no_chain_of_trust(bed: Bed) -> None:

@@ -100,6 +100,18 @@ def test_of_several_addresses_a_libc_puts_the_same_one_first_each_time(
     assert {run(bed, programs[libc], "web.minidisc").split()[0] for _ in range(10)} == {bed.host(first).ipv4}
 
 
+@pytest.mark.parametrize(("libc", "count"), [("glibc", 60), ("musl", 30)])
+def test_of_60_addresses_all_come_by_tcp_and_half_of_them_without(
+    bed: Bed, programs: dict[str, list[str]], libc: str, count: int
+) -> None:
+    """musl 1.2.3 has no TCP, and takes what comes in 512 octets."""
+    services = [f"  - {{name: many, address: '100.64.1.{n}:80'}}" for n in range(1, 61)]
+    file = placed(bed.host("alpha"), "many.yaml", "services:\n" + "\n".join(services))
+    with bed.host("alpha").start(["md", "advertise", file]) as offer:
+        offer.wait_for("advertised")
+        seconds_until(lambda: len(run(bed, programs[libc], "many.minidisc").split()) == count, 15)
+
+
 @pytest.mark.parametrize("first", ["alpha", "bravo"])
 def test_with_musl_the_best_priority_comes_first(bed: Bed, programs: dict[str, list[str]], first: str) -> None:
     """And with all that keep the order of an answer; glibc does not."""

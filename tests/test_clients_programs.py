@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +18,9 @@ from clients import (
     forward,
     hosts_in,
     last_line,
+    offer_many,
     placed,
+    seconds_until,
     serve_page,
     until_all_see,
     version_of,
@@ -74,6 +77,25 @@ const { Resolver, lookup } = require('node:dns').promises;
 """
 
 
+AIODNS = """
+import asyncio, sys, aiodns
+
+async def main():
+    async with aiodns.DNSResolver() as resolver:
+        print((await resolver.query_dns(sys.argv[1], "SRV")).answer)
+
+asyncio.run(main())
+"""
+
+# The SRV records of a name.
+RECORDS = {
+    "Node": ["node", "-e", NODE, "127.0.0.1:53", "many.minidisc"],
+    "Java": ["java", "Types.java", "many.minidisc", "dns://127.0.0.1:53"],
+    "dnspython": ["python", "-c", "import dns.resolver; print(*dns.resolver.resolve('many.minidisc', 'SRV'))"],
+    "aiodns": ["python", "-c", AIODNS, "many.minidisc"],
+}
+
+
 @pytest.fixture(scope="module")
 def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
     """alpha and bravo serve pages with labels; desk forwards."""
@@ -122,6 +144,17 @@ def test_node_has_hosts_ports_labels_and_addresses(bed: Bed, at: str) -> None:
         addresses,
         addresses,  # of libc, by resolv.conf
     ]
+
+
+def test_60_instances_come_by_tcp(bed: Bed) -> None:
+    """More than the 512 or 1232 octets that they take by UDP."""
+    desk = bed.host("desk")
+    placed(desk, "Types.java", TYPES)
+    with offer_many(bed.host("alpha"), "many", 60):
+        seconds_until(lambda: "alpha-9160" in desk.run(["dig", "+short", "SRV", "many.minidisc"]).stdout, 15)
+        for client, argv in RECORDS.items():
+            text = desk.run(argv, timeout=20).stdout
+            assert len(set(re.findall(r"alpha-91\d\d\.many", text))) == 60, client
 
 
 def test_jndi_has_one_type_at_a_time(bed: Bed) -> None:

@@ -297,6 +297,24 @@ def test_what_does_not_fit_is_cut_at_a_section_then_altogether() -> None:
     assert len(truncated) <= 512
 
 
+@pytest.mark.parametrize("limit", [60, 100, 512, 600])
+def test_of_addresses_that_do_not_fit_some_come_with_tc(limit: int) -> None:
+    """For stubs that have no TCP, as musl before 1.2.4; with the alias that leads to them."""
+    answers = "www.example.com. 60 IN CNAME example.com.\n"
+    answers += "\n".join(f"example.com. 60 IN A 192.0.2.{n}" for n in range(1, 60))
+    soa = "example.com. 60 IN SOA ns.example.com. root.example.com. 1 2 3 4 60"
+    reply = read_reply(message("www.example.com A", answers, soa))
+    asked = asks("www.example.com A", limit=limit, edns=False)
+    wire = compose_reply(reply, asked, 10)
+    got = dns.message.from_wire(wire)
+    assert limit - 16 < len(wire) <= limit
+    assert got.flags & dns.flags.TC
+    assert lines(got.answer) == [
+        line.replace(" 60 ", " 50 ") for line in answers.splitlines()[: len(lines(got.answer))]
+    ]
+    assert got.authority == []
+
+
 def test_a_failure_has_question_and_reason() -> None:
     got = dns.message.from_wire(compose_failure(asks("a.example.com A"), 2, ((22, "nobody"),)))
     assert got.rcode() == dns.rcode.SERVFAIL

@@ -362,6 +362,23 @@ def test_300_instances_are_tc_over_udp_and_whole_over_tcp() -> None:
     assert host.ask("web A", use_edns=0).answer == zone("web 5 IN A 100.64.0.1")
 
 
+@pytest.mark.parametrize("edns", [-1, 0])
+@pytest.mark.parametrize(("rtype", "form"), [("A", "192.0.2.{}"), ("AAAA", "2001:db8::{:x}")])
+def test_of_addresses_that_do_not_fit_some_come_with_tc_the_best_first(rtype: str, form: str, edns: int) -> None:
+    """For stubs that have no TCP, as musl before 1.2.4."""
+    host = Host(ALPHA)
+    for number in range(1, 101):
+        host.advertise("web", 80, address=form.format(number), priority=101 - number)
+    short = host.ask(f"web {rtype}", use_edns=edns)
+    limit = 1232 if edns == 0 else 512
+    size = 16 if rtype == "A" else 28
+    assert limit - size < len(short.wire) <= limit
+    assert "TC" in short.flags
+    count = len(short.answer)
+    assert short.answer == zone("".join(f"web 5 IN {rtype} {form.format(100 - n)}\n" for n in range(count)))
+    assert len(host.whole(f"web {rtype}", use_edns=edns).answer) == 100
+
+
 @pytest.mark.parametrize("count", [80, 130, 300, 480])
 def test_answers_beyond_16_kib_are_read_record_by_record_by_others(count: int) -> None:
     """Pointers hold 14 bits: what stands behind 16,383 octets must be written out (and dnslib gets it wrong)."""

@@ -19,7 +19,7 @@ def resolv_conf(host: Host, text: str) -> Iterator[Path]:
     if host.namespace is None:
         raise NeedsNamespaces("a resolv.conf of its own")
     folder = _NETNS / host.namespace
-    folder.mkdir(parents=True)
+    _make(folder)
     try:
         file = folder / "resolv.conf"
         file.write_text(text)
@@ -28,3 +28,11 @@ def resolv_conf(host: Host, text: str) -> Iterator[Path]:
         shutil.rmtree(folder)
         with contextlib.suppress(OSError):
             _NETNS.rmdir()
+
+
+def _make(folder: Path) -> None:
+    """Makes it, though another worker may remove its parent, which was empty, at the same moment."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True)
+            return

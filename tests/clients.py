@@ -19,7 +19,8 @@ from bed.process import Process, wait_until
 
 FORWARDER = "127.0.0.1"  # at port 53: where `md forward` is when root starts it
 RESOLV_CONF = f"nameserver {FORWARDER}\n"
-CONFIGURATIONS = Path(__file__).parent.parent / "docs" / "clients"
+HERE = Path(__file__).parent
+CONFIGURATIONS = HERE.parent / "docs" / "clients"
 
 HOSTS = ("alpha", "bravo", "desk")
 
@@ -33,7 +34,7 @@ def serve_page(host: Host, port: int = 8080, name: str = "web", *labels: str, sa
     """A page at that port, which answers ``HOST:PORT`` (or `say`), and its service; both end with the process."""
     page = ["python", "-m", "bed.page", host.ipv4, str(port), say or f"{host.name}:{port}"]
     process = host.start(
-        ["md", "run", name, f":{port}", *labels, "--", *page], env={"PYTHONPATH": str(Path(__file__).parent)}
+        ["md", "run", name, f":{port}", *labels, "--", *page], env={"PYTHONPATH": str(HERE)}
     )
     process.wait_for("advertised", timeout=15)
     return process
@@ -137,3 +138,8 @@ def office(bed: Bed) -> Bed:
         serve_page(bed.host(name))
     forward(bed.host("desk"))
     return bed
+
+
+def through(host: Host, url: str, times: int = 8) -> set[str]:
+    """All that as many requests of one curl get, through a proxy that chooses anew for each; lines of error pages too."""
+    return set(fetch(host, f"{url}[1-{times}]").splitlines())

@@ -1,17 +1,26 @@
-"""A web page that says who serves it: ``python -m bed.page ADDRESS PORT WHO``.
+"""Web pages that say who serves them: ``python -m bed.page ADDRESS PORT WHO [PORT WHO]...``.
 
-Every path answers ``WHO\\n``, ``/metrics`` one sample for Prometheus. It says ``serving`` when its port accepts.
+Every path answers ``WHO\\n``, ``/metrics`` one sample for Prometheus. It says ``serving`` when its ports accept.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def main() -> None:
     """Serves until it is ended."""
-    address, port, who = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    address, pages = sys.argv[1], sys.argv[2:]
+    for port, who in zip(pages[::2], pages[1::2], strict=True):
+        server = ThreadingHTTPServer((address, int(port)), page(who))
+        threading.Thread(target=server.serve_forever).start()
+    print("serving", flush=True)
+
+
+def page(who: str) -> type[BaseHTTPRequestHandler]:
+    """What answers for one port."""
 
     class Page(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -27,9 +36,7 @@ def main() -> None:
         def log_message(self, *_: object) -> None:
             """Nobody reads its log."""
 
-    with ThreadingHTTPServer((address, port), Page) as server:
-        print("serving", flush=True)
-        server.serve_forever()
+    return Page
 
 
 if __name__ == "__main__":

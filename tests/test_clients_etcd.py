@@ -10,7 +10,7 @@ from bed.dig import need
 from bed.hosts import Bed, Host
 from bed.process import Process
 from bed.resolvconf import resolv_conf
-from clients import RESOLV_CONF, configuration, forward, seconds_until, version_of
+from clients import RESOLV_CONF, configuration, forward, placed, seconds_until, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -29,8 +29,8 @@ def bed(make_bed: MakeBed) -> Iterator[Bed]:
             files.enter_context(resolv_conf(host, RESOLV_CONF))
         for name in SERVERS:
             host = bed.host(name)
-            (host.directory / "etcd.yaml").write_text(configuration("etcd.yaml"))
-            host.start(["md", "advertise", "etcd.yaml"]).wait_for("advertised", timeout=15)
+            file = placed(host, "etcd.yaml", configuration("etcd.yaml"))
+            host.start(["md", "advertise", file]).wait_for("advertised", timeout=15)
         for host in bed.hosts:
             forward(host)
             seconds_until(lambda at=host: found(at, "etcd-server-ssl") == set(SERVERS), 20)

@@ -10,7 +10,7 @@ import yaml
 from bed.dig import need
 from bed.hosts import Bed
 from bed.resolvconf import resolv_conf
-from clients import HERE, HOSTS, RESOLV_CONF, Traffic, configuration, forward, serve_page, version_of
+from clients import HERE, HOSTS, RESOLV_CONF, Traffic, configuration, forward, placed, serve_page, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -29,8 +29,8 @@ def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
         for host in (bed.host("alpha"), bed.host("bravo")):
             pages = [word for port in PORTS for word in (str(port), f"{host.name}:{port}")]
             host.start(["python", "-m", "bed.page", host.ipv4, *pages], {"PYTHONPATH": str(HERE)}).wait_for("serving")
-            (host.directory / "services.yaml").write_text(yaml.safe_dump({"services": services}))
-            host.start(["md", "advertise", "services.yaml"]).wait_for("advertised", timeout=15)
+            file = placed(host, "services.yaml", yaml.safe_dump({"services": services}))
+            host.start(["md", "advertise", file]).wait_for("advertised", timeout=15)
         forward(bed.host("desk"))
         yield bed
 
@@ -46,10 +46,9 @@ def test_traffic_goes_to_forty_instances_to_one_that_joins_and_never_to_one_that
     bed: Bed, measured: Measured, text: str, url: str, joins: int
 ) -> None:
     desk = bed.host("desk")
-    file = desk.directory / f"{joins}.cfg"
-    file.write_text(text)
+    file = placed(desk, f"{joins}.cfg", text)
     which = f"HAProxy {version_of(desk, 'haproxy', '-v')} {'TCP' if 'tcp@' in text else 'UDP'}"
-    with desk.start(["haproxy", "-db", "-f", str(file)]):
+    with desk.start(["haproxy", "-db", "-f", file]):
         traffic = Traffic(desk, url, requests=82)
         measured(f"{which}: forty instances serve {traffic.until(*PAGES):.1f} s after its start")
         traffic.seen.clear()

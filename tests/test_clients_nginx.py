@@ -10,7 +10,7 @@ from bed.dig import need
 from bed.hosts import Bed, Host
 from bed.process import Process
 from bed.resolvconf import resolv_conf
-from clients import HOSTS, RESOLV_CONF, Traffic, configuration, forward, serve_page, version_of
+from clients import HOSTS, RESOLV_CONF, Traffic, configuration, forward, placed, serve_page, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -28,8 +28,9 @@ def bed(make_bed: MakeBed) -> Iterator[Bed]:
 
 def nginx(host: Host, program: str, text: str) -> Process:
     """An nginx with that configuration, whose logs are gone with it."""
-    (host.directory / "nginx.conf").write_text(text)
-    argv = f"{program} -e stderr -p {host.directory} -c nginx.conf -g 'daemon off; pid nginx.pid;'"
+    argv = (
+        f"{program} -e stderr -p {host.directory} -c {placed(host, 'nginx.conf', text)} -g 'daemon off; pid nginx.pid;'"
+    )
     return host.start(["sh", "-c", f"mkdir -p /var/log/nginx && mount -t tmpfs logs /var/log/nginx && exec {argv}"])
 
 

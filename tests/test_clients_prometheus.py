@@ -14,7 +14,7 @@ from bed.dig import need
 from bed.hosts import Bed, Host
 from bed.process import Process
 from bed.resolvconf import resolv_conf
-from clients import HOSTS, RESOLV_CONF, configuration, fetch, forward, seconds_until, serve_page, version_of
+from clients import HOSTS, RESOLV_CONF, configuration, fetch, forward, placed, seconds_until, serve_page, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -33,8 +33,7 @@ def office(make_module_bed: MakeBed) -> Iterator[Office]:
         leaves = serve_page(bed.host("alpha"), 8080, "web", "env=prod")
         serve_page(bed.host("bravo"), 8080, "web", "env=test")
         forward(desk)
-        file = desk.directory / "prometheus.yml"
-        file.write_text(configuration("prometheus.yml"))
+        file = placed(desk, "prometheus.yml", configuration("prometheus.yml"))
         desk.start(["prometheus", f"--config.file={file}", f"--storage.tsdb.path={desk.directory / 'data'}"]).wait_for(
             "ready to receive", timeout=20
         )

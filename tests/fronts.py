@@ -1,0 +1,117 @@
+"""Resolvers in front of `md forward`, each as a machine has it, at an address of its own at port 53."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from bed.dig import need
+from bed.host import Host
+from bed.process import Process
+from clients import configuration
+
+# The key of the root, below which nothing can be validated on a bed: what is not excepted is SERVFAIL.
+KEY = "20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"
+
+
+class Start(Protocol):
+    """Starts a resolver at an address, others' names from `upstream`; `ours` in place of the file of docs/clients."""
+
+    def __call__(self, host: Host, address: str, upstream: str, ours: str | None = None) -> Process: ...
+
+
+def dnsmasq(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
+    """As a machine has it that does not let names of the Internet point into its own network."""
+    need("dnsmasq")
+    file = _written(host, f"dnsmasq-{address}.conf", configuration("dnsmasq.conf") if ours is None else ours)
+    options = [f"--listen-address={address}", "--bind-interfaces", "--stop-dns-rebind", "--pid-file", "--user=root"]
+    options += ["--no-resolv", "--no-hosts", f"--server={upstream}", f"--conf-file={file}"]
+    return host.start(["dnsmasq", "--keep-in-foreground", *options])
+
+
+def unbound_forward(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
+    """With a forward-zone, validating, its questions in random case."""
+    return _unbound(host, address, upstream, configuration("unbound-forward.conf") if ours is None else ours)
+
+
+def unbound_stub(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
+    """With a stub-zone, validating, its questions in random case."""
+    return _unbound(host, address, upstream, configuration("unbound-stub.conf") if ours is None else ours)
+
+
+def _unbound(host: Host, address: str, upstream: str, ours: str) -> Process:
+    need("unbound")
+    included = _written(host, f"unbound-mddns-{address}.conf", ours)
+    text = f"""
+server:
+    interface: {address}
+    username: ""
+    chroot: ""
+    pidfile: ""
+    use-syslog: no
+    directory: "{host.directory}"
+    private-address: 10.0.0.0/8
+    use-caps-for-id: yes
+    trust-anchor: ". DS {KEY}"
+    domain-insecure: "example.org."
+remote-control:
+    control-enable: no
+forward-zone:
+    name: "."
+    forward-addr: {upstream}
+include: "{included}"
+"""
+    return host.start(["unbound", "-d", "-c", str(_written(host, f"unbound-{address}.conf", text))])
+
+
+def pdns_recursor(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
+    """Validating; `ours` is the text of its .lua."""
+    need("pdns_recursor")
+    root = host.directory / f"pdns-{address}"
+    (root / "recursor.d").mkdir(parents=True)
+    (root / "recursor.d" / "mddns.conf").write_text(configuration("pdns-recursor.conf"))
+    exceptions = configuration("pdns-recursor.lua") if ours is None else ours
+    (root / "recursor.lua").write_text(f'addTA(".", "{KEY}")\naddNTA("example.org")\n{exceptions}')
+    (root / "recursor.conf").write_text(
+        f"""
+include-dir={root}/recursor.d
+local-address={address}
+lua-config-file={root}/recursor.lua
+forward-zones-recurse=.={upstream}
+dnssec=validate
+security-poll-suffix=
+socket-dir={root}
+quiet=yes
+"""
+    )
+    return host.start(["pdns_recursor", f"--config-dir={root}", "--daemon=no", "--disable-syslog"])
+
+
+def kresd(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
+    """Validating, its questions in random case, as it is from the start."""
+    need("kresd")
+    root = host.directory / f"kresd-{address}"
+    root.mkdir()
+    text = f"""
+net.listen('{address}', 53, {{ kind = 'dns' }})
+cache.size = 10 * MB
+trust_anchors.set_insecure({{'example.org'}})
+{configuration("kresd.conf") if ours is None else ours}
+policy.add(policy.all(policy.FORWARD('{upstream}')))
+"""
+    return host.start(["kresd", "-n", "-c", str(_written(host, f"kresd-{address}.conf", text)), str(root)])
+
+
+FRONTS: Final[dict[str, tuple[str, Start]]] = {
+    "dnsmasq": ("127.0.0.11", dnsmasq),
+    "unbound forward-zone": ("127.0.0.12", unbound_forward),
+    "unbound stub-zone": ("127.0.0.13", unbound_stub),
+    "pdns-recursor": ("127.0.0.14", pdns_recursor),
+    "knot-resolver": ("127.0.0.15", kresd),
+}
+
+
+def _written(host: Host, name: str, text: str) -> Path:
+    file = host.directory / name
+    file.write_text(text)
+    return file

@@ -1,17 +1,40 @@
-"""Resolvers in front of `md forward`, each as a machine has it, at an address of its own at port 53."""
+"""Resolvers in front of `md forward`, each as a machine has it, at an address of its own at port 53.
+
+Around them: pages on alpha and bravo, and on bravo a service with 60 instances and the server of other names.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final, Protocol
 
 from bed.dig import need
 from bed.host import Host
+from bed.hosts import Bed
 from bed.process import Process
-from clients import configuration
+from clients import configuration, serve_page
 
 # The key of the root, below which nothing can be validated on a bed: what is not excepted is SERVFAIL.
 KEY = "20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"
+MANY: Final = 60  # instances of `many`: more than any answer by UDP holds
+OTHER_NAME: Final = "www.example.org"
+OTHER_ADDRESS: Final = "198.18.0.80"
+BOTH: Final = {f"10 10 8080 {name}-8080.web.minidisc." for name in ("alpha", "bravo")}
+
+
+def surroundings(bed: Bed) -> None:
+    """What the resolvers find."""
+    bravo = bed.host("bravo")
+    options = ["--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--bind-interfaces"]
+    options += [f"--listen-address={bravo.ipv4}", f"--host-record={OTHER_NAME},{OTHER_ADDRESS}"]
+    need("dnsmasq")
+    bravo.start(["dnsmasq", "--keep-in-foreground", *options])
+    for name in ("alpha", "bravo"):
+        serve_page(bed.host(name))
+    many = bravo.directory / "many.yaml"
+    many.write_text(json.dumps({"services": [{"name": "many", "address": f":{9000 + n}"} for n in range(MANY)]}))
+    bravo.start(["md", "advertise", str(many)]).wait_for("advertised", timeout=15)
 
 
 class Start(Protocol):

@@ -6,7 +6,6 @@ Names of others come from a server on bravo.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,12 +21,20 @@ from bed.resolvconf import resolv_conf
 from bed.wiretap import Wiretap
 from clients import HOSTS, configuration, fetch, forward, seconds_until, serve_page
 from conftest import MakeBed, Measured
-from fronts import FRONTS, Start, pdns_recursor, unbound_forward, unbound_stub
+from fronts import (
+    BOTH,
+    FRONTS,
+    MANY,
+    OTHER_ADDRESS,
+    OTHER_NAME,
+    Start,
+    pdns_recursor,
+    surroundings,
+    unbound_forward,
+    unbound_stub,
+)
 
 BEHIND = 5354  # the port of `md forward`
-MANY = 60
-OTHER_NAME, OTHER_ADDRESS = "www.example.org", "198.18.0.80"
-BOTH = {f"10 10 8080 {name}-8080.web.minidisc." for name in ("alpha", "bravo")}
 
 each_front = pytest.mark.parametrize("front", FRONTS)
 pytestmark = pytest.mark.namespaces
@@ -59,17 +66,10 @@ class Desk(NamedTuple):
 
 @pytest.fixture(scope="module")
 def desk(make_module_bed: MakeBed) -> Iterator[Desk]:
-    """Pages on alpha and bravo, 60 instances on bravo, `md forward` and all the resolvers on desk."""
+    """`md forward` and all the resolvers on desk, and their surroundings."""
     bed = make_module_bed(HOSTS)
     host, bravo = bed.host("desk"), bed.host("bravo")
-    options = ["--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--bind-interfaces"]
-    options += [f"--listen-address={bravo.ipv4}", f"--host-record={OTHER_NAME},{OTHER_ADDRESS}"]
-    bravo.start(["dnsmasq", "--keep-in-foreground", *options])
-    for name in ("alpha", "bravo"):
-        serve_page(bed.host(name))
-    many = bravo.directory / "many.yaml"
-    many.write_text(json.dumps({"services": [{"name": "many", "address": f":{9000 + n}"} for n in range(MANY)]}))
-    bravo.start(["md", "advertise", str(many)]).wait_for("advertised", timeout=15)
+    surroundings(bed)
     with resolv_conf(host, "nameserver 127.0.0.1\n") as file:
         desk = Desk(bed, file, forward(host, "--listen", f"127.0.0.1:{BEHIND}"))
         for address, start in FRONTS.values():

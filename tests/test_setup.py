@@ -15,6 +15,7 @@ import yaml
 from bed.dig import need
 from bed.hosts import PORT, Bed, Host
 from bed.process import wait_until
+from clients import configuration
 from conftest import MakeBed
 from docblocks import ROOT, blocks
 
@@ -379,3 +380,10 @@ def test_the_document_shows_the_files_as_they_are_written(kind: str) -> None:
     found = blocks((ROOT / "docs/setup.md").read_text("utf-8"))
     shown = [block.text for block in found if block.info == ("conf", kind)]
     assert shown == ["\n".join(content(made(kind), file) for file in made(kind).files)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("dnsmasq", "dnsmasq.conf"), ("unbound", "unbound-forward.conf"), ("resolved", "resolved.conf")]
+)
+def test_what_is_tested_with_clients_is_what_is_written(kind: str, name: str) -> None:
+    assert configuration(name) == content(made(kind), made(kind).files[0])

@@ -33,6 +33,7 @@ VERSION: Final = 1
 OLDEST: Final = 1
 
 _FRAME: Final = struct.Struct("!IB")  # octets of the payload, kind
+_CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _MOST_PAYLOAD: Final = 70_000
 _MOST_UNSENT: Final = 8 << 20
 _MOST_DESCRIPTORS: Final = 32
@@ -45,8 +46,11 @@ def channel_path(address: str, port: int) -> str:
     return f"\0{name}" if sys.platform.startswith("linux") else os.path.join(tempfile.gettempdir(), name)
 
 
-def listen(path: str) -> socket.socket:
+def listen(path: str, inherited: socket.socket | None = None) -> socket.socket:
     """The holder's end. OSError (EADDRINUSE) where another process has it."""
+    if inherited is not None:
+        inherited.listen(_BACKLOG)  # once more, so that those who connect see whose it is now
+        return inherited
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
@@ -59,6 +63,14 @@ def listen(path: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def listener_of(line: socket.socket) -> int | None:
+    """The pid of who listened last at a tenant's end; None where the system does not tell, or in another container."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    pid, _, _ = _CREDENTIALS.unpack(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid or None
 
 
 def connect(path: str) -> socket.socket | None:

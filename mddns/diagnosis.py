@@ -97,7 +97,8 @@ def addresses(snapshot: Snapshot, bindable: Mapping[str, bool]) -> Finding:
 class Port(NamedTuple):
     """Who has our port at our own address: None for nobody, else pids and names, none where that is not told.
 
-    ``answers``: somebody answers DNS for our zone there. ``meets``: the processes of this host meet a holder there.
+    ``answers``: somebody answers DNS for our zone there. ``meets``: the processes of this host meet a holder there,
+    which is ``holder`` where that is told; who has the port with it are its tenants.
     """
 
     address: str
@@ -106,6 +107,12 @@ class Port(NamedTuple):
     tcp: tuple[tuple[int, str], ...] | None
     answers: bool
     meets: bool
+    holder: tuple[int, str] | None = None
+
+    @property
+    def tenants(self) -> tuple[tuple[int, str], ...]:
+        """Those who have the port with the holder."""
+        return tuple(owner for owner in self.udp or () if self.holder and owner[0] != self.holder[0])
 
 
 def port(facts: Port) -> Finding:
@@ -117,12 +124,16 @@ def port(facts: Port) -> Finding:
         "udp": _owners(facts.udp),
         "tcp": _owners(facts.tcp),
         "registry": facts.answers,
+        "holder": _owner(facts.holder) if facts.holder else None,
+        "tenants": _owners(facts.tenants),
     }
     if facts.answers:
         return _our_port(where, facts, data)
     if facts.udp is not None and facts.meets:
-        what = f"a registry has UDP {where}{_told(facts.udp)} and does not answer"
-        return fail("port", what, _end(facts.udp, facts.port, "kill -9"), **data)
+        # A tenant goes on where the holder is ended: they stay.
+        ended = (facts.holder,) if facts.holder else facts.udp
+        what = f"a registry has UDP {where}{_told(ended)} and does not answer"
+        return fail("port", what, _end(ended, facts.port, "kill -9"), **data)
     for kind, owners in (("UDP", facts.udp), ("TCP", facts.tcp)):
         if owners is not None:
             what = f"another program has {kind} {where}{_told(owners)}"
@@ -133,9 +144,10 @@ def port(facts: Port) -> Finding:
 
 
 def _our_port(where: str, facts: Port, data: dict[str, Any]) -> Finding:
-    more = len(facts.udp or ()) - 1
-    tenants = f"; {more} more program{'s' if more > 1 else ''} of this host offer{'' if more > 1 else 's'} by it"
-    what = f"a registry answers at {where}{_told(facts.udp or ())}{tenants if more > 0 else ''}"
+    what = f"a registry answers at {where}{_told((facts.holder,) if facts.holder else facts.udp or ())}"
+    if facts.tenants:
+        count = len(facts.tenants)
+        what += f"; it answers for {count} tenant{'s' if count > 1 else ''} too{_told(facts.tenants)}"
     ours = {pid for pid, _ in facts.udp or ()}
     strangers = tuple(owner for owner in facts.tcp or () if ours and owner[0] not in ours)
     if strangers and len(strangers) == len(facts.tcp or ()):
@@ -151,7 +163,11 @@ def _told(owners: Sequence[tuple[int, str]]) -> str:
 
 
 def _owners(owners: Sequence[tuple[int, str]] | None) -> list[dict[str, Any]] | None:
-    return None if owners is None else [{"pid": pid, "program": name} for pid, name in owners]
+    return None if owners is None else [_owner(each) for each in owners]
+
+
+def _owner(owner: tuple[int, str]) -> dict[str, Any]:
+    return {"pid": owner[0], "program": owner[1]}
 
 
 def _end(owners: Sequence[tuple[int, str]], number: int, how: str = "kill") -> str:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from . import __version__, clock, diagnosis, resolving
-from .channel import channel_path, connect
+from .channel import channel_path, connect, listener_of
 from .diagnosis import Asked, Live, Port
 from .errors import BadMessage, Error, TailscaleError
 from .finding import OK, Finding, fail, warn
@@ -31,7 +31,7 @@ from .model import Peer, Snapshot
 from .names import Name
 from .networks.own import is_own
 from .networks.tailscale import Tailscale, snapshot, socket_path
-from .portholder import held
+from .portholder import held, program_of
 from .resolving import Server
 from .settings import Settings
 from .transport import run
@@ -185,6 +185,7 @@ class _Seen:
             yield self._port(address, number, self._answers([(address, number)]) != set())
 
     def _port(self, address: str, number: int, answers: bool) -> Finding:
+        meets, holder = _met(address, number)
         return diagnosis.port(
             Port(
                 address,
@@ -192,7 +193,8 @@ class _Seen:
                 _owners("udp", address, number),
                 _owners("tcp", address, number),
                 answers,
-                not answers and _meets(address, number),
+                meets,
+                holder,
             )
         )
 
@@ -359,13 +361,19 @@ def _taken(kind: str, address: str, number: int) -> bool:
     return False
 
 
-def _meets(address: str, number: int) -> bool:
-    """Whether processes of this host meet a holder there. It is let go at once, and takes no notice."""
-    line = connect(channel_path(address, number))
+def _met(address: str, number: int) -> tuple[bool, tuple[int, str] | None]:
+    """Whether processes of this host meet a holder there, and its pid and name. It is let go at once."""
+    try:
+        line = connect(channel_path(address, number))
+    except BlockingIOError:
+        return True, None
     if line is None:
-        return False
-    line.close()
-    return True
+        return False, None
+    with line:
+        pid = listener_of(line)
+    with contextlib.suppress(OSError):
+        return True, (pid, program_of(pid)) if pid else None
+    return True, None
 
 
 def _output(argv: Sequence[str]) -> str:

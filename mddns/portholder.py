@@ -57,9 +57,14 @@ def _owners(inodes: set[str]) -> dict[str, list[tuple[int, str]]]:
             with os.scandir(f"/proc/{pid}/fd") as entries:
                 its = inodes.intersection(os.readlink(entry.path) for entry in entries)
             for inode in its:
-                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                    found.setdefault(inode, []).append((int(pid), file.read().strip()))
+                found.setdefault(inode, []).append((int(pid), program_of(int(pid))))
     return found
+
+
+def program_of(pid: int) -> str:
+    """The name of a process; OSError where there is none, or the system does not tell."""
+    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read().strip()
 
 
 def _address(printed: str) -> str:

@@ -219,7 +219,7 @@ class Seat:
     def _meet(self) -> None:
         """Lets tenants in. Where somebody else has the Unix socket we answer for ourselves, and try again."""
         try:
-            self._meeting = self._meeting or listen(channel_path(self._address, self._port))
+            self._meeting = listen(channel_path(self._address, self._port), self._meeting)
         except OSError as error:
             if self._meet_again is None:
                 where = join_address(self._address, self._port)

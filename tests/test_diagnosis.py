@@ -122,7 +122,7 @@ FOREIGN = ((9, "nc"),)
     [
         (None, None, False, False, OK, "nobody has 100.64.0.1:28004", ""),
         (OURS, OURS, True, True, OK, "a registry answers at 100.64.0.1:28004 (md pid 7)", ""),
-        (((7, "md"), (8, "py")), OURS, True, True, OK, "1 more program of this host offers by it", ""),
+        (((7, "md"), (8, "py")), OURS, True, True, OK, "answers at 100.64.0.1:28004 (md pid 7, py pid 8)", ""),
         ((), (), True, True, OK, "a registry answers at 100.64.0.1:28004", ""),
         (OURS, FOREIGN, True, True, WARN, "another program has TCP (nc pid 9)", "sudo kill 9;"),
         (OURS, OURS, False, True, FAIL, "does not answer", "sudo kill -9 7;"),
@@ -139,6 +139,25 @@ def test_the_port_is_ours_somebody_elses_or_nobodys(
     assert what in found.what
     assert found.fix.startswith(fix)
     assert bool(found.fix) == bool(fix)
+
+
+SHARED = ((7, "md"), (8, "py"), (9, "py"))
+
+
+def test_the_holder_of_the_port_is_told_from_its_tenants() -> None:
+    found = port_of(Port("100.64.0.1", 28004, SHARED, SHARED, True, True, (8, "py")))
+    assert "(py pid 8); it answers for 2 tenants too (md pid 7, py pid 9)" in found.what
+    assert found.data["holder"] == {"pid": 8, "program": "py"}
+    assert [each["pid"] for each in found.data["tenants"]] == [7, 9]
+
+
+def test_a_holder_that_does_not_answer_is_ended_and_its_tenants_go_on() -> None:
+    found = port_of(Port("100.64.0.1", 28004, SHARED, SHARED, False, True, (8, "py")))
+    assert found.fix.startswith("sudo kill -9 8;")
+
+
+def test_who_is_not_root_is_told_the_holder_too() -> None:
+    assert "100.64.0.1:28004 (md pid 7)" in port_of(Port("100.64.0.1", 28004, (), (), True, True, (7, "md"))).what
 
 
 def test_the_ports_owners_are_told_to_programs_too() -> None:

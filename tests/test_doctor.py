@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -90,13 +92,23 @@ def test_the_live_query_sees_the_whole_network(bed: Bed) -> None:
     assert Examined(bed.host("charlie"))["live"]["data"]["services"] == 2
 
 
-def test_our_own_registry_is_told_by_its_pid_and_those_that_share_its_port_too(make_bed: MakeBed) -> None:
+def test_the_holder_of_our_port_is_told_from_its_tenants_and_so_is_the_next(make_bed: MakeBed) -> None:
     alpha = make_bed(["alpha"]).host("alpha")
-    pids = {advertise(alpha), advertise(alpha, "db", 5432)}
-    port = Examined(alpha)["port"]
-    assert port["state"] == "ok"
-    assert {owner["pid"] for owner in port["data"]["udp"]} == pids
-    assert "1 more program of this host offers by it" in port["message"]
+    pids = [advertise(alpha), advertise(alpha, "db", 5432), advertise(alpha, "mq", 5672)]
+
+    def told() -> tuple[int, set[int]]:
+        port = Examined(alpha)["port"]
+        assert port["state"] == "ok"
+        holder, tenants = port["data"]["holder"]["pid"], {each["pid"] for each in port["data"]["tenants"]}
+        assert f"pid {holder}); it answers for {len(tenants)} tenant" in port["message"]
+        return holder, tenants
+
+    assert told() == (pids[0], {*pids[1:]})
+    os.kill(pids[0], signal.SIGKILL)
+    assert wait_until(lambda: Examined(alpha)["port"]["data"]["holder"] is not None)
+    holder, tenants = told()
+    assert {holder, *tenants} == {*pids[1:]}
+    assert told() == (holder, tenants)
 
 
 def test_nobody_at_the_port_is_no_fault(bed: Bed) -> None:
@@ -192,8 +204,6 @@ def test_a_silent_peer_that_was_a_registry_is_remembered_as_one(make_bed: MakeBe
 
 @pytest.mark.namespaces
 def test_a_registry_that_is_stopped_is_told_to_be_ended(make_bed: MakeBed) -> None:
-    import signal
-
     alpha = make_bed(["alpha"]).host("alpha")
     program = alpha.start(["md", "advertise", "web", ":8080"])
     program.wait_for("advertised")

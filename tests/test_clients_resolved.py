@@ -39,11 +39,6 @@ class Laptop(NamedTuple):
         done = self.run(*argv)
         return done.stdout + done.stderr
 
-    def shell(self, lines: str) -> None:
-        """What a person types there."""
-        done = self.run("sh", "-ec", lines)
-        assert done.returncode == 0, done.stdout + done.stderr
-
     def finds(self, name: str) -> bool:
         return self.run("getent", "ahostsv4", name).returncode == 0
 
@@ -72,7 +67,7 @@ def laptop(make_module_bed: MakeBed) -> Iterator[Laptop]:
         forward, apply = found["resolution"]["fix"].splitlines()
         assert apply == "sudo md setup resolved --apply"
         resolved.start(forward.split()).wait_for("Ctrl-C ends it", timeout=15)
-        laptop.shell(apply)
+        laptop.resolved.shell(apply)
         yield laptop
 
 
@@ -116,7 +111,7 @@ def test_it_follows_an_instance_that_joins_and_one_that_leaves(laptop: Laptop, m
 
 @pytest.mark.parametrize("mode", ["allow-downgrade", "yes"])
 def test_where_it_validates_md_doctor_says_what_spares_us(laptop: Laptop, mode: str) -> None:
-    laptop.shell(
+    laptop.resolved.shell(
         f"printf '[Resolve]\\nDNSSEC={mode}\\n' >/etc/systemd/resolved.conf.d/dnssec.conf\n"
         "systemctl restart systemd-resolved"
     )
@@ -124,11 +119,11 @@ def test_where_it_validates_md_doctor_says_what_spares_us(laptop: Laptop, mode: 
         assert not laptop.finds("web.minidisc")
         found = laptop.doctor()
         assert found["dnssec"]["state"] == "warn"
-        laptop.shell(found["dnssec"]["fix"])
+        laptop.resolved.shell(found["dnssec"]["fix"])
         assert laptop.finds("web.minidisc")
         assert "dnssec" not in laptop.doctor()
     finally:
-        laptop.shell(
+        laptop.resolved.shell(
             "rm -r /etc/dnssec-trust-anchors.d /etc/systemd/resolved.conf.d/dnssec.conf\n"
             "systemctl restart systemd-resolved"
         )
@@ -136,8 +131,8 @@ def test_where_it_validates_md_doctor_says_what_spares_us(laptop: Laptop, mode: 
 
 def test_undone_it_knows_our_names_no_more_and_all_others_as_before(laptop: Laptop) -> None:
     assert laptop.finds("web.minidisc")
-    laptop.shell("sudo md setup resolved --undo")
+    laptop.resolved.shell("sudo md setup resolved --undo")
     assert not laptop.finds("web.minidisc")
     assert laptop.finds(OTHER_NAME)
-    laptop.shell("sudo md setup resolved --apply")
+    laptop.resolved.shell("sudo md setup resolved --apply")
     assert laptop.finds("web.minidisc")

@@ -26,15 +26,20 @@ BOTH: Final = {f"10 10 8080 {name}-8080.web.minidisc." for name in ("alpha", "br
 def surroundings(bed: Bed) -> None:
     """What the resolvers find."""
     bravo = bed.host("bravo")
-    options = ["--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--bind-interfaces"]
-    options += [f"--listen-address={bravo.ipv4}", f"--host-record={OTHER_NAME},{OTHER_ADDRESS}"]
-    need("dnsmasq")
-    bravo.start(["dnsmasq", "--keep-in-foreground", *options])
+    other_names(bravo)
     for name in ("alpha", "bravo"):
         serve_page(bed.host(name))
     many = bravo.directory / "many.yaml"
     many.write_text(json.dumps({"services": [{"name": "many", "address": f":{9000 + n}"} for n in range(MANY)]}))
     bravo.start(["md", "advertise", str(many)]).wait_for("advertised", timeout=15)
+
+
+def other_names(host: Host) -> None:
+    """A server of another name at the host's own address."""
+    need("dnsmasq")
+    options = ["--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--bind-interfaces"]
+    options += [f"--listen-address={host.ipv4}", f"--host-record={OTHER_NAME},{OTHER_ADDRESS}"]
+    host.start(["dnsmasq", "--keep-in-foreground", *options])
 
 
 class Start(Protocol):

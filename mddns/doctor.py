@@ -37,12 +37,13 @@ from .settings import Settings
 from .transport import run
 from .wire import PTR, TXT, Message
 
-WITHIN: Final = 2.0  # seconds, so that md doctor takes less than three
+WITHIN: Final = 2.15  # seconds, so that md doctor takes less than three
 _NETWORK: Final = 0.5
-_PEERS: Final = 0.8
-_KNOCK: Final = 0.25
+_PEERS: Final = 0.65
+_KNOCK: Final = 0.2
 _MOST_KNOCKS: Final = 64
-_LIVE: Final = 0.5
+_LIVE: Final = 1.2  # more than the second that a registry waits for silent peers, so that it tells who they are
+_BACK: Final = 0.2  # of that, for the way
 _LOCAL: Final = 0.3
 _TOLD: Final = 0.5  # for a program that only tells something
 _DNS: Final = 53
@@ -201,7 +202,7 @@ class _Seen:
     def _live(self, peer: Peer) -> Live:
         # In userspace networking nobody gets merged answers of this machine, its own programs included.
         merged = self.snapshot is None or self.snapshot.tun or peer.addresses != (_LOOPBACK,)
-        (ask,) = self._ask(b"_list", PTR, [peer], min(self.settings.timeout, _LIVE), rd=merged)
+        (ask,) = self._ask(b"_list", PTR, [peer], min(self.settings.timeout + _BACK, _LIVE), rd=merged)
         answer = ask.answer
         if answer is None:
             return Live(peer, ask.outcome.value)

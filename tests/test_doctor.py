@@ -59,6 +59,13 @@ def advertise(host: Host, name: str = "web", port: int = 8080) -> int:
     return program.pid
 
 
+def advertise_changed(host: Host, change: str) -> None:
+    """The same by a program in which something is different, as Python's sitecustomize makes it."""
+    (host.directory / "sitecustomize.py").write_text(change)
+    program = host.start(["md", "advertise", "web", ":8080"], env={"PYTHONPATH": str(host.directory)})
+    program.wait_for("advertised")
+
+
 @pytest.fixture(scope="module")
 def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
     """alpha and bravo offer, charlie does not; one phone."""
@@ -223,6 +230,47 @@ def test_userspace_networking_is_told_with_its_limits_and_its_registry_is_found(
     assert (found["live"]["state"], found["live"]["data"]["services"]) == ("ok", 1)
 
 
+@pytest.mark.namespaces
+def test_an_address_that_no_device_has_is_a_failure(make_bed: MakeBed) -> None:
+    alpha = make_bed(["alpha"]).host("alpha")
+    alpha.run(["ip", "address", "delete", f"{alpha.ipv6}/64", "dev", "tailscale0"])
+    found = Examined(alpha)
+    assert (found["addresses"]["state"], found.code) == ("fail", 1)
+    assert f"{alpha.ipv6} cannot be bound" in found["addresses"]["message"]
+    assert found["addresses"]["fix"] == "ip address; sudo systemctl restart tailscaled"
+
+
+@pytest.mark.namespaces
+def test_an_answer_that_is_not_whole_is_told_with_who_was_silent(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    for name in ("alpha", "bravo"):
+        advertise(bed.host(name))
+    assert Examined(bed.host("alpha"))["live"]["data"]["services"] == 2
+    bed.cut("bravo")
+    # What bravo said counts for its TTL.
+    assert wait_until(lambda: Examined(bed.host("alpha"))["live"]["state"] != "ok", 15)
+    live = Examined(bed.host("alpha"))["live"]
+    assert (live["state"], live["fix"].startswith("dig @")) == ("warn", True)
+    assert "1 of 1 peer was silent: bravo" in live["message"]
+
+
+def test_a_clock_that_is_behind_another_registrys_is_told(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    ahead = "import time\nreal = time.time\ntime.time = lambda: real() + 3600\n"
+    advertise_changed(bed.host("bravo"), ahead)
+    clock = Examined(bed.host("alpha"))["clock"]
+    assert (clock["state"], clock["fix"]) == ("warn", "sudo timedatectl set-ntp true, on both")
+    assert 3500 < clock["data"]["behindSeconds"] <= 3600
+
+
+def test_a_registry_of_another_version_is_told_by_name(make_bed: MakeBed) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    advertise_changed(bed.host("bravo"), "import mddns.apex\nmddns.apex.VERSION = b'md.v=2'\n")
+    versions = Examined(bed.host("alpha"))["versions"]
+    assert (versions["state"], versions["data"]["peers"]) == ("warn", {"md.v=2": ["bravo"]})
+    assert "others md.v=2: bravo" in versions["message"]
+
+
 # --- the system's resolver --------------------------------------------------------------------------------------------
 
 
@@ -250,6 +298,20 @@ def test_a_resolver_that_sends_our_names_to_us_is_well(bed: Bed, resolver_file: 
     assert (server["owners"], server["ours"]) == ([{"pid": dnsmasq.pid, "program": "dnsmasq"}], True)
     assert found["resolution"]["data"]["addresses"][0] in bravo.addresses
     assert found["resolution"]["data"]["nameservers"] == ["127.0.0.1"]
+
+
+@pytest.mark.namespaces
+def test_somebody_else_who_answers_for_our_zone_is_a_failure(bed: Bed, resolver_file: Path) -> None:
+    bravo = bed.host("bravo")
+    resolver_file.write_text("nameserver 127.0.0.1\n")
+    need("dnsmasq")
+    options = ["--no-resolv", "--listen-address=127.0.0.1", "--bind-interfaces", "--user=root", "--pid-file"]
+    with bravo.start(["dnsmasq", "--keep-in-foreground", "--address=/minidisc/198.18.0.9", *options]):
+        assert wait_until(lambda: Examined(bravo)["port53"]["data"]["servers"] != [])
+        found = Examined(bravo)
+    assert (found["resolution"]["state"], found.code) == ("fail", 1)
+    assert "somebody else answers for minidisc: ns.minidisc is 198.18.0.9" in found["resolution"]["message"]
+    assert found["resolution"]["fix"].endswith("sudo md setup dnsmasq --apply")
 
 
 @pytest.mark.namespaces

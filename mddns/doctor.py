@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import math
 import os
 import selectors
 import shutil
@@ -31,7 +32,7 @@ from .model import Peer, Snapshot
 from .names import Name
 from .networks.own import is_own
 from .networks.tailscale import Tailscale, snapshot, socket_path
-from .portholder import held, program_of
+from .portholder import held, owners_at, program_of
 from .resolving import Server
 from .settings import Settings
 from .transport import run
@@ -88,7 +89,7 @@ def careful(name: str, check: Check) -> list[Finding]:
 def examine(settings: Settings, memory: Memory, etc: str = "/etc") -> list[Finding]:
     """All findings, in the order in which people read them. `memory` is how peers behaved before, `etc` is /etc."""
     until = time.monotonic() + WITHIN
-    seen = _Seen(settings, memory, etc)
+    seen = _Seen(settings, memory, etc, until)
     # What may hang is a matter of this machine's resolver: it has all the time that there is.
     looking = _Task("resolution", seen.look_up)
     local = _Task("port53", seen.port_53)
@@ -100,7 +101,7 @@ def examine(settings: Settings, memory: Memory, etc: str = "/etc") -> list[Findi
         findings += _Task("port", seen.port_without_network).found(until)
         findings += careful("clock", seen.clock)
     findings += local.found(until)
-    trouble = looking.found(until)
+    trouble = looking.found(until - _BACK)
     findings += (trouble if seen.resolved else []) or careful("resolution", seen.resolution)
     findings += careful("dnssec", seen.dnssec)
     return findings
@@ -109,10 +110,11 @@ def examine(settings: Settings, memory: Memory, etc: str = "/etc") -> list[Findi
 class _Seen:
     """The facts, as they come in. Its methods are checks: they may block."""
 
-    def __init__(self, settings: Settings, memory: Memory, etc: str) -> None:
+    def __init__(self, settings: Settings, memory: Memory, etc: str, until: float = math.inf) -> None:
         self.settings = settings
         self.memory = memory
         self.etc = etc
+        self._until = until
         self.snapshot: Snapshot | None = None
         self.resolved = False  # whether the system's resolver has come back to us
         self._apex = str(settings.apex).rstrip(".")
@@ -163,6 +165,8 @@ class _Seen:
         if me is not None and not seen.tun:
             me = Peer(me.name, (_LOOPBACK,), me.port)  # where a registry is in userspace networking
         everybody = [*([me] if me else []), *others]
+        # Asked at once: with silent peers it takes a registry as long as all the rest takes us.
+        own = me and _met(me.addresses[0], me.port)[0] and _Task("live", lambda: [diagnosis.live(self._live(me))])
         asked = [self._asked(ask) for ask in self._ask(b"_mddns", TXT, everybody, min(self.settings.timeout, _PEERS))]
         quiet = [each.peer for each in asked if each.outcome == Outcome.SILENT.value and each.peer.online]
         refusing = _refusing(quiet[:_MOST_KNOCKS], _KNOCK)
@@ -174,8 +178,11 @@ class _Seen:
         theirs = [each for each in asked if each.peer is not me]
         yield from careful("peers", lambda: [diagnosis.peers(theirs, seen.network, seen.tun)])
         yield from careful("versions", lambda: [diagnosis.versions(asked, __version__)])
-        answered = [*(each for each in mine if each.outcome == "answered"), *_by_rtt(theirs)]
-        yield from careful("live", lambda: [diagnosis.live(self._live(answered[0].peer) if answered else None)])
+        if own and any(each.outcome == "answered" for each in mine):
+            yield from own.found(self._until)
+        else:
+            answered = [*(each for each in mine if each.outcome == "answered"), *_by_rtt(theirs)]
+            yield from careful("live", lambda: [diagnosis.live(self._live(answered[0].peer) if answered else None)])
         yield from careful("clock", self.clock)
 
     def port_without_network(self) -> Iterable[Finding]:
@@ -191,8 +198,8 @@ class _Seen:
             Port(
                 address,
                 number,
-                _owners("udp", address, number),
-                _owners("tcp", address, number),
+                owners_at("udp", address, number),
+                owners_at("tcp", address, number),
                 answers,
                 meets,
                 holder,
@@ -202,7 +209,9 @@ class _Seen:
     def _live(self, peer: Peer) -> Live:
         # In userspace networking nobody gets merged answers of this machine, its own programs included.
         merged = self.snapshot is None or self.snapshot.tun or peer.addresses != (_LOOPBACK,)
-        (ask,) = self._ask(b"_list", PTR, [peer], min(self.settings.timeout + _BACK, _LIVE), rd=merged)
+        left = max(_BACK, self._until - time.monotonic() - _BACK)
+        timeout = min(self.settings.timeout + _BACK, _LIVE, left)
+        (ask,) = self._ask(b"_list", PTR, [peer], timeout, rd=merged)
         answer = ask.answer
         if answer is None:
             return Live(peer, ask.outcome.value)
@@ -340,26 +349,6 @@ def _version(ask: Ask) -> str:
     except BadMessage:
         return ""
     return b" ".join(strings).decode("utf-8", "replace")[:80]
-
-
-def _owners(kind: str, address: str, number: int) -> tuple[tuple[int, str], ...] | None:
-    """Who has a port that is asked at `address`: none where that is not told; None where nobody has it."""
-    found = held(kind, number)
-    if found is None:
-        return () if _taken(kind, address, number) else None
-    at = [each for each in found if each.is_at(address)]
-    return tuple(dict.fromkeys(owner for each in at for owner in each.owners)) if at else None
-
-
-def _taken(kind: str, address: str, number: int) -> bool:
-    """Whether somebody has a port, where the system does not tell who: by trying to have it, for an instant."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, number))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
 
 
 def _met(address: str, number: int) -> tuple[bool, tuple[int, str] | None]:

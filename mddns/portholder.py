@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
+import socket
 import sys
 from typing import Final, NamedTuple
 
@@ -47,6 +49,26 @@ def held(kind: str, port: int) -> list[Held] | None:
         return None
     owners = _owners({inode for _, inode in found})
     return [Held(address, tuple(owners.get(inode, ()))) for address, inode in found]
+
+
+def owners_at(kind: str, address: str, number: int) -> tuple[tuple[int, str], ...] | None:
+    """Who has a port that is asked at `address`: none where that is not told; None where nobody has it."""
+    found = held(kind, number)
+    if found is None:
+        return () if taken(kind, address, number) else None
+    at = [each for each in found if each.is_at(address)]
+    return tuple(dict.fromkeys(owner for each in at for owner in each.owners)) if at else None
+
+
+def taken(kind: str, address: str, number: int) -> bool:
+    """Whether somebody has a port, where the system does not tell who: by trying to have it, for an instant."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, number))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _owners(inodes: set[str]) -> dict[str, list[tuple[int, str]]]:

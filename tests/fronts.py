@@ -6,14 +6,13 @@ Around them: pages on alpha and bravo, and on bravo a service with 60 instances 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Final, Protocol
 
 from bed.dig import need
 from bed.host import Host
 from bed.hosts import Bed
 from bed.process import Process
-from clients import configuration, serve_page
+from clients import configuration, placed, serve_page
 
 # The key of the root, below which nothing can be validated on a bed: what is not excepted is SERVFAIL.
 KEY = "20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"
@@ -51,7 +50,7 @@ class Start(Protocol):
 def dnsmasq(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
     """As a machine has it that does not let names of the Internet point into its own network."""
     need("dnsmasq")
-    file = _written(host, f"dnsmasq-{address}.conf", configuration("dnsmasq.conf") if ours is None else ours)
+    file = placed(host, f"dnsmasq-{address}.conf", configuration("dnsmasq.conf") if ours is None else ours)
     options = [f"--listen-address={address}", "--bind-interfaces", "--stop-dns-rebind", "--pid-file", "--user=root"]
     options += ["--no-resolv", "--no-hosts", f"--server={upstream}", f"--conf-file={file}"]
     return host.start(["dnsmasq", "--keep-in-foreground", *options])
@@ -69,7 +68,7 @@ def unbound_stub(host: Host, address: str, upstream: str, ours: str | None = Non
 
 def _unbound(host: Host, address: str, upstream: str, ours: str) -> Process:
     need("unbound")
-    included = _written(host, f"unbound-mddns-{address}.conf", ours)
+    included = placed(host, f"unbound-mddns-{address}.conf", ours)
     text = f"""
 server:
     interface: {address}
@@ -89,7 +88,7 @@ forward-zone:
     forward-addr: {upstream}
 include: "{included}"
 """
-    return host.start(["unbound", "-d", "-c", str(_written(host, f"unbound-{address}.conf", text))])
+    return host.start(["unbound", "-d", "-c", placed(host, f"unbound-{address}.conf", text)])
 
 
 def pdns_recursor(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
@@ -127,7 +126,7 @@ trust_anchors.set_insecure({{'example.org'}})
 {configuration("kresd.conf") if ours is None else ours}
 policy.add(policy.all(policy.FORWARD('{upstream}')))
 """
-    return host.start(["kresd", "-n", "-c", str(_written(host, f"kresd-{address}.conf", text)), str(root)])
+    return host.start(["kresd", "-n", "-c", placed(host, f"kresd-{address}.conf", text), str(root)])
 
 
 FRONTS: Final[dict[str, tuple[str, Start]]] = {
@@ -137,9 +136,3 @@ FRONTS: Final[dict[str, tuple[str, Start]]] = {
     "pdns-recursor": ("127.0.0.14", pdns_recursor),
     "knot-resolver": ("127.0.0.15", kresd),
 }
-
-
-def _written(host: Host, name: str, text: str) -> Path:
-    file = host.directory / name
-    file.write_text(text)
-    return file

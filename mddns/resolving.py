@@ -117,18 +117,25 @@ def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server
     if routed:
         by += f"; systemd-resolved sends {apex} on"
         forwarding = any(each.ours and each.address not in RESOLVED for each in servers)
-        fix = f"resolvectl query {facts.name}" if forwarding else f"md forward --listen {_FORWARDER}"
+        fix = f"resolvectl query {facts.name}" if forwarding else _forward(facts.conf.nameservers)
     what = f"the system does not find {facts.name}: {facts.problem} ({by})"
     return warn("resolution", what, fix, **data)
 
 
+def _forward(nameservers: Sequence[str]) -> str:
+    """The forwarder behind the resolver that there is; systemd-resolved may ask it for other names too."""
+    behind = any(address in RESOLVED for address in nameservers)
+    upstreams = " --resolv-conf /run/systemd/resolve/resolv.conf" if behind else ""
+    return f"md forward --listen {_FORWARDER}{upstreams}"
+
+
 def _way(nameservers: Sequence[str], servers: Sequence[Server], platform: str) -> str:
     """The commands that make our names known to the resolver that there is."""
-    forward = f"md forward --listen {_FORWARDER}"
+    forward = _forward(nameservers)
     if platform == "darwin":
         return f"{forward}\nsudo md setup macos --apply"
     if any(address in RESOLVED for address in nameservers):
-        return f"{forward} --resolv-conf /run/systemd/resolve/resolv.conf\nsudo md setup resolved --apply"
+        return f"{forward}\nsudo md setup resolved --apply"
     for server in servers:
         for program in ("dnsmasq", "unbound"):
             if program in server.programs and server.port == 53:

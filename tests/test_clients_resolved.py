@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from bed.hosts import Bed
-from bed.process import wait_until
+from bed.process import Process, wait_until
 from bed.resolved import Resolved
 from clients import HOSTS, configuration, seconds_until, serve_page
 from conftest import MakeBed, Measured
@@ -28,6 +28,7 @@ class Laptop(NamedTuple):
 
     bed: Bed
     resolved: Resolved
+    forwarder: Process | None = None
 
     def run(self, *argv: str) -> CompletedProcess[str]:
         """A program there, run to its end."""
@@ -66,9 +67,10 @@ def laptop(make_module_bed: MakeBed) -> Iterator[Laptop]:
         assert set(found) == {"resolution"}
         forward, apply = found["resolution"]["fix"].splitlines()
         assert apply == "sudo md setup resolved --apply"
-        resolved.start(forward.split()).wait_for("Ctrl-C ends it", timeout=15)
+        forwarder = resolved.start(forward.split())
+        forwarder.wait_for("Ctrl-C ends it", timeout=15)
         laptop.resolved.shell(apply)
-        yield laptop
+        yield laptop._replace(forwarder=forwarder)
 
 
 def test_what_md_doctor_says_mends_it(laptop: Laptop) -> None:
@@ -136,3 +138,16 @@ def test_undone_it_knows_our_names_no_more_and_all_others_as_before(laptop: Lapt
     assert laptop.finds(OTHER_NAME)
     laptop.resolved.shell("sudo md setup resolved --apply")
     assert laptop.finds("web.minidisc")
+
+
+def test_where_md_forward_has_ended_md_doctor_says_how_it_runs(laptop: Laptop) -> None:
+    """It comes last: the forwarder of all the others ends."""
+    assert laptop.forwarder is not None
+    laptop.forwarder.terminate()
+    found = laptop.doctor()
+    assert set(found) == {"resolution"}
+    assert "systemd-resolved sends minidisc on" in found["resolution"]["message"]
+    with laptop.resolved.start(found["resolution"]["fix"].split()) as forwarder:
+        forwarder.wait_for("Ctrl-C ends it", timeout=15)
+        assert wait_until(lambda: laptop.finds("web.minidisc"), 10)
+        assert laptop.doctor() == {}

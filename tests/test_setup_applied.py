@@ -125,6 +125,19 @@ def test_what_md_doctor_says_mends_it_and_undo_takes_it_back(bed: Bed, install: 
             assert finds(machine, OTHER_NAME)
 
 
+def test_on_a_machine_without_a_resolver_md_forward_becomes_it(bed: Bed) -> None:
+    elsewhere = f"rm -f /etc/resolv.conf\necho nameserver {bed.host('bravo').ipv4} >/etc/resolv.conf"
+    with Installed(bed.host("desk"), "none", ["sleep", "infinity"], elsewhere) as machine:
+        assert (finds(machine, "web.minidisc"), finds(machine, OTHER_NAME)) == (False, True)
+        forward, first = doctor(machine)["resolution"]["fix"].splitlines()
+        with machine.start(forward.split()) as forwarder:
+            forwarder.wait_for("Ctrl-C ends it", timeout=15)
+            machine.shell(first)
+            assert wait_until(lambda: finds(machine, "web.minidisc"), 10)
+            assert finds(machine, OTHER_NAME)
+            assert doctor(machine) == {}
+
+
 @both
 def test_where_the_configuration_is_wrong_nothing_is_left_and_nothing_is_restarted(bed: Bed, install: Install) -> None:
     kind = install.__name__

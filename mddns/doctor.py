@@ -189,7 +189,7 @@ class _Seen:
         """Who has our port, at whatever address, where our own is not known."""
         number = self.settings.port
         for each in held("udp", number) or ():
-            address = each.address if each.address not in _ANY else _LOOPBACK
+            address = each.address if each.address not in resolving.ANY else _LOOPBACK
             yield self._port(address, number, self._answers([(address, number)]) != set())
 
     def _port(self, address: str, number: int, answers: bool) -> Finding:
@@ -260,7 +260,7 @@ class _Seen:
                 places[each.address, number] = each.owners
         if not places and held("udp", _DNS) is None:
             places = {(_LOOPBACK, _DNS): (), _FORWARDER: ()}  # a system that does not tell who has what
-        asked = {place: (_LOOPBACK if place[0] in _ANY else place[0], place[1]) for place in places}
+        asked = {place: (_LOOPBACK if place[0] in resolving.ANY else place[0], place[1]) for place in places}
         ours = self._answers(asked.values())
         self._servers = [
             Server(*place, owners, asked[place] in ours)
@@ -306,7 +306,6 @@ class _Seen:
         return "\n".join(_text(path) for path in files)
 
 
-_ANY: Final = ("0.0.0.0", "::")
 _UNBOUND: Final = ("unbound/unbound.conf", "unbound/*.d/*.conf")
 
 

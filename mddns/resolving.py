@@ -12,6 +12,13 @@ RESOLVED: Final = ("127.0.0.53", "127.0.0.54")
 MAGIC_DNS: Final = "100.100.100.100"
 # What systemd-resolved takes for unsigned without being told (RFC 7646; its dns_trust_anchor_add_builtin_negative).
 _UNSIGNED: Final = ("internal", "home.arpa", "lan", "local", "private", "intranet", "corp", "home", "test")
+ANY: Final = ("0.0.0.0", "::")  # noqa: S104 - what is looked for, not bound
+# What makes a resolver send our names on, by its program's name.
+_SETUP: Final = {
+    "dnsmasq": "sudo md setup dnsmasq --apply",
+    "unbound": "sudo md setup unbound --apply",
+    "coredns": "md setup coredns",
+}
 _FORWARDER: Final = "127.0.0.1:5354"
 
 
@@ -107,7 +114,7 @@ def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server
         "search": list(facts.conf.search),
     }
     by = f"nameserver {', '.join(facts.conf.nameservers)}" if facts.conf.nameservers else "resolv.conf names no server"
-    fix = _way(facts.conf.nameservers, servers, facts.platform)
+    fix = _way(apex, facts.conf.nameservers, servers, facts.platform)
     if facts.found and any(address in own or address.startswith("127.") or address == "::1" for address in facts.found):
         return ok("resolution", f"the system finds {facts.name}: {', '.join(facts.found)} ({by})", **data)
     if facts.found:
@@ -129,17 +136,27 @@ def _forward(nameservers: Sequence[str]) -> str:
     return f"md forward --listen {_FORWARDER}{upstreams}"
 
 
-def _way(nameservers: Sequence[str], servers: Sequence[Server], platform: str) -> str:
+def _is_asked(server: Server, nameservers: Sequence[str]) -> bool:
+    """Whether a resolver of this machine is whom its programs ask: others may have one too, libvirt for its guests."""
+    here = [address for address in nameservers if address.startswith("127.") or address == "::1"]
+    return (
+        server.port == 53
+        and not server.ours
+        and (server.address in nameservers or (server.address in ANY and here != []))
+    )
+
+
+def _way(apex: str, nameservers: Sequence[str], servers: Sequence[Server], platform: str) -> str:
     """The commands that make our names known to the resolver that there is."""
     forward = _forward(nameservers)
     if platform == "darwin":
         return f"{forward}\nsudo md setup macos --apply"
     if any(address in RESOLVED for address in nameservers):
         return f"{forward}\nsudo md setup resolved --apply"
-    for server in servers:
-        for program in ("dnsmasq", "unbound"):
-            if program in server.programs and server.port == 53:
-                return f"{forward}\nsudo md setup {program} --apply"
+    for program in sorted(
+        program for server in servers if _is_asked(server, nameservers) for program in server.programs
+    ):
+        return f"{forward}\n{_SETUP.get(program) or f'have {program} send {apex} to {_FORWARDER}: see docs/clients'}"
     if MAGIC_DNS in nameservers:
         return "md setup tailscale, or md setup headscale"
     return "sudo md forward\nsudo sed -i '1i nameserver 127.0.0.1' /etc/resolv.conf"

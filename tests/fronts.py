@@ -33,12 +33,12 @@ def surroundings(bed: Bed) -> None:
     bravo.start(["md", "advertise", str(many)]).wait_for("advertised", timeout=15)
 
 
-def other_names(host: Host) -> None:
+def other_names(host: Host) -> Process:
     """A server of another name at the host's own address."""
     need("dnsmasq")
     options = ["--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--bind-interfaces"]
     options += [f"--listen-address={host.ipv4}", f"--host-record={OTHER_NAME},{OTHER_ADDRESS}"]
-    host.start(["dnsmasq", "--keep-in-foreground", *options])
+    return host.start(["dnsmasq", "--keep-in-foreground", *options])
 
 
 class Start(Protocol):

@@ -80,6 +80,13 @@ def test_an_address_of_somebody_else_is_a_failure() -> None:
             "sudo md setup dnsmasq --apply",
         ),
         (looked_up(servers=("127.0.0.1",)), [Server("127.0.0.1", 53, ((2, "unbound"),))], "md setup unbound --apply"),
+        (looked_up(servers=("127.0.0.1",)), [Server("::", 53, ((2, "coredns"),))], "md setup coredns"),
+        (
+            looked_up(servers=("127.0.0.1",)),
+            [Server("127.0.0.1", 53, ((2, "kresd"),))],
+            "md forward --listen 127.0.0.1:5354\nhave kresd send minidisc to 127.0.0.1:5354: see docs/clients",
+        ),
+        (looked_up(servers=("9.9.9.9",)), [Server("192.168.122.1", 53, ((2, "dnsmasq"),))], "sudo md forward\n"),
         (looked_up(servers=("100.100.100.100",)), [], "md setup tailscale"),
         (looked_up(at="darwin"), [], "sudo md setup macos --apply"),
         (

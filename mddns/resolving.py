@@ -12,7 +12,7 @@ RESOLVED: Final = ("127.0.0.53", "127.0.0.54")
 MAGIC_DNS: Final = "100.100.100.100"
 # What systemd-resolved takes for unsigned without being told (RFC 7646; its dns_trust_anchor_add_builtin_negative).
 _UNSIGNED: Final = ("internal", "home.arpa", "lan", "local", "private", "intranet", "corp", "home", "test")
-ANY: Final = ("0.0.0.0", "::")  # noqa: S104 - what is looked for, not bound
+ANY: Final = ("0.0.0.0", "::")
 # What makes a resolver send our names on, by its program's name.
 _SETUP: Final = {
     "dnsmasq": "sudo md setup dnsmasq --apply",
@@ -138,12 +138,8 @@ def _forward(nameservers: Sequence[str]) -> str:
 
 def _is_asked(server: Server, nameservers: Sequence[str]) -> bool:
     """Whether a resolver of this machine is whom its programs ask: others may have one too, libvirt for its guests."""
-    here = [address for address in nameservers if address.startswith("127.") or address == "::1"]
-    return (
-        server.port == 53
-        and not server.ours
-        and (server.address in nameservers or (server.address in ANY and here != []))
-    )
+    here = any(address.startswith("127.") or address == "::1" for address in nameservers)
+    return server.port == 53 and not server.ours and (server.address in nameservers or (here and server.address in ANY))
 
 
 def _way(apex: str, nameservers: Sequence[str], servers: Sequence[Server], platform: str) -> str:
@@ -153,10 +149,10 @@ def _way(apex: str, nameservers: Sequence[str], servers: Sequence[Server], platf
         return f"{forward}\nsudo md setup macos --apply"
     if any(address in RESOLVED for address in nameservers):
         return f"{forward}\nsudo md setup resolved --apply"
-    for program in sorted(
-        program for server in servers if _is_asked(server, nameservers) for program in server.programs
-    ):
-        return f"{forward}\n{_SETUP.get(program) or f'have {program} send {apex} to {_FORWARDER}: see docs/clients'}"
+    asked = [program for server in servers if _is_asked(server, nameservers) for program in server.programs]
+    if asked:
+        by_hand = f"have {asked[0]} send {apex} to {_FORWARDER}: see docs/clients"
+        return f"{forward}\n{_SETUP.get(asked[0], by_hand)}"
     if MAGIC_DNS in nameservers:
         return "md setup tailscale, or md setup headscale"
     return "sudo md forward\nsudo sed -i '1i nameserver 127.0.0.1' /etc/resolv.conf"

@@ -150,6 +150,8 @@ def _way(apex: str, nameservers: Sequence[str], servers: Sequence[Server], platf
     if any(address in RESOLVED for address in nameservers):
         return f"{forward}\nsudo md setup resolved --apply"
     asked = [program for server in servers if _is_asked(server, nameservers) for program in server.programs]
+    if not asked and any(_is_asked(server, nameservers) for server in servers):
+        return "sudo md doctor, which is told who has port 53"
     if asked:
         by_hand = f"have {asked[0]} send {apex} to {_FORWARDER}: see docs/clients"
         return f"{forward}\n{_SETUP.get(asked[0], by_hand)}"

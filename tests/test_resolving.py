@@ -80,6 +80,7 @@ def test_an_address_of_somebody_else_is_a_failure() -> None:
             "sudo md setup dnsmasq --apply",
         ),
         (looked_up(servers=("127.0.0.1",)), [Server("127.0.0.1", 53, ((2, "unbound"),))], "md setup unbound --apply"),
+        (looked_up(servers=("127.0.0.1",)), [Server("127.0.0.1", 53)], "sudo md doctor"),
         (looked_up(servers=("127.0.0.1",)), [Server("::", 53, ((2, "coredns"),))], "md setup coredns"),
         (
             looked_up(servers=("127.0.0.1",)),

@@ -35,7 +35,8 @@ _log = logging.getLogger("mddns")
 
 EVERY: Final = 2.0  # seconds between questions to one host
 MOST_UNANSWERED: Final = 3  # questions, and the host has vanished
-REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is asked again; doubles, to
+# Between them it is asked for its serial alone, which costs next to nothing, and looked up as soon as it says one.
+REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is looked up again; doubles, to
 REFUSED_AT_MOST: Final = 5.0
 AWAY_AT_MOST: Final = 8.0  # the same for one that is silent, from EVERY on
 SESSION_AGAIN: Final = 0.05  # seconds until a session that ended is begun anew; doubles, to
@@ -85,6 +86,7 @@ class _Host:
         self.spoke = False  # whether it ever answered
         self.unanswered = 0
         self.pause = 0.0
+        self.left_until = now  # not looked up before
         self.probing = False
         self.session: Subscriber | None = None
         self.task: asyncio.Task[None] | None = None
@@ -178,7 +180,7 @@ class Watcher:
             self._directory.slept(away, clock.now())
             now = self._now()
             for host in self._hosts.values():  # whom we could not hear while we were away
-                host.unanswered, host.probing, host.next = 0, False, now
+                host.unanswered, host.probing, host.next, host.left_until = 0, False, now, now
             self._kicked.set()
         return bool(away)
 
@@ -189,10 +191,12 @@ class Watcher:
             self._kicked.clear()
             now = self._now()
             due = [host for host in self._hosts.values() if not host.busy and host.next <= now]
-            lookup = [host for host in due if host.session is None]
+            lookup = [host for host in due if host.session is None and host.left_until <= now]
             for host in due:
                 if host.session is not None:
                     self._probe(host, now)
+                elif host.left_until > now:
+                    self._knock(host, now)
             if lookup and self._polls < MOST_POLLS:
                 self._polls += 1
                 for host in lookup:
@@ -248,15 +252,23 @@ class Watcher:
         elif ask.outcome is Outcome.REFUSED:
             host.unanswered, host.copy = 0, Secondary(self._settings.apex)
             learn(self._directory, ask, self._network, clock.now())
-            host.pause = min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST)
-            host.next = now + host.pause
+            self._leave(host, min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST))
         else:
             if ask.outcome is Outcome.SILENT:
                 learn(self._directory, ask, self._network, clock.now())
             self._missed(host)
             if host.unanswered > MOST_UNANSWERED:
-                host.pause = min(max(EVERY, 1.5 * host.pause), AWAY_AT_MOST)
-                host.next = now + host.pause
+                self._leave(host, min(max(EVERY, 1.5 * host.pause), AWAY_AT_MOST))
+
+    def _leave(self, host: _Host, pause: float) -> None:
+        now = self._now()
+        host.pause, host.left_until = pause, now + pause
+        host.next = min(host.left_until, now + EVERY)
+
+    def _knock(self, host: _Host, now: float) -> None:
+        host.next = min(host.left_until, now + EVERY)
+        if self._prober:
+            self._prober.ask(host.peer.route[0], host.peer.port)
 
     def _missed(self, host: _Host) -> None:
         host.unanswered += 1
@@ -299,7 +311,7 @@ class Watcher:
             host.session_pause = SESSION_AGAIN
         host.session_from = now + max(stay_away, host.session_pause)
         host.session_pause = min(2 * host.session_pause, SESSION_AGAIN_AT_MOST)
-        host.next = now + SESSION_ENDED  # whatever ended it, what the host says now counts
+        host.left_until, host.next = now, now + SESSION_ENDED  # whatever ended it, what the host says now counts
         self._kicked.set()
 
     def _end(self, host: _Host) -> None:
@@ -327,10 +339,15 @@ class Watcher:
 
     def _probed(self, address: str, port: int, serial: int) -> None:
         host = self._places.get((address, port))
-        if host and host.probing:
+        if not host:
+            return
+        if host.session is None:
+            if host.left_until > self._now():
+                host.next = host.left_until = self._now()
+                self._kicked.set()
+        elif host.probing:
             host.probing, host.unanswered = False, 0
-            if host.session:
-                host.session.refresh(serial)
+            host.session.told(serial)
 
     # Telling
 
@@ -348,11 +365,11 @@ class Watcher:
             return
         self._version, self._current = directory.version, self._current or first
         services = tuple(directory.services(now))
-        by_name: dict[str, tuple[Service, ...]] = {}
+        by_name: dict[str, list[Service]] = {}
         for service in services:
-            name = fold(service.name)
-            by_name[name] = (*by_name.get(name, ()), service)
-        self._latest = View(services, by_name, silent, directory.count(now), self._snapshot)
+            by_name.setdefault(fold(service.name), []).append(service)
+        named = {name: tuple(found) for name, found in by_name.items()}
+        self._latest = View(services, named, silent, directory.count(now), self._snapshot)
         if self._current:
             self.view = self._latest
         for watching in list(self._watching.values()):

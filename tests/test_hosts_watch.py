@@ -19,7 +19,7 @@ from conftest import MakeBed, Measured
 
 SOON: Final = 0.200  # seconds in which a change, and the end of a program, has to be seen (99 of 100)
 GONE: Final = 10.0  # the same for a vanished host
-_CODE: Final = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parent.parent)))
+CODE: Final = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parent.parent)))
 
 pytestmark = pytest.mark.namespaces
 
@@ -28,7 +28,7 @@ class Onlooker:
     """A program of :mod:`bed.onlooker`: what it was told, and that this was legal."""
 
     def __init__(self, host: Host) -> None:
-        self.process = host.start([sys.executable, "-m", "bed.onlooker"], env={"PYTHONPATH": _CODE})
+        self.process = host.start([sys.executable, "-m", "bed.onlooker"], env={"PYTHONPATH": CODE})
 
     @property
     def told(self) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ class Onlooker:
 
 def changer(host: Host, port: int = 80, count: int = 0, pause: float = 0.0) -> Process:
     process = host.start(
-        [sys.executable, "-m", "bed.changer", str(port), str(count), str(pause)], env={"PYTHONPATH": _CODE}
+        [sys.executable, "-m", "bed.changer", str(port), str(count), str(pause)], env={"PYTHONPATH": CODE}
     )
     process.wait_for("up", 20)
     return process

@@ -1,42 +1,73 @@
-"""Random starts, changes, kills, stops, cuts and partitions, watched by every host: what is told is legal and true.
+"""Random changes, kills of any process, stops, cuts and partitions: what each host is told is legal and true.
 
 The seed is printed; `MDDNS_CHAOS_SEED` and `MDDNS_CHAOS_SECONDS` set it, and how long it goes on (in CI a short form).
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import json
 import os
 import random
 import signal
+import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from bed import verdict
 from bed.host import Host
 from bed.hosts import Bed
-from bed.process import Process
+from bed.process import Process, wait_until
+from bed.truth import FOREVER, Span, Truth
 from conftest import MakeBed, Measured
-from test_hosts_watch import GONE, Onlooker, changer
+from test_hosts_watch import CODE
 
 SECONDS: Final = float(os.environ.get("MDDNS_CHAOS_SECONDS", "30"))
 SEED: Final = int(os.environ.get("MDDNS_CHAOS_SEED") or random.randrange(1_000_000))
+HOSTS: Final = ("alpha", "bravo", "charlie", "delta")
 MOST: Final = 3  # programs of a host
-LONGEST_STOP: Final = 1.5  # seconds; a host whose only program is stopped for longer has vanished
-_FOREVER: Final = float("inf")
+MOST_AT_ONCE: Final = 2  # cuts and partitions; the same for what is stopped
+SHOWN: Final = 40  # lines of what was wrong
+
+# How often each is done, of their sum.
+WHAT: Final = {
+    "start": 5,
+    "kill": 4,
+    "end": 2,
+    "stop": 3,
+    "cut": 3,
+    "split": 1,
+    "kill watcher": 1,
+    "stop watcher": 1,
+    "kill inquirer": 1,
+}
+STOPS: Final = (0.1, 0.5, 1.5, 4.0, 8.0)  # seconds
+CUTS: Final = (0.5, 3.0, 9.0, 15.0)
 
 pytestmark = pytest.mark.namespaces
 
 
 @dataclass
 class Program:
-    """A program, and what is true of it: written before it is made so, and after."""
+    """A process, and what it said until now. `kind` is its module's name."""
 
+    number: int
+    kind: str
+    host: Host
     process: Process
-    where: str
-    host: str
-    born: float
-    ending: float = _FOREVER  # when it began to end
+    address: str
+    life: Span
+    killed: Span | None = None
+
+    def said(self) -> list[dict[str, Any]]:
+        """Its lines of JSON."""
+        *lines, _ = self.process.stdout.split("\n")
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 @dataclass
@@ -45,75 +76,192 @@ class Chaos:
 
     bed: Bed
     dice: random.Random
+    truth: Truth = field(default_factory=Truth)
     programs: list[Program] = field(default_factory=list)
-    cuts: list[tuple[str, float, float]] = field(default_factory=list)  # host, from, until
-    ports: int = 9000
     done: list[str] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+    later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    apart: set[str] = field(default_factory=set)  # hosts that are cut or split off
+    stopped: set[int] = field(default_factory=set)
 
-    def living(self, host: str | None = None) -> list[Program]:
-        """Those that run."""
-        return [each for each in self.programs if each.ending == _FOREVER and host in (None, each.host)]
+    def living(self, kind: str, host: Host | None = None) -> list[Program]:
+        """The programs of that kind that nobody has told to end."""
+        return [p for p in self.programs if p.kind == kind and p.life.end == FOREVER and host in (None, p.host)]
 
-    def start(self, host: Host) -> None:
-        """One more, which changes its labels all the while."""
-        self.ports += 1
-        process = changer(host, self.ports, 1_000_000, 0.3)
-        process.signal(signal.SIGUSR1)
-        self.programs.append(Program(process, f"{host.ipv4}:{self.ports}", host.node.name, time.monotonic()))
+    def start(self, kind: str, host: Host) -> None:
+        """One more."""
+        number = next(self.numbers)
+        args = [str(number), str(9000 + 10 * number)] if kind == "restless" else []
+        begun = time.monotonic()
+        process = host.start([sys.executable, "-m", f"bed.{kind}", *args], env={"PYTHONPATH": CODE})
+        program = Program(number, kind, host, process, host.ipv4, Span(begun))
+        self.programs.append(program)
+        if kind == "restless":
+            self.truth.lives[number] = host.name, program.life
+
+    def until_ready(self) -> None:
+        """Waits until every program has begun."""
+        for program in self.programs:
+            if program.life.end == FOREVER:
+                program.process.wait_for("up" if program.kind == "restless" else "current", 30)
 
     def step(self) -> None:
         """Something happens."""
+        self.undo(time.monotonic())
+        what = self.dice.choices([*WHAT], [*WHAT.values()])[0]
         host = self.dice.choice(self.bed.hosts)
-        living = self.living(host.node.name)
-        what = self.dice.choice(["start", "start", "kill", "kill", "end", "stop", "cut", "rest"])
-        self.done.append(f"{time.monotonic():.3f} {what} {host.node.name}")
+        if told := self.act(what, host):
+            self.tally[what] += 1
+            self.done.append(f"{time.monotonic():.2f} {what} {told}")
+        wake = time.monotonic() + self.dice.uniform(0.0, 1.0)
+        while (left := wake - time.monotonic()) > 0:
+            time.sleep(min(left, max(0.0, self.later[0][0] - time.monotonic())) if self.later else left)
+            self.undo(time.monotonic())
+
+    def act(self, what: str, host: Host) -> str:
+        """Does it; what it was done to, nothing where it cannot be done now."""
+        kind = {"watcher": "onlooker", "inquirer": "inquirer"}.get(what.partition(" ")[2], "restless")
+        living = self.living(kind, host)
         if what == "start" and len(living) < MOST:
-            self.start(host)
-        elif what in ("kill", "end") and living:
+            self.start("restless", host)
+            return f"{self.programs[-1].number} on {host.name}"
+        if what.startswith(("kill", "end")) and living:
             victim = self.dice.choice(living)
-            self.done[-1] += f" {victim.where}"
-            victim.ending = time.monotonic()
-            victim.process.signal(signal.SIGKILL if what == "kill" else signal.SIGTERM)
-        elif what == "stop" and living:
-            victim = self.dice.choice(living)
-            self.done[-1] += f" {victim.where}"
-            victim.process.signal(signal.SIGSTOP)
-            time.sleep(self.dice.uniform(0.1, LONGEST_STOP))
-            victim.process.signal(signal.SIGCONT)
-        elif what == "cut":
-            self.bed.cut(host.node.name)
-            begun = time.monotonic()
-            time.sleep(self.dice.choice([0.5, 3.0, 9.0]))
-            self.bed.heal(host.node.name)
-            self.cuts.append((host.node.name, begun, time.monotonic()))
-        time.sleep(self.dice.uniform(0.0, 0.5))
+            self.end(victim, signal.SIGTERM if what == "end" else signal.SIGKILL)
+            if kind != "restless":
+                self.start(kind, host)
+            return f"{victim.number} on {host.name}"
+        if what.startswith("stop"):
+            living = [each for each in living if each.number not in self.stopped]
+            if living and len(self.stopped) < MOST_AT_ONCE:
+                victim = self.dice.choice(living)
+                return f"{victim.number} on {host.name} for {self.stop(victim)} s"
+        if what in ("cut", "split") and host.name not in self.apart and len(self.apart) < 2 * MOST_AT_ONCE - 1:
+            return f"{host.name} {self.part(what, host)} s"
+        return ""
 
-    def was_cut(self, moment: float, *hosts: str) -> bool:
-        """Whether one of these was out of reach not long before."""
-        return any(host in hosts and begun <= moment <= end + GONE for host, begun, end in self.cuts)
+    def end(self, victim: Program, number: int) -> None:
+        """Ends one."""
+        begun = time.monotonic()
+        victim.process.signal(number)
+        victim.life.end = begun
+        if number == signal.SIGKILL:
+            victim.process.wait()
+            victim.killed = Span(begun, time.monotonic())
+
+    def stop(self, victim: Program) -> float:
+        """Stops one for a while."""
+        span, seconds = Span(time.monotonic()), self.dice.choice(STOPS)
+        self.truth.stopped.setdefault(victim.number, []).append(span)
+        self.stopped.add(victim.number)
+        victim.process.signal(signal.SIGSTOP)
+
+        def go_on() -> None:
+            if victim.killed is None:
+                victim.process.signal(signal.SIGCONT)
+            span.end = time.monotonic()
+            self.stopped.discard(victim.number)
+
+        self.in_(seconds, go_on)
+        return seconds
+
+    def part(self, what: str, host: Host) -> str:
+        """Cuts a host off, or two of them together, for a while."""
+        names = [host.name]
+        if what == "split" and (others := [name for name in HOSTS if name not in {host.name, *self.apart}]):
+            names.append(self.dice.choice(others))
+        span, seconds = Span(time.monotonic()), self.dice.choice(CUTS)
+        together = len(names) > 1 and not self.apart
+        self.truth.apart += [(frozenset(each), span) for each in ([names] if together else [[n] for n in names])]
+        self.apart.update(names)
+        if together:
+            self.bed.split(*names)
+        else:
+            for name in names:
+                self.bed.cut(name)
+
+        def heal() -> None:
+            for name in names:
+                self.bed.heal(name)
+            span.end = time.monotonic()
+            self.apart.difference_update(names)
+
+        self.in_(seconds, heal)
+        return f"{'and ' + names[1] if names[1:] else ''} for {seconds}"
+
+    def in_(self, seconds: float, what: Callable[[], None]) -> None:
+        """Does something later."""
+        heapq.heappush(self.later, (time.monotonic() + seconds, next(self.numbers), what))
+
+    def undo(self, now: float) -> None:
+        """Does what was to be done by now."""
+        while self.later and self.later[0][0] <= now:
+            heapq.heappop(self.later)[2]()
+
+    def learn(self) -> None:
+        """Takes in what the changing programs said."""
+        for each in self.programs:
+            if each.kind == "restless":
+                self.truth.program(each.number, each.host.name, each.address, each.said(), each.killed)
+
+    def wrong(self) -> list[str]:
+        """What was wrong in all that was told to anybody."""
+        found = []
+        for each in self.programs:
+            if each.kind != "restless":
+                said, host, number = each.said(), each.host.name, each.number
+                until = min(each.life.end, time.monotonic())
+                faults = (
+                    [*verdict.false(self.truth, host, number, said)]
+                    if each.kind == "inquirer"
+                    else [
+                        *verdict.illegal(said),
+                        *verdict.untrue(self.truth, host, number, said),
+                        *verdict.late(self.truth, host, number, said, until),
+                    ]
+                )
+                found += [f"{each.kind} {number} on {host}: {fault}" for fault in faults]
+        return found
 
 
-def test_through_everything_each_watcher_is_told_what_is_legal_and_true(make_bed: MakeBed, measured: Measured) -> None:
+def looked_up(host: Host) -> dict[str, dict[str, str]]:
+    """What a program there finds that has just begun."""
+    found = json.loads(host.run(["md", "lookup", "web", "-o", "json"]).stdout)
+    return {each["addrPort"]: each["labels"] for each in found}
+
+
+def test_through_everything_each_host_is_told_what_is_legal_and_true(make_bed: MakeBed, measured: Measured) -> None:
     measured(f"watching through chaos: seed {SEED}, {SECONDS:g} s")
-    bed = make_bed(["alpha", "bravo", "charlie", "delta"])
+    bed = make_bed(HOSTS)
     chaos = Chaos(bed, random.Random(SEED))
     for host in bed.hosts:
-        chaos.start(host)
-    watchers = {host.node.name: Onlooker(host).ready() for host in bed.hosts}
+        for kind in ("restless", "onlooker", "inquirer"):
+            chaos.start(kind, host)
+    chaos.until_ready()
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         chaos.step()
-    living = {each.where for each in chaos.living()}
-    ended = {each.where: each.process.returncode for each in chaos.living() if each.process.returncode is not None}
-    assert not ended, (SEED, chaos.done)
-    truth = {each.where: each for each in chaos.programs}
-    wrong = []
-    for name, watcher in watchers.items():
-        watcher.until_these(living, 15)
-        for event in watcher.events("down"):
-            program, at = truth[event["where"]], event["at"]
-            if at < program.ending and not chaos.was_cut(at, name, program.host):
-                wrong.append(f"{name} was told {event}, and it lived (until {program.ending})")
-    assert not wrong, (SEED, wrong, chaos.done)
-    told = sum(len(watcher.told) for watcher in watchers.values())
-    measured(f"{len(chaos.done)} things happened, {len(chaos.programs)} programs, {told} events told")
+    chaos.undo(FOREVER)
+    chaos.until_ready()
+    living = chaos.living("restless")
+    for each in living:
+        each.process.signal(signal.SIGUSR1)
+    for each in living:
+        each.process.wait_for("resting", 10)
+    chaos.learn()
+    true = {where: instance.states[-1] for where, instance in chaos.truth.instances.items()}
+    assert all(len(states) == 1 for states in true.values()), true
+    last = {where: labels for where, (labels,) in true.items() if labels is not None}
+    views = {each.host.name: each for each in chaos.living("onlooker")}
+    wait_until(lambda: all(verdict.standing(each.said()) == last for each in views.values()), 15)
+    left = {name: verdict.standing(each.said()) for name, each in views.items()}
+    assert wait_until(lambda: looked_up(bed.hosts[0]) == last, 15), (SEED, looked_up(bed.hosts[0]), last, chaos.done)
+    ended = [each for each in chaos.programs if each.life.end == FOREVER and each.process.returncode is not None]
+    wrong = chaos.wrong()
+    told = Counter(event.get("event", event.get("way")) for each in chaos.programs for event in each.said())
+    measured(f"{dict(chaos.tally)} happened to {len(chaos.programs)} processes, {len(chaos.truth.instances)} instances")
+    measured(f"told: {dict(told)}")
+    assert not ended, (SEED, ended)
+    assert not wrong, "\n".join([f"seed {SEED}, {len(wrong)} faults:", *wrong[:SHOWN], *chaos.done])
+    assert left == dict.fromkeys(HOSTS, last), (SEED, chaos.done)

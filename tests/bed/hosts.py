@@ -58,6 +58,7 @@ class Bed:
         self._others = list(others)
         self._hosts: dict[str, Host] = {}
         self._directory: Path | None = None
+        self._apart = False  # whether there is a second bridge
 
     def __enter__(self) -> Self:
         netns.sweep()
@@ -89,8 +90,17 @@ class Bed:
         # device that is down would lose its IPv6 addresses.
         self._ip(self._bridge, f"link set {self._port(name)} nomaster", "cut")
 
+    def split(self, *names: str) -> None:
+        """Parts the network: these hear each other and nobody else. One such part at a time."""
+        if not self._apart:
+            self._ip(self._bridge, "link add br1 type bridge mcast_snooping 0 forward_delay 0", "split")
+            self._ip(self._bridge, "link set br1 addrgenmode none up", "split")
+            self._apart = True
+        for name in names:
+            self._ip(self._bridge, f"link set {self._port(name)} master br1", "split")
+
     def heal(self, name: str) -> None:
-        """Undoes `cut` and `drop`."""
+        """Undoes `cut`, `split` and `drop`."""
         self._ip(self._bridge, f"link set {self._port(name)} master br0", "heal")
         self._until_forwarding()
         self._nft(name, "add table inet bed; delete table inet bed")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from .model import Service, fold
+from .model import Service
 
 Kind = Literal["up", "update", "down", "leader", "current"]
 Lead = Callable[[list[Service]], Service | None]
@@ -57,13 +57,14 @@ class Changes:
 
     def see(self, services: Iterable[Service]) -> None:
         """The whole network as it is now."""
-        now: dict[_Key, Service] = {
-            service.key: service for service in services if service.matches(self._name, self._labels)
-        }
+        if self._name is not None or self._labels:
+            services = [service for service in services if service.matches(self._name, self._labels)]
+        now: dict[_Key, Service] = {service.key: service for service in services}
         before, self._seen = self._seen, now
         names = set()
         for key in [*(key for key in before if key not in now), *now]:
-            if before.get(key) == now.get(key):
+            was, new = before.get(key), now.get(key)
+            if was is new or was == new:  # of thousands most are the very same
                 continue
             names.add(key[0])
             if self._told.get(key) == now.get(key):
@@ -105,9 +106,9 @@ class Changes:
 
     def _choose(self, names: set[str], lead: Lead) -> None:
         among: dict[str, list[Service]] = {name: [] for name in names}
-        for service in self._seen.values():
-            if (name := fold(service.name)) in among:
-                among[name].append(service)
+        for key, service in self._seen.items():
+            if key[0] in among:
+                among[key[0]].append(service)
         for name, services in among.items():
             leader, told = lead(services), self._followed.get((name,))
             # Behind all that is new by now: it is told when it is up.

@@ -110,6 +110,19 @@ def test_what_a_registry_offers_is_down_when_it_closes_and_up_when_it_is_back() 
             until(watch, "down")
 
 
+def test_who_refused_for_long_is_heard_of_when_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for its serial meanwhile, and looked up as soon as it says one."""
+    monkeypatch.setattr("mddns.watching.REFUSED_FIRST", 60.0)
+    monkeypatch.setattr("mddns.watching.REFUSED_AT_MOST", 60.0)
+    monkeypatch.setattr("mddns.watching.EVERY", 0.2)
+    peers = fleet(1)
+    with watching(network_of(None, peers)) as watch:
+        assert until(watch, "current") == [("current", "")]
+        with registry(peers[0], peers) as first:
+            first.advertise_service(80, "web")
+            until(watch, "up")
+
+
 def test_peers_that_leave_the_network_are_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mddns.following.STATUS_EVERY", 0.1)
     peers = fleet(2)

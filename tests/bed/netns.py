@@ -86,7 +86,7 @@ def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.
 
     def moved() -> None:
         try:
-            _enter(namespace)
+            enter(namespace)
             result.append(fn(*args, **kwargs))
         except BaseException as error:  # handed to the caller, whatever it is
             failure.append(error)
@@ -99,7 +99,7 @@ def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.
     return result[0]
 
 
-def _enter(namespace: str) -> None:
+def enter(namespace: str) -> None:
     """setns(2) for the calling thread; os.setns is there from Python 3.12 on."""
     fd = os.open(NETNS / namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -31,7 +31,7 @@ def illegal(events: list[Told]) -> Iterator[str]:
         if event["event"] not in ("up", "update", "down"):
             continue
         where, labels = event["where"], event["labels"]
-        time = labels.get("t", "")
+        time = labels.get("t", "0")
         if event["event"] == "down":
             if standing.pop(where, None) is None:
                 yield f"{event}, and it was not up"

@@ -1,0 +1,97 @@
+"""Watching on 2, 10 and 50 hosts: how soon each watcher sees a change, a killed program and a vanished host."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import Any, Final
+
+import pytest
+from bed import verdict
+from bed.forks import Forked, Forks
+from bed.process import wait_until
+from conftest import MakeBed, Measured
+from test_hosts_watch import GONE, SOON, spread
+
+CHANGES: Final = 60  # about, in all
+SPACING: Final = 0.020  # seconds between two of them on average, and for each host more: every watcher hears of each
+A_HOST_MORE: Final = 0.002
+KILLED: Final = 5  # programs, at most
+PATIENCE: Final = 30.0
+
+pytestmark = pytest.mark.namespaces
+
+
+def told(watcher: Forked) -> list[dict[str, Any]]:
+    """Every event so far."""
+    *lines, _ = watcher.stdout.split("\n")
+    return [json.loads(line) for line in lines]
+
+
+def until_all_see(watchers: list[Forked], where: set[str]) -> None:
+    """Waits until for every watcher these endpoints stand, and no others."""
+
+    def those() -> list[int]:
+        return [n for n, each in enumerate(watchers) if verdict.standing(told(each)).keys() != where]
+
+    assert wait_until(lambda: not those(), PATIENCE), [told(watchers[number])[-5:] for number in those()[:3]]
+
+
+def since(watchers: list[Forked], where: str, begun: float) -> list[float]:
+    """Seconds after which each was told that it is down."""
+    downs = ([e["at"] for e in told(each) if e["event"] == "down" and e["where"] == where] for each in watchers)
+    return [at - begun for (at,) in downs]
+
+
+@pytest.mark.parametrize("count", [2, 10, 50])
+def test_everybody_sees_a_change_a_killed_program_and_a_vanished_host_in_time(
+    make_bed: MakeBed, measured: Measured, count: int
+) -> None:
+    bed = make_bed([f"host{number}" for number in range(count)])
+    each_changes, pause = max(1, CHANGES // count), count * (SPACING + count * A_HOST_MORE)
+    with Forks() as forks:
+        changers = {}
+        for host in bed.hosts:  # one after the other: all at once would take each other's processor
+            process = forks.start(host, "bed.changer", "80", str(each_changes), str(pause))
+            changers[f"{host.ipv4}:80"] = process
+            process.wait_for("up", PATIENCE)
+        watchers = [forks.start(host, "bed.onlooker") for host in bed.hosts]
+        until_all_see(watchers, set(changers))
+        time.sleep(1 + count / 20)  # sessions are begun behind the first answer
+        for process in changers.values():
+            process.signal(signal.SIGUSR1)
+        for process in changers.values():
+            process.wait_for("done", PATIENCE)
+        changes = each_changes * count
+        seen: list[dict[str, Any]] = []
+
+        def all_seen() -> bool:
+            seen[:] = [event for each in watchers for event in told(each) if event["event"] == "update"]
+            return len(seen) == changes * count
+
+        assert wait_until(all_seen, PATIENCE), (len(seen), changes * count)
+        took = sorted(event["at"] - float(event["labels"]["t"]) for event in seen)
+        measured(f"watching, {count} hosts, each with a watcher: a change is seen after {spread(took)}")
+        died = []
+        left = dict(changers)
+        for where in [*changers][1 : 1 + KILLED]:
+            begun = time.monotonic()
+            left.pop(where).signal(signal.SIGKILL)
+            until_all_see(watchers, set(left))
+            died += since(watchers, where, begun)
+        measured(f"watching, {count} hosts: a killed program is down after {spread(died)}")
+        (*_, vanishing) = left
+        host = next(host for host in bed.hosts if f"{host.ipv4}:80" == vanishing)
+        begun = time.monotonic()
+        bed.cut(host.name)
+        left.pop(vanishing)
+        others = [each for each, at in zip(watchers, bed.hosts, strict=True) if at is not host]
+        until_all_see(others, set(left))
+        gone = since(others, vanishing, begun)
+        measured(f"watching, {count} hosts: a vanished host is down after {max(gone):.1f} s at the latest")
+        for each in watchers:
+            assert not [*verdict.illegal(told(each))]
+    assert took[len(took) * 99 // 100] < SOON
+    assert sorted(died)[len(died) * 99 // 100] < SOON
+    assert max(gone) < GONE

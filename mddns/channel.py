@@ -35,6 +35,7 @@ OLDEST: Final = 1
 _FRAME: Final = struct.Struct("!IB")  # octets of the payload, kind
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _MOST_PAYLOAD: Final = 70_000
+_MOST_READS: Final = 64  # of a line at once
 _MOST_UNSENT: Final = 8 << 20
 _MOST_DESCRIPTORS: Final = 32
 _BACKLOG: Final = 128
@@ -154,6 +155,12 @@ class Line:
         else:
             self._write()
 
+    def drain(self) -> None:
+        """Takes in what has come already."""
+        for _ in range(_MOST_READS):
+            if not (self._open and self._read()):
+                break
+
     def fileno(self) -> int:
         """The socket's descriptor; -1 when it is closed."""
         return self._socket.fileno()
@@ -191,13 +198,14 @@ class Line:
                 self._unsent.appendleft((frame[sent:], ()))
         self._loop.remove_writer(self._socket.fileno())
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Whether anything had come."""
         space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
         try:
             # What is handed over must not go on to a program that this process starts just now (PEP 446 leaves it out).
             octets, ancillary, _, _ = self._socket.recvmsg(1 << 16, space, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
         except BlockingIOError:
-            return
+            return False
         except OSError:
             octets, ancillary = b"", []
         for level, kind, data in ancillary:
@@ -209,20 +217,21 @@ class Line:
                 self._descriptors.extend(descriptors)
         if not octets:
             self._end()
-            return
+            return True
         self._received += octets
         while self._open and len(self._received) >= _FRAME.size:
             size, frame_kind = _FRAME.unpack_from(self._received)
             if size > _MOST_PAYLOAD:
                 self._end()
-                return
+                break
             end = _FRAME.size + size
             if len(self._received) < end:
-                return
+                break
             payload = bytes(self._received[_FRAME.size : end])
             del self._received[:end]
             handed, self._descriptors = self._descriptors, []
             self._on_frame(frame_kind, payload, handed)
+        return True
 
 
 class Page:

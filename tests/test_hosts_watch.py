@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from bed import embedded
+from bed.dig import dig
 from bed.host import Host
 from bed.process import Process, wait_until
 from conftest import MakeBed, Measured
@@ -95,6 +96,29 @@ def test_a_stopped_holder_keeps_nobody_from_hearing_of_the_others(make_bed: Make
     tenant.wait_for("done")
     watcher.until(lambda standing: bool(standing.get(f"{alpha.ipv4}:81")), 8)
     assert [event["where"] for event in watcher.events("down")] in ([], [f"{alpha.ipv4}:80"])
+
+
+def test_who_was_stopped_and_takes_over_knows_what_it_was_told_meanwhile(make_bed: MakeBed) -> None:
+    """Its timers go off before it has read a word."""
+    bed = make_bed(["alpha", "bravo"])
+    alpha = bed.host("alpha")
+    holder, tenant = changer(alpha, 80, 3, 0.1), changer(alpha, 81)
+    tenant.signal(signal.SIGSTOP)
+    holder.signal(signal.SIGUSR1)
+    holder.wait_for("done")
+
+    def told() -> str:
+        answer = dig(bed.host("bravo"), alpha.ipv4, "web.minidisc", "TXT", "+norec").answer
+        return next((line for line in answer if "t=" in line), "")
+
+    assert wait_until(lambda: bool(told()))
+    last = told()
+    holder.signal(signal.SIGSTOP)
+    time.sleep(1)  # longer than a holder may be silent
+    tenant.signal(signal.SIGCONT)
+    heard = {told() for _ in range(10)}
+    assert last in heard
+    assert heard <= {last, ""}
 
 
 def test_a_killed_program_is_seen_and_its_own_services_alone(make_bed: MakeBed, measured: Measured) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import mddns
 
-from . import RESULTS, commandline, fanout, footprint, forwarder, machine, plots, responder, targets
+from . import RESULTS, commandline, fanout, footprint, forwarder, machine, mirror, plots, responder, targets
 
 SCHEMA: Final = 1
 
@@ -38,6 +38,7 @@ PARTS: Final[Mapping[str, Callable[[Size], dict[str, Any]]]] = {
     "responder": lambda size: responder.measure(size.rounds, size.seconds),
     "forwarder": lambda size: forwarder.measure(size.rounds, size.seconds),
     "fanout": lambda size: fanout.measure(size.fanout_rounds, size.counts),
+    "mirror": lambda size: mirror.measure(size.fanout_rounds, size.counts),
     "commandline": lambda size: commandline.measure(size.runs),
     "footprint": lambda size: footprint.measure(size.idle_seconds, size.runs),
 }
@@ -122,6 +123,8 @@ def summary(results: Mapping[str, Any]) -> str:
                     f"fan-out {kind:<9} {count:>5}  {row['mddns_ms']:>8.2f} ms  {row['of_bare']:>7.2f} × bare  "
                     f"{row['answered']}/{row['answering']} answered, {row['asked_again']} asked again"
                 )
+    for count, row in (targets.at(results, "mirror.peers") or {}).items():
+        lines.append(f"mirror of {count:>5} peers  {row['found_us']:>8.2f} µs  {row['of_10']:>7.2f} × the same with 10")
     lines += ["", targets.table(results["targets"])]
     if (part := results["disturbed"] or 0) > 0.05:
         lines += ["", f"Other programs were running in {part:.0%} of the bursts: compare µs/query, or run it again."]

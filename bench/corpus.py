@@ -18,7 +18,7 @@ FIRST_PORT: Final = 20_000
 APEX: Final = "minidisc"
 LOCAL: Final = "_bench._tcp.local"  # where python-zeroconf has them
 
-A, TXT, SRV, OPT = 1, 16, 33, 41
+A, PTR, TXT, SRV, OPT = 1, 12, 16, 33, 41
 NOERROR, NXDOMAIN = 0, 3
 RD, AD = 0x0100, 0x0020
 _COOKIE_OPTION: Final = 10

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from .build import built
-from .corpus import APEX, SRV, TXT, A, question
+from .corpus import APEX, PTR, SRV, TXT, A, question
 from .process import CLIENT_CORE, Process
 
 SERVICE: Final = "web"
@@ -41,6 +41,14 @@ class Crowd:
     packed: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Peers that answer what a mirror asks first."""
+
+    addresses: tuple[str, ...]
+    packed: bytes
+
+
 def query() -> bytes:
     """The question that all peers are asked, with id 0."""
     return question(f"{SERVICE}.{APEX}", SRV).octets
@@ -65,6 +73,13 @@ def crowd(kind: str, count: int) -> Crowd:
     return Crowd(
         tuple(asked), tuple(live), sum(holds[:answering]), answering, struct.pack("=I", len(packed)) + b"".join(packed)
     )
+
+
+def listed(count: int) -> Listed:
+    """`count` peers that tell who watches them what they offer: the first `SERVICE`, each other a name of its own."""
+    addresses = [str(ipaddress.ip_address(_FIRST + i)) for i in range(count)]
+    packed = [_pack(address, _list(address, i)) for i, address in enumerate(addresses)]
+    return Listed(tuple(addresses), struct.pack("=I", len(packed)) + b"".join(packed))
 
 
 def hash_of(address: str) -> int:
@@ -95,8 +110,8 @@ class Peers(Process):
         return int(received), int(answered)
 
 
-def _head(rcode: int, counts: Sequence[int]) -> bytes:
-    asked = query()
+def _head(rcode: int, counts: Sequence[int], asked: bytes | None = None) -> bytes:
+    asked = asked or query()
     return struct.pack("!6H", 0, _QR_AA_RA | rcode, 1, *counts) + asked[12 : len(asked) - 11]
 
 
@@ -127,6 +142,19 @@ def _offer(address: str, number: int) -> bytes:
     txt = b"".join(bytes((len(text),)) + text for text in texts)
     packed = ipaddress.ip_address(address).packed
     return head + srv + _record(owner, A, 5, packed) + _record(owner, TXT, 5, txt) + _opt()
+
+
+def _list(address: str, number: int) -> bytes:
+    name = SERVICE if number == 0 else f"other-{number}"
+    instance = _name(f"peer{number}-8080", name, APEX)
+    head = _head(0, (1, 0, 4), question(f"_list.{APEX}", PTR).octets)
+    ptr = _record(_TO_QUESTION, PTR, 5, instance)
+    owner = struct.pack("!H", 0xC000 | len(head) + len(ptr) - len(instance))
+    srv = _record(owner, SRV, 5, struct.pack("!3H", 10, 10, 8080) + instance)
+    texts = (b"env=prod", f"md.since={1_760_000_000_000 + number}".encode())
+    txt = b"".join(bytes((len(text),)) + text for text in texts)
+    packed = ipaddress.ip_address(address).packed
+    return head + ptr + srv + _record(owner, A, 5, packed) + _record(owner, TXT, 5, txt) + _opt()
 
 
 def _pack(address: str, answer: bytes) -> bytes:

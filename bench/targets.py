@@ -46,7 +46,7 @@ TARGETS: Final = (
     Target("resolve, 100 of 1000 refusing", f"{_CROWDS}.refusing.1000.of_bare", "≤", 3.5, "× bare"),
     Target("resolve, 1 of 10 silent, worst", f"{_CROWDS}.silent.1000.mddns_worst_ms", "≤", 1050, "ms (deadline + 50)"),
     Target("resolve, 1000 peers, answers lost", "fanout.lost", "≤", 0, "answers"),
-    Target("lookup from the mirror, 5000 peers", "", "≤", 1.1, "× the same with 10"),
+    Target("lookup from the mirror, 5000 peers", "mirror.peers.5000.of_10", "≤", 1.1, "× the same with 10"),
     Target(
         "md find with a holder on the host",
         "commandline.commands.md_find.of_imports",

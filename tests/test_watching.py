@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -19,9 +20,9 @@ from loopback import Fixed, fleet, hostile, network_of, open_sockets
 import mddns
 from mddns import aio
 from mddns.dso import is_dso, refusal
-from mddns.model import Peer
+from mddns.model import Endpoint, Peer, Service
 from mddns.sync_watch import Watch
-from mddns.watching import Watcher
+from mddns.watching import View, Watcher
 
 PATIENCE = 10.0
 
@@ -167,6 +168,46 @@ def test_who_watches_finds_without_network(measured: Measured) -> None:
             assert network.reads == reads
     told = ", ".join(f"{count} peers {1e6 * seconds:.1f} µs" for count, seconds in took.items())
     measured(f"a lookup by who watches: {told}")
+
+
+class Untouched(tuple[Service, ...]):
+    """Services that nobody may look at."""
+
+    def __iter__(self) -> Iterator[Service]:
+        raise AssertionError("a lookup looks at services of other names")
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_a_lookup_from_the_mirror_looks_at_the_services_of_its_name_alone(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And asks nobody: the network is not even read."""
+
+    def service(name: str, number: int) -> Service:
+        return Service(name, {"n": str(number)}, Endpoint.of(f"100.64.{number // 250}.{number % 250 + 1}", 80))
+
+    by_name = {f"other-{number}": Untouched([service(f"other-{number}", number)]) for number in range(count)}
+    by_name |= {"web": (service("web", 1), service("web", 2))}
+    everything = Untouched(each for each in itertools.chain.from_iterable(map(tuple.__iter__, by_name.values())))
+    view = View(everything, by_name, (), count, None)
+    looked: list[Service] = []
+    matches = Service.matches
+    monkeypatch.setattr(Service, "matches", lambda self, *args: looked.append(self) or matches(self, *args))
+    network = network_of(None, ())
+    with mddns.Resolver(network) as resolver:
+        resolver._watching = Mirror(view)  # type: ignore[assignment]
+        assert len(resolver.resolve("WEB")) == 2
+        assert [each.labels for each in resolver.resolve("web", {"n": "2"})] == [{"n": "2"}]
+        assert resolver.find_service("nothing") is None
+    assert len(looked) == 2
+    assert network.reads == 0
+
+
+class Mirror:
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def close(self) -> None: ...
 
 
 def test_a_mirror_knows_what_has_gone() -> None:

@@ -142,8 +142,8 @@ class DnsConnection(asyncio.Protocol):
             if self._sessions is not None and is_dso(wire):
                 self._converse(wire, self._sessions)
                 continue
-            if self._session:
-                self._session.heard()
+            if self._session and not self._session.heard(wire):
+                return
             answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):
                 self._write(answer)

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
 from .errors import BadMessage
-from .wire import FORMERR, HEADER, NOERROR, OPCODE, QR, SERVFAIL
+from .wire import FORMERR, HEADER, NOERROR, OPCODE, OPT, QR, SERVFAIL, Message
 
 DSO: Final = 6 << 11  # the opcode, where flags have it
 DSOTYPENI: Final = 11  # the rcode: TLV type not implemented
@@ -24,6 +24,9 @@ KEEPALIVE_EVERY: Final = 15.0
 LEAST_KEEPALIVE: Final = 10.0  # less is an error of the server (RFC 8490 6.5.2)
 LEAST_PATIENCE: Final = 5.0  # how long a server waits at least for a client to end an inactive session (6.4)
 _NEVER: Final = 0xFFFFFFFF
+
+_TCP_KEEPALIVE: Final = 11  # EDNS option code (RFC 7828)
+_OPT_AT_ROOT: Final = b"\0" + OPT.to_bytes(2, "big")
 
 _TLV: Final = Struct("!2H")
 _TWO: Final = Struct("!2I")
@@ -65,6 +68,16 @@ class Stateful(NamedTuple):
 def is_dso(wire: bytes) -> bool:
     """Whether a message of at least a header is one of DSO."""
     return (wire[2] << 8 & OPCODE) == DSO
+
+
+def keeps_tcp_alive(wire: bytes) -> bool:
+    """Whether a message that is none of DSO has the option edns-tcp-keepalive: no session may (RFC 8490 7.1.2)."""
+    if _OPT_AT_ROOT not in wire:
+        return False
+    try:
+        return any(code == _TCP_KEEPALIVE for code, _ in Message(wire).options())
+    except BadMessage:
+        return False  # others judge it
 
 
 def read(wire: bytes) -> Stateful:
@@ -128,9 +141,15 @@ class ServerSession:
         self._established = False
         self._heard = self._acted = now
 
-    def heard(self, now: float) -> None:
-        """Any other DNS message has come on the connection."""
+    def heard(self, wire: bytes, now: float) -> None:
+        """Any other DNS message has come on the connection. Fatal where the connection must be aborted."""
         self._heard = self._acted = now
+        if self._established and keeps_tcp_alive(wire):
+            raise Fatal("edns-tcp-keepalive within a session")
+
+    def farewell(self) -> bytes | None:
+        """What tells the client that we end it, and that it may come back at once; None before it is established."""
+        return write(0, (retry_delay(0),)) if self._established else None
 
     def receive(self, wire: bytes, now: float) -> bytes | None:
         """The answer to a message, None where it wants none. Fatal where the connection must be aborted."""
@@ -281,6 +300,8 @@ class ClientSession:
 
     def _event(self, wire: bytes) -> Event | None:
         if not is_dso(wire):
+            if self._established and keeps_tcp_alive(wire):
+                raise Fatal("edns-tcp-keepalive within a session")
             return Ordinary(wire)
         message = read(wire)
         if message.response:

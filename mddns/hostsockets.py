@@ -123,6 +123,8 @@ class HostSockets:
 
     def stop(self) -> None:
         """Answers no more; the sockets stay bound."""
+        if self._reading:
+            self._sessions.farewell()
         for listener in self._reading.values():
             listener.close()
         self._reading.clear()

@@ -64,6 +64,11 @@ class Sessions:
         for session in list(self._open):
             session.lost()
 
+    def farewell(self) -> None:
+        """Every connection ends now: another process of the host, if there is one, accepts the next."""
+        for session in list(self._open):
+            session.farewell()
+
     def forget(self, session: Session) -> None:
         """One has ended."""
         self._open.discard(session)
@@ -109,9 +114,19 @@ class Session:
             self.push()
             self._wait()
 
-    def heard(self) -> None:
-        """Any other DNS message has come."""
-        self._session.heard(self._clock())
+    def heard(self, wire: bytes) -> bool:
+        """Any other DNS message has come. False, and the connection is ended, where no session may carry it."""
+        try:
+            self._session.heard(wire, self._clock())
+        except BadMessage:
+            self._line.end()
+            return False
+        return True
+
+    def farewell(self) -> None:
+        """We end it: whoever answers in our place is to be asked at once."""
+        if wire := self._session.farewell():
+            self._line.send(wire)
 
     def push(self, look: Look | None = None) -> None:
         """Tells what has changed since it was last told."""

@@ -339,15 +339,21 @@ class Message:
         """The character-strings of a TXT record."""
         return read_strings(self.wire, record.start, record.end)
 
-    def errors(self) -> list[tuple[int, str]]:
-        """The Extended DNS Errors in it (RFC 8914 2): info-code and extra text."""
+    def options(self) -> list[tuple[int, bytes]]:
+        """Its EDNS options (RFC 6891 6.1.2): code and data."""
         found = []
-        options = self.edns.options if self.edns else b""
+        octets = self.edns.options if self.edns else b""
         at = 0
-        while at < len(options):
-            code, length = _TYPE_CLASS.unpack_from(options, at)
-            if code == EDE and length >= 2:
-                text = options[at + 6 : at + 4 + length].decode("utf-8", "replace").rstrip("\0")
-                found.append((int.from_bytes(options[at + 4 : at + 6], "big"), text))
+        while at < len(octets):
+            code, length = _TYPE_CLASS.unpack_from(octets, at)
+            found.append((code, octets[at + 4 : at + 4 + length]))
             at += 4 + length
         return found
+
+    def errors(self) -> list[tuple[int, str]]:
+        """The Extended DNS Errors in it (RFC 8914 2): info-code and extra text."""
+        return [
+            (int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace").rstrip("\0"))
+            for code, data in self.options()
+            if code == EDE and len(data) >= 2
+        ]

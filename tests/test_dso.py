@@ -198,8 +198,31 @@ def test_a_session_with_operations_ends_after_twice_the_keepalive_interval_of_si
 
 def test_other_messages_keep_it_alive_too() -> None:
     made = established()
-    made.heard(25.0)
+    made.heard(QUERY, 25.0)
     assert made.timer() == 25.0 + 2 * INACTIVITY
+
+
+# A query for . SOA with the option edns-tcp-keepalive (RFC 7828 3.1), with another one, and without any.
+QUERY = octets("0007 0000 0001 0000 0000 0001 | 00 0006 0001 | 00 0029 04d0 00000000 0000")
+KEEPING = octets("0007 0000 0001 0000 0000 0001 | 00 0006 0001 | 00 0029 04d0 00000000 0004 000b 0000")
+PADDED = octets("0007 0000 0001 0000 0000 0001 | 00 0006 0001 | 00 0029 04d0 00000000 0004 000c 0000")
+
+
+def test_edns_tcp_keepalive_within_a_session_aborts() -> None:
+    """RFC 8490 7.1.2: whoever receives it, in whichever message. Before there is a session it is nothing to us."""
+    with pytest.raises(Fatal):
+        established().heard(KEEPING, 1.0)
+    with pytest.raises(Fatal):
+        joined().feed(framed(KEEPING), 1.0)
+    established().heard(PADDED, 1.0)
+    ServerSession(Played(), 0.0).heard(KEEPING, 1.0)
+    assert client().feed(framed(KEEPING), 1.0) == [Ordinary(KEEPING)]
+
+
+def test_a_farewell_is_a_retry_delay_of_nothing() -> None:
+    """Before the session is established there is nobody who could be told (RFC 8490 6.6.1)."""
+    assert established().farewell() == octets("0000 " + HEADER + "| 0002 0004 00000000")
+    assert ServerSession(Played(), 0.0).farewell() is None
 
 
 # The client

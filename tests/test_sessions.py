@@ -9,13 +9,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+import dns.edns
+import dns.message
 import pytest
 from conftest import Measured
 from loopback import address, fleet, network_of
 from played import question
 
 from mddns import connections, dns_connection, dso, push
-from mddns.dso import Answered, ClientSession, Event, Ordinary, Told, framed
+from mddns.dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
 from mddns.model import Peer
 from mddns.names import Name
 from mddns.node import Node
@@ -281,6 +283,35 @@ def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
                 node._changed()
                 await asyncio.sleep(0.015)
             assert number < 100
+
+    run(work)
+
+
+def test_who_leaves_says_so_and_asks_nobody_to_stay_away() -> None:
+    """Another process of the host may be there to go on."""
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.subscribe("web.minidisc.", TXT)
+            assert isinstance(await watcher.next(), Answered)
+            await node.close()
+            assert await watcher.next() == GoAway(0.0, 0)
+            with pytest.raises(EOFError):
+                await watcher.next()
+
+    run(work)
+
+
+def test_edns_tcp_keepalive_in_a_session_is_cut_off() -> None:
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.subscribe("web.minidisc.", TXT)
+            assert isinstance(await watcher.next(), Answered)
+            query = dns.message.make_query("web.minidisc", "TXT")
+            query.use_edns(0, options=[dns.edns.GenericOption(11, b"")])
+            watcher.writer.write(framed(query.to_wire()))
+            with pytest.raises(EOFError):
+                await watcher.next()
 
     run(work)
 

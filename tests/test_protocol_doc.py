@@ -7,6 +7,7 @@ they are believed.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import re
@@ -405,9 +406,64 @@ def test_the_example_addresses_are_tailscales() -> None:
         assert four in ipaddress.ip_network("100.64.0.0/10")
 
 
+SESSION: Final = [block for block in BLOCKS if block.info[:2] == ("hex", "session")]
+
+
+class Heard:
+    """The node's end of a connection: what it sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def send(self, message: bytes) -> bool:
+        self.sent.append(message)
+        return True
+
+    def end(self) -> None:
+        raise AssertionError("the node ends the connection")
+
+
+def session(asked: list[bytes]) -> list[bytes]:
+    """All messages of a session of alpha's, from both sides, in their order."""
+    heard = Heard()
+    told: list[bytes] = []
+
+    async def main() -> None:
+        opened = sessions.Sessions(alpha("alone").standing, lambda _: True, lambda: 0.0).begin(heard, "100.64.0.2")
+        assert opened
+        for message in asked:
+            told.append(message)
+            opened.receive(message)
+            told.extend(heard.sent)
+            heard.sent.clear()
+        opened.farewell()
+        told.extend(heard.sent)
+        opened.lost()
+
+    asyncio.run(main())
+    return told
+
+
+def test_a_session_goes_as_the_example_shows() -> None:
+    shown = [(block.info[2], as_hex(octets(block))) for block in SESSION]
+    assert [who for who, _ in shown] == ["asker", "node", "node", "asker", "node", "node"]
+    told = session([octets(block) for block in SESSION if block.info[2] == "asker"])
+    assert [as_hex(message) for message in told] == [text for _, text in shown]
+
+
+def test_dnspython_reads_the_header_of_each_message_of_the_session() -> None:
+    for block in SESSION:
+        message = octets(block)
+        assert dns.opcode.from_flags(int.from_bytes(message[2:4], "big")) == 6
+        assert message[4:12] == bytes(8)
+
+
 def rewrite() -> None:
     """Writes responses and decoded text into the document, in place of what stands there."""
     lines = TEXT.splitlines()
+    messages = session([octets(block) for block in SESSION if block.info[2] == "asker"])
+    for block, message in reversed(list(zip(SESSION, messages, strict=True))):
+        lines[block.line : block.line + len(block.text.splitlines())] = as_hex(message).splitlines()
     for example in reversed(EXAMPLES):
         answer = respond(example.query)
         assert answer is not None, f"line {example.query.line}: no answer"

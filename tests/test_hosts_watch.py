@@ -162,6 +162,23 @@ def test_a_vanished_host_is_down_and_up_again(make_bed: MakeBed, measured: Measu
     assert len(watcher.events("down")) == 1
 
 
+@pytest.mark.parametrize("command", [["wait", "web", "--for", "30"], ["watch", "web"]], ids=["wait", "watch"])
+def test_who_waits_as_the_machine_boots_waits_for_the_network_too(make_bed: MakeBed, command: list[str]) -> None:
+    bed = make_bed(["alpha", "bravo"])
+    changer(bed.host("alpha"))
+    bravo = bed.host("bravo")
+    bravo.tailscaled.stop()
+    process = bravo.start(["md", *command])
+    process.wait_for("waiting for Tailscale: tailscaled is not running", 20)
+    bravo.tailscaled.mode = "starting"
+    bravo.tailscaled.start()
+    process.wait_for("waiting for Tailscale: Tailscale is starting")
+    bravo.tailscaled.mode = "ok"
+    process.wait_for("the network is there")
+    process.wait_for(f"{bed.host('alpha').ipv4}:80")
+    assert process.stderr.count("md: ") == 3
+
+
 def test_a_lost_session_alone_is_no_event(make_bed: MakeBed) -> None:
     """Alpha resets its TCP connections, and goes on."""
     bed = make_bed(["alpha", "bravo"])

@@ -14,6 +14,7 @@ from .options import Options, common, labels_of
 from .output import print_services
 from .seconds import seconds
 from .terminal import talk
+from .watching import open_when_up
 
 
 @click.command("wait")
@@ -24,6 +25,8 @@ from .terminal import talk
 def command(name: str, labels: tuple[str, ...], patience: float | None, options: Options) -> int:
     """Wait until there is a service, and print its ip:port.
 
+    Where there is no network yet, it is waited for as well: the exit code is 3 if it does not come either.
+
     \b
     Examples:
       md wait db env=prod --for 30
@@ -31,7 +34,9 @@ def command(name: str, labels: tuple[str, ...], patience: float | None, options:
     """
     query = Query.of(name, labels_of(labels), first=True)
     until = None if patience is None else time.monotonic() + patience
-    with Resolver.of(options.settings, Memory()) as resolver, resolver.watch(query.name, query.labels) as events:
+    with Resolver.of(options.settings, Memory()) as resolver:
+        events = resolver.watch(query.name, query.labels)
+        open_when_up(events, patience)
         while event := events.next(None if until is None else max(0.0, until - time.monotonic())):
             if event.kind in ("up", "update") and event.service:
                 print_services(resolver.prefer(Found((event.service,), (), 0)), options, unasked="name")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -16,10 +16,9 @@ from .notify import notify
 from .options import Options
 from .seconds import seconds
 from .terminal import talk
+from .watching import RETRY_EVERY
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-RETRY_EVERY: Final = 0.5  # seconds
 
 
 def wait_option(command: F) -> F:

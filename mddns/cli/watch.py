@@ -19,6 +19,7 @@ from .finding import complete_word, described
 from .formats import as_json, in_format, labels_text
 from .options import Options, common, split_name
 from .terminal import clean, is_terminal
+from .watching import open_when_up
 
 _FRAME = 0.05  # seconds in which several changes of a table are one
 
@@ -30,7 +31,7 @@ def command(words: tuple[str, ...], options: Options) -> int:
     """Show services as they come, change and go, until Ctrl-C.
 
     A terminal gets a table that lives. A pipe gets a line for each event, or with -o jsonl an object: up, update,
-    down, leader, and current when all that is there has been told.
+    down, leader, and current when all that is there has been told. Where there is no network yet, it is waited for.
 
     \b
     Examples:
@@ -40,10 +41,9 @@ def command(words: tuple[str, ...], options: Options) -> int:
     output = options.choose(("table", "wide", "jsonl"))
     query = Query.of(*split_name(words))
     try:
-        with (
-            Resolver.of(options.settings, Memory()) as resolver,
-            resolver.watch(query.name, query.labels) as events,
-        ):
+        with Resolver.of(options.settings, Memory()) as resolver:
+            events = resolver.watch(query.name, query.labels)
+            open_when_up(events)
             if output != "jsonl" and is_terminal() and os.environ.get("TERM") != "dumb":
                 _show(events, query, options, output)
             for event in events:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import pytest
 from bed import netns
+from bed.alone import turn
 from bed.hosts import Bed
 from bed.process import wait_until
 from bed.tailnet import Node
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         netns.move_apart()
     config.addinivalue_line("markers", "namespaces: shows what only network namespaces can show")
+    config.addinivalue_line("markers", "alone: measures what has a limit, so nothing else runs meanwhile")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -61,7 +63,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     before = Bed.uses
     try:
-        return (yield)
+        with turn(item.get_closest_marker("alone") is not None):
+            return (yield)
     finally:
         if Bed.uses != before:
             _ran_on_namespaces.add(item.nodeid)

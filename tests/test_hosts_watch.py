@@ -121,6 +121,7 @@ def test_who_was_stopped_and_takes_over_knows_what_it_was_told_meanwhile(make_be
     assert heard <= {last, ""}
 
 
+@pytest.mark.alone
 def test_a_killed_program_is_seen_and_its_own_services_alone(make_bed: MakeBed, measured: Measured) -> None:
     """The holder among three programs of a host, a tenant, the last one that there is."""
     bed = make_bed(["alpha", "bravo"])

@@ -49,7 +49,7 @@ WHAT: Final = {
 STOPS: Final = (0.1, 0.5, 1.5, 4.0, 8.0)  # seconds
 CUTS: Final = (0.5, 3.0, 9.0, 15.0)
 
-pytestmark = pytest.mark.namespaces
+pytestmark = [pytest.mark.namespaces, pytest.mark.alone]
 
 
 @dataclass

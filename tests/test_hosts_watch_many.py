@@ -20,7 +20,7 @@ A_HOST_MORE: Final = 0.002
 KILLED: Final = 5  # programs, at most
 PATIENCE: Final = 30.0
 
-pytestmark = pytest.mark.namespaces
+pytestmark = [pytest.mark.namespaces, pytest.mark.alone]
 
 
 def told(watcher: Forked) -> list[dict[str, Any]]:

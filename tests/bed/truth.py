@@ -6,7 +6,8 @@ changes something says so before and after.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import functools
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -37,6 +38,11 @@ class Instance:
     def _add(self, at: float, states: tuple[Labels | None, ...]) -> None:
         self.times.append(at)
         self.states.append(states)
+
+    @property
+    def ended(self) -> float:
+        """When it certainly was no more."""
+        return self.times[-1] if self.states[-1] == (None,) else FOREVER
 
     def during(self, begin: float, end: float) -> Iterator[tuple[Labels | None, ...]]:
         """What may have been seen at each moment from `begin` to `end`."""
@@ -101,20 +107,27 @@ class Truth:
         """Whether two hosts could not hear each other in that time, or in the `rest` seconds before."""
         return any((one in hosts) != (other in hosts) and span.meets(begin - rest, end) for hosts, span in self.apart)
 
+    @functools.cached_property
+    def _changes(self) -> dict[str, list[float]]:
+        """The moments at which somebody of a host began, ended, was stopped or went on. Asked when all is over."""
+        found: dict[str, list[float]] = {}
+        for number, (host, _) in self.lives.items():
+            found.setdefault(host, []).extend(self._edges(number))
+        return {host: sorted(moments) for host, moments in found.items()}
+
     def is_mute(self, host: str, begin: float, end: float, rest: float) -> bool:
         """Whether at some moment nobody of that host could answer, though somebody was there.
 
         Who begins while the holder is stopped has no part in its sockets until that goes on.
         """
         begin -= rest
-        moments = {begin, *(t for n, (h, _) in self.lives.items() if h == host for t in self._edges(n))}
-        for moment in moments:
-            if begin <= moment <= end:
-                there = [n for n, (h, life) in self.lives.items() if h == host and life.meets(moment, moment)]
-                holds = [span.begin for n in there for span in self.stopped.get(n, ()) if span.meets(moment, moment)]
-                late = min(holds, default=FOREVER) - BEGINS
-                if there and all(self.is_stopped(n, moment, moment) or self.lives[n][1].begin > late for n in there):
-                    return True
+        moments = self._changes.get(host, [])
+        for moment in (begin, *moments[bisect_left(moments, begin) : bisect_right(moments, end)]):
+            there = [n for n, (h, life) in self.lives.items() if h == host and life.meets(moment, moment)]
+            holds = [span.begin for n in there for span in self.stopped.get(n, ()) if span.meets(moment, moment)]
+            late = min(holds, default=FOREVER) - BEGINS
+            if there and all(self.is_stopped(n, moment, moment) or self.lives[n][1].begin > late for n in there):
+                return True
         return False
 
     def _edges(self, number: int) -> Iterator[float]:

@@ -86,6 +86,8 @@ def late(truth: Truth, host: str, number: int, events: list[Told], until: float)
                 stands.add(event["where"])
         if not truth.is_stopped(number, now - LATE, now, LATE):
             for where, instance in truth.instances.items():
+                if where not in stands and instance.ended < now - LATE:
+                    continue
                 if where not in stands and truth.must_see(host, where, now - LATE, now, HEALED):
                     yield f"{where} was there for {LATE:g} s at {now:.2f} and was not told of"
                 elif where in stands and not instance.may_have_lived(now - GONE - LATE, now):
@@ -105,7 +107,7 @@ def false(truth: Truth, host: str, number: int, lookups: list[Told]) -> Iterator
         said = f"{way}, {start:.2f} to {end:.2f}, silent {lookup['silent']}"
         for where, instance in truth.instances.items():
             if where not in found:
-                if truth.must_see(host, where, start - back, end, HEALED):
+                if instance.ended > start and truth.must_see(host, where, start - back, end, HEALED):
                     yield f"{said}: not {where}, which lived"
             elif not instance.may_have_lived(start - _oldest(truth, host, instance, lookup, back), end):
                 yield f"{said}: {where}, which was gone"

@@ -16,7 +16,7 @@ from test_hosts_watch import GONE, SOON, spread
 
 CHANGES: Final = 60  # about, in all
 SPACING: Final = 0.020  # seconds between two of them on average, and for each host more: every watcher hears of each
-A_HOST_MORE: Final = 0.002
+A_HOST_MORE: Final = 0.003
 KILLED: Final = 5  # programs, at most
 PATIENCE: Final = 30.0
 

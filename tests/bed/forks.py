@@ -35,8 +35,13 @@ class Forked:
 
     @property
     def stdout(self) -> str:
-        """What it has said so far, errors included."""
-        return self._said.read_text()
+        """What it has written to stdout so far."""
+        return (self._said / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr so far."""
+        return (self._said / "stderr").read_text()
 
     def signal(self, number: int) -> None:
         """Sends it a signal."""
@@ -44,7 +49,8 @@ class Forked:
 
     def wait_for(self, text: str, timeout: float) -> None:
         """Waits until it has said so."""
-        assert wait_until(lambda: text in self.stdout, timeout), f"not {text!r} within {timeout} s, but {self.stdout}"
+        found = wait_until(lambda: text in self.stdout, timeout)
+        assert found, f"not {text!r} within {timeout} s, but {self.stdout}{self.stderr}"
 
 
 class Forks:
@@ -68,7 +74,9 @@ class Forks:
         """Starts a module as a program on a host."""
         self._count += 1
         said = host.directory / f"forked-{self._count}"
-        said.touch()
+        said.mkdir()
+        for stream in ("stdout", "stderr"):
+            (said / stream).touch()
         job = {"namespace": host.namespace, "argv": [module, *args], "env": host.env, "said": str(said)}
         assert self._mother.stdin
         assert self._mother.stdout
@@ -102,9 +110,8 @@ def _become(job: dict[str, Any]) -> None:
     enter(job["namespace"])
     os.environ.clear()
     os.environ.update(job["env"])
-    said = os.open(job["said"], os.O_WRONLY | os.O_APPEND)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    for number, stream in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(os.path.join(job["said"], stream), os.O_WRONLY | os.O_APPEND), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = job["argv"]
     try:

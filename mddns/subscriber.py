@@ -23,7 +23,6 @@ from .wire import NOERROR, SOA
 
 CONNECT_WITHIN: Final = 1.0  # seconds, for each address
 TRANSFER_WITHIN: Final = 10.0
-STUCK_AFTER: Final = 0.5  # seconds until a transfer has to begin, where the host says over UDP that there is news
 REFUSED_FOR: Final = 60.0  # seconds without a session, where a host has none for us and does not say for how long
 LONGEST_REFUSAL: Final = 300.0
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
@@ -56,7 +55,6 @@ class Subscriber:
         self._asked_at = 0.0
         self._behind = False  # the host has said over UDP that there is news, and nothing came of it yet
         self._again = False
-        self._limit: asyncio.Timeout | None = None
         self._told = False  # whether anything was told in this session
 
     async def run(self) -> None:
@@ -78,17 +76,20 @@ class Subscriber:
         sock = self._writer.get_extra_info("socket") if self._writer else None
         return sock.fileno() if sock else -1
 
-    def told(self, serial: int) -> None:
-        """The host has said over UDP which serial its zone has.
+    def told(self, serial: int) -> bool:
+        """The host has said over UDP which serial its zone has. True where that is to be asked again soon.
 
-        A stopped process keeps its connections, while another of its host answers in its place: who then says nothing
-        is left for whoever accepts now.
+        A stopped process keeps its connections, while another of its host answers in its place. Whoever says by UDP
+        that there is news, later than we have asked for that by TCP, and has not said it there, is not who we talk to.
         """
-        if self._writer and serial != self._copy.serial:
-            self._behind = True
-            self.refresh(serial)
-            if self._limit and not self._limit.expired():
-                self._limit.reschedule(asyncio.get_running_loop().time() + self._patience())
+        if self._writer is None or serial == self._copy.serial:
+            return False
+        if self._behind and self._asked is not None:
+            self._writer.transport.abort()
+            return False
+        self._behind = True
+        self.refresh(serial)
+        return True
 
     def refresh(self, serial: int | None = None) -> None:
         """The zone may have changed: `serial` is its serial by now, where that is known."""
@@ -111,27 +112,19 @@ class Subscriber:
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         """What has come; nothing where the session is to end."""
         while True:
-            try:
-                async with asyncio.timeout(self._patience()) as self._limit:
-                    return await reader.read(_AT_ONCE)
-            except TimeoutError:
-                pass
-            finally:
-                self._limit = None
             now = clock.now()
-            if now > self._due() or self._client.silent(now) or self._writer is None:
+            due = self._client.timer()
+            if self._asked is not None:
+                due = min(due, self._asked_at + TRANSFER_WITHIN)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - now) + 0.01):
+                    return await reader.read(_AT_ONCE)
+            now = clock.now()
+            late = self._asked is not None and now > self._asked_at + TRANSFER_WITHIN
+            if late or self._client.silent(now) or self._writer is None:
                 return b""
             if keepalive := self._client.due(now):
                 self._writer.write(keepalive)
-
-    def _due(self) -> float:
-        """When what was asked has to be there."""
-        if self._asked is None:
-            return float("inf")
-        return self._asked_at + (STUCK_AFTER if self._behind else TRANSFER_WITHIN)
-
-    def _patience(self) -> float:
-        return max(0.0, min(self._client.timer(), self._due()) - clock.now()) + 0.01
 
     def _on(self, event: Event) -> None:
         if isinstance(event, Ordinary):

@@ -34,6 +34,7 @@ from .wire import PTR
 _log = logging.getLogger("mddns")
 
 EVERY: Final = 2.0  # seconds between questions to one host
+AGAIN_SOON: Final = 0.5  # the same, where it has news that its session does not tell
 MOST_UNANSWERED: Final = 3  # questions, and the host has vanished
 # Between them it is asked for its serial alone, which costs next to nothing, and looked up as soon as it says one.
 REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is looked up again; doubles, to
@@ -347,7 +348,9 @@ class Watcher:
                 self._kicked.set()
         elif host.probing:
             host.probing, host.unanswered = False, 0
-            host.session.told(serial)
+            if host.session.told(serial):
+                host.next = self._now() + AGAIN_SOON
+                self._kicked.set()
 
     # Telling
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from .truth import FOREVER, Instance, Truth
 
 TTL: Final = 5.0
-LATE: Final = 4.0  # seconds in which everybody has heard of a change, also where a holder was stopped meanwhile
+LATE: Final = 5.0  # seconds in which everybody has heard of a change, also where a holder was stopped meanwhile
 GONE: Final = 10.0  # seconds in which a host that vanished is down
 DROPPED: Final = 30.0  # seconds in which what a silent host has said is dropped by who does not watch
 HEALED: Final = 6.0  # seconds in which a host that is back is up

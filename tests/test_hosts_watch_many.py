@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from bed import verdict
+from bed.embedded import processor_time
 from bed.forks import Forked, Forks
 from bed.process import wait_until
 from conftest import MakeBed, Measured
@@ -18,9 +21,32 @@ CHANGES: Final = 60  # about, in all
 SPACING: Final = 0.020  # seconds between two of them on average, and for each host more: every watcher hears of each
 A_HOST_MORE: Final = 0.003
 KILLED: Final = 5  # programs, at most
+MOST_OF_OTHERS: Final = 0.25  # of the processors' time: with more of it, the limit in ms is not held against us
 PATIENCE: Final = 30.0
 
 pytestmark = [pytest.mark.namespaces, pytest.mark.alone]
+
+
+class Neighbours:
+    """How much of the processors others have while we measure: with much of it, times are theirs."""
+
+    def __init__(self, ours: list[Forked]) -> None:
+        self._ours = ours
+        self._busy, self._own, self._begun = busy(), self._used(), time.monotonic()
+
+    def _used(self) -> float:
+        return sum(os.times()[:2]) + sum(processor_time(each) for each in self._ours)
+
+    def share(self) -> float:
+        """Theirs, since this was made."""
+        available = (time.monotonic() - self._begun) * (os.cpu_count() or 1)
+        return (busy() - self._busy - (self._used() - self._own)) / available
+
+
+def busy() -> float:
+    """Seconds for which the machine's processors were busy."""
+    user, nice, system, _idle, _wait, *others = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
 
 
 def told(watcher: Forked) -> list[dict[str, Any]]:
@@ -59,6 +85,7 @@ def test_everybody_sees_a_change_a_killed_program_and_a_vanished_host_in_time(
         watchers = [forks.start(host, "bed.onlooker") for host in bed.hosts]
         until_all_see(watchers, set(changers))
         time.sleep(1 + count / 20)  # sessions are begun behind the first answer
+        neighbours = Neighbours([*changers.values(), *watchers])
         for process in changers.values():
             process.signal(signal.SIGUSR1)
         for process in changers.values():
@@ -73,6 +100,7 @@ def test_everybody_sees_a_change_a_killed_program_and_a_vanished_host_in_time(
         assert wait_until(all_seen, PATIENCE), (len(seen), changes * count)
         took = sorted(event["at"] - float(event["labels"]["t"]) for event in seen)
         measured(f"watching, {count} hosts, each with a watcher: a change is seen after {spread(took)}")
+        others = neighbours.share()
         died = []
         left = dict(changers)
         for where in [*changers][1 : 1 + KILLED]:
@@ -86,12 +114,15 @@ def test_everybody_sees_a_change_a_killed_program_and_a_vanished_host_in_time(
         begun = time.monotonic()
         bed.cut(host.name)
         left.pop(vanishing)
-        others = [each for each, at in zip(watchers, bed.hosts, strict=True) if at is not host]
-        until_all_see(others, set(left))
-        gone = since(others, vanishing, begun)
+        left_behind = [each for each, at in zip(watchers, bed.hosts, strict=True) if at is not host]
+        until_all_see(left_behind, set(left))
+        gone = since(left_behind, vanishing, begun)
         measured(f"watching, {count} hosts: a vanished host is down after {max(gone):.1f} s at the latest")
         for each in watchers:
             assert not [*verdict.illegal(told(each))]
-    assert took[len(took) * 99 // 100] < SOON
-    assert sorted(died)[len(died) * 99 // 100] < SOON
+    if others > MOST_OF_OTHERS:
+        measured(f"watching, {count} hosts: other programs had {others:.0%} of the processors, so this says little")
+    else:
+        assert took[len(took) * 99 // 100] < SOON
+        assert sorted(died)[len(died) * 99 // 100] < SOON
     assert max(gone) < GONE

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from .dig import dig
+from .forks import Forked
 from .host import Host
 from .hosts import Bed
 from .process import Process
@@ -50,7 +51,7 @@ def ports(bed: Bed, *how: str, name: str = "web", domain: str = "minidisc", host
     return {int(line.split()[4]) for line in reply.answer}
 
 
-def processor_time(process: Process) -> float:
+def processor_time(process: Process | Forked) -> float:
     """Seconds that a program has had of a processor."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

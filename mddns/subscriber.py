@@ -43,6 +43,7 @@ class Subscriber:
         apex: Name,
         changed: Callable[[list[Instance]], None],
     ) -> None:
+        self.connected = False  # whether there ever was a connection
         self.refused: float | None = None  # seconds for which the host has no session for us
         self._addresses = addresses
         self._port = port
@@ -60,6 +61,7 @@ class Subscriber:
     async def run(self) -> None:
         """Returns when the session has ended. OSError: there was none; BadMessage: the host talks nonsense."""
         reader, self._writer = await self._connect()
+        self.connected = True
         try:
             _, octets = self._client.request(SUBSCRIBE, subscription(self._apex.wire, SOA), clock.now())
             self._writer.write(octets)
@@ -164,3 +166,17 @@ class Subscriber:
 async def _open(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     async with asyncio.timeout(CONNECT_WITHIN):
         return await asyncio.open_connection(address, port)
+
+
+async def refuses(addresses: Sequence[str], port: int) -> bool:
+    """Whether a host says that nobody accepts connections there, at any of its addresses."""
+    for address in addresses:
+        try:
+            _, writer = await _open(address, port)
+        except ConnectionRefusedError:
+            continue
+        except OSError:
+            return False
+        writer.transport.abort()
+        return False
+    return True

@@ -28,7 +28,7 @@ from .policy import Policy
 from .probing import Prober
 from .secondary import Secondary
 from .settings import Settings
-from .subscriber import Subscriber
+from .subscriber import Subscriber, refuses
 from .wire import PTR
 
 _log = logging.getLogger("mddns")
@@ -85,6 +85,7 @@ class _Host:
         self.polled = False  # whether a lookup has ended
         self.busy = False  # in a lookup under way
         self.spoke = False  # whether it ever answered
+        self.answered_at = 0.0
         self.unanswered = 0
         self.pause = 0.0
         self.left_until = now  # not looked up before
@@ -242,7 +243,7 @@ class Watcher:
             return
         host.polled, now = True, self._now()
         if ask.outcome is Outcome.ANSWERED:
-            host.unanswered, host.pause, host.spoke = 0, 0.0, True
+            host.unanswered, host.pause, host.spoke, host.answered_at = 0, 0.0, True, now
             learn(self._directory, ask, self._network, clock.now())
             if ask.message is None or ask.listed is Outcome.ANSWERED:
                 return  # it does not speak DNS
@@ -251,15 +252,18 @@ class Watcher:
             else:
                 host.next = min(host.next, host.session_from)
         elif ask.outcome is Outcome.REFUSED:
-            host.unanswered, host.copy = 0, Secondary(self._settings.apex)
             learn(self._directory, ask, self._network, clock.now())
-            self._leave(host, min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST))
+            self._refused(host)
         else:
             if ask.outcome is Outcome.SILENT:
                 learn(self._directory, ask, self._network, clock.now())
             self._missed(host)
             if host.unanswered > MOST_UNANSWERED:
                 self._leave(host, min(max(EVERY, 1.5 * host.pause), AWAY_AT_MOST))
+
+    def _refused(self, host: _Host) -> None:
+        host.unanswered, host.copy = 0, Secondary(self._settings.apex)
+        self._leave(host, min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST))
 
     def _leave(self, host: _Host, pause: float) -> None:
         now = self._now()
@@ -314,6 +318,17 @@ class Watcher:
         host.session_pause = min(2 * host.session_pause, SESSION_AGAIN_AT_MOST)
         host.left_until, host.next = now, now + SESSION_ENDED  # whatever ended it, what the host says now counts
         self._kicked.set()
+        if session.connected and not stay_away:
+            await self._knock_by_tcp(host, now)
+
+    async def _knock_by_tcp(self, host: _Host, since: float) -> None:
+        """Kernels ration what they say of closed ports of UDP, not of TCP; one that had it has it while it lives."""
+        await asyncio.sleep(SESSION_ENDED)
+        refused = await refuses(host.peer.route, host.peer.port)
+        if refused and self._hosts.get(host.peer.id) is host and host.answered_at < since:
+            self._directory.refused(host.peer, clock.now())
+            self._refused(host)
+            self._publish_soon()
 
     def _end(self, host: _Host) -> None:
         host.session = None

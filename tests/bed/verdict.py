@@ -56,6 +56,8 @@ def untrue(truth: Truth, host: str, number: int, events: list[Told]) -> Iterator
         elif event["event"] == "down":
             if truth.must_see(host, where, at - LATE, at, GONE):
                 yield f"{event}, and it lived"
+        elif truth.is_stopped(truth.instances[where].program, at - LATE, at, LATE):
+            continue  # whoever goes on in its place knows what it was told, and nobody else could tell
         elif not truth.instances[where].may_have_been(event["labels"], at - LATE, at):
             yield f"{event}, and it was not so"
 

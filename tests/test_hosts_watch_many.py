@@ -19,7 +19,7 @@ from test_hosts_watch import GONE, SOON, spread
 
 CHANGES: Final = 60  # about, in all
 SPACING: Final = 0.020  # seconds between two of them on average, and for each host more: every watcher hears of each
-A_HOST_MORE: Final = 0.003
+A_HOST_MORE: Final = 0.004
 KILLED: Final = 5  # programs, at most
 MOST_OF_OTHERS: Final = 0.25  # of the processors' time: with more of it, the limit in ms is not held against us
 PATIENCE: Final = 30.0

@@ -30,3 +30,9 @@ def net() -> Iterator[RealTailnet]:
         (pytest.fail if os.environ.get(possible.WANTED) == "1" else pytest.skip)(f"no real tailnet: {reason}")
     with RealTailnet(["alpha", "bravo", "charlie", "delta"], SPLIT) as made:
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole(net: RealTailnet) -> None:
+    """Each module finds the tailnet whole, whatever the one before has left."""
+    net.together()

@@ -77,6 +77,11 @@ class Machine(Host):
         assert self._daemon is not None, f"{self.name} has no tailscaled"
         return self._daemon
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has a tailscaled."""
+        return self._daemon is not None
+
     def place(self) -> None:
         """Makes the mounts, which live as long as a process that sleeps in them."""
         own = str(self.directory / "own")

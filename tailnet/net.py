@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from bed import netns
+from bed.process import wait_until
 
 from . import binaries
 from .control import ADDRESS, Control
@@ -73,12 +74,14 @@ class RealTailnet:
         self[name].up(self.control.certificate, *flags)
 
     def together(self) -> None:
-        """Waits until every node sees all others online, and has a tunnel to them.
+        """Has every node run, see all others online, and have a tunnel to them; whatever a test before has left.
 
         A node that has just joined may be silent for five seconds: who sends to it before it knows the sender loses
         the first handshake, and WireGuard waits that long before the next one.
         """
         pairs = [(one, other) for one in self._machines.values() for other in self._machines if other != one.name]
+        for machine in self._machines.values():
+            self._mend(machine)
         for machine, other in pairs:
             machine.wait_for_peer(other, Online=True)
         for machine, other in pairs:
@@ -111,6 +114,15 @@ class RealTailnet:
         for machine in self._machines.values():  # one after the other: so are the addresses
             machine.login(self.control.key())
         self.together()
+
+    def _mend(self, machine: Machine) -> None:
+        if not machine.runs:
+            self.start(machine.name)
+        settled = ("Running", "NeedsLogin", "Stopped")
+        wait_until(lambda: machine.status()["BackendState"] in settled, 20)
+        if machine.status()["BackendState"] != "Running":
+            machine.login(self.control.key(), "--force-reauth")
+        machine.learn()
 
     def _begin(self, machine: Machine) -> None:
         machine.place()

@@ -21,7 +21,7 @@ WEB, DB = "100.64.0.1:8080", "100.64.0.2:5432"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def services(net: RealTailnet) -> Iterator[None]:
+def services(net: RealTailnet, whole: None) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(offer(net["alpha"], "web", ":8080", "env=prod"))
         stack.enter_context(offer(net["bravo"], "db", ":5432"))

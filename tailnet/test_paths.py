@@ -18,7 +18,7 @@ WEB, DB = "100.64.0.1:8080", "100.64.0.2:5432"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def services(net: RealTailnet) -> Iterator[None]:
+def services(net: RealTailnet, whole: None) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(offer(net["alpha"], "web", ":8080"))
         stack.enter_context(offer(net["bravo"], "db", ":5432"))
@@ -54,7 +54,7 @@ def test_a_path_is_direct_and_falls_back_to_the_relay(net: RealTailnet) -> None:
         assert told is not None
         assert (told["CurAddr"], told["Relay"], told["Online"]) == ("", "bed", True)
         assert dig(delta, bravo.ipv4, "db.minidisc").rcode == "NOERROR"
-        assert dig(delta, bravo.ipv4, "minidisc", "AXFR").answer or dig(delta, bravo.ipv4, "minidisc", "AXFR").text
+        assert "bravo-5432.db.minidisc." in dig(delta, bravo.ipv4, "minidisc", "AXFR").text
     finally:
         bravo.calm()
 
@@ -66,7 +66,7 @@ def test_online_is_still_told_of_who_is_cut_off(net: RealTailnet) -> None:
     try:
         done = md(net["delta"], "list", "-o", "name")
         assert (done.returncode, done.stdout.split()) == (0, [WEB])
-        assert "1 of 3 peers was silent: bravo" in done.stderr
+        assert "silent: bravo" in done.stderr
         told = net["delta"].peer("bravo")
         assert told is not None
         assert told["Online"] is True

@@ -25,7 +25,7 @@ WEB_ALONE = {"grants": [{"src": ["*"], "dst": ["*"], "ip": ["tcp:80"]}]}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def services(net: RealTailnet) -> Iterator[None]:
+def services(net: RealTailnet, whole: None) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(offer(net["alpha"], "web", ":8080"))
         stack.enter_context(offer(net["charlie"], "www", ":80"))

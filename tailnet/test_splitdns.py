@@ -24,7 +24,7 @@ AT_53 = ("-p", "53")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def services(net: RealTailnet) -> Iterator[None]:
+def services(net: RealTailnet, whole: None) -> Iterator[None]:
     with ExitStack() as stack:
         begin = stack.enter_context
         begin(offer(net["alpha"], "web", ":8080"))

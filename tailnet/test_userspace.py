@@ -41,7 +41,7 @@ time.sleep(3600)
 
 
 @pytest.fixture(scope="module")
-def charlie(net: RealTailnet) -> Iterator[Machine]:
+def charlie(net: RealTailnet, whole: None) -> Iterator[Machine]:
     charlie = net["charlie"]
     charlie.down(signal.SIGTERM)
     net.start("charlie", "--tun=userspace-networking", "--socks5-server=localhost:1055")
@@ -56,9 +56,6 @@ def charlie(net: RealTailnet) -> Iterator[Machine]:
         until_seen(net["delta"], WEB, f"{charlie.ipv4}:8081")
         yield charlie
     charlie.down(signal.SIGTERM)
-    net.start("charlie")
-    charlie.wait_for_state("Running")
-    net.together()
 
 
 def curl(node: Machine, *words: str) -> str:
@@ -86,7 +83,10 @@ def test_a_peer_is_told_what_it_offers_and_nothing_merged(net: RealTailnet, char
 
 
 def test_a_port_of_nobody_is_silent_over_udp_and_refused_over_tcp(net: RealTailnet, charlie: Machine) -> None:
-    assert (udp(net["delta"], charlie.ipv4, 29999), tcp(net["delta"], charlie.ipv4, 29999)) == ("silent", "ECONNREFUSED")
+    assert (udp(net["delta"], charlie.ipv4, 29999), tcp(net["delta"], charlie.ipv4, 29999)) == (
+        "silent",
+        "ECONNREFUSED",
+    )
 
 
 def test_other_machines_services_are_not_found_and_the_doctor_says_why(charlie: Machine) -> None:

@@ -19,7 +19,7 @@ from .directory import NEGATIVE_TTL, Directory
 from .http_targets import Known
 from .inquiry import learn
 from .instance import TTL
-from .lookup import Lookup, Outcome
+from .lookup import HEAD_START, Lookup, Outcome
 from .memory import Memory
 from .model import Snapshot
 from .names import Name
@@ -164,7 +164,8 @@ class Domain:
             PTR,
             [(peer, directory.memory.standing(peer.id, now)) for peer in due],
             now,
-            timeout=self._timeout,
+            # Programs of this host have the same time, and then want to know who was silent.
+            timeout=max(self._timeout - HEAD_START, self._timeout / 2),
             way=lambda peer: directory.memory.way(peer.id, now),
             lists=directory.memory.lists(now),
         )

@@ -35,12 +35,17 @@ def seen(node: Machine, *words: str) -> set[str]:
 
 def until_seen(node: Machine, *wanted: str, timeout: float = 20) -> None:
     """Waits until `md list` finds at least these."""
-    assert wait_until(lambda: set(wanted) <= seen(node), timeout), (node.name, wanted, seen(node))
+    assert wait_until(lambda: set(wanted) <= _listed(node), timeout), (node.name, wanted, md(node, "list"))
 
 
 def until_unseen(node: Machine, *unwanted: str, timeout: float = 20) -> None:
     """Waits until `md list` finds none of these."""
-    assert wait_until(lambda: not set(unwanted) & seen(node), timeout), (node.name, unwanted, seen(node))
+    assert wait_until(lambda: not set(unwanted) & _listed(node), timeout), (node.name, unwanted, md(node, "list"))
+
+
+def _listed(node: Machine) -> set[str]:
+    """What `md list` finds now, if only that the network cannot be asked yet."""
+    return set(md(node, "list", "-o", "name").stdout.split())
 
 
 def doctor(node: Machine, *words: str) -> dict[str, dict[str, Any]]:

@@ -64,6 +64,13 @@ def test_a_node_behind_a_policy_is_silent(net: RealTailnet, shut_at_charlie: Non
     assert found["fix"].startswith("add to the grants of the tailnet's policy")
 
 
+def test_a_program_on_a_host_with_a_registry_is_told_who_is_silent(net: RealTailnet, shut_at_charlie: None) -> None:
+    """It asks that registry, which waits for charlie whenever what it knows has become too old."""
+    for _ in range(12):
+        done = md(net["alpha"], "list", "-o", "name")
+        assert WWW in done.stdout.split() or "silent: charlie" in done.stderr, done
+
+
 def test_the_grant_that_the_doctor_prints_mends_it(net: RealTailnet) -> None:
     delta = net["delta"]
     until_seen(delta, WEB, WWW)

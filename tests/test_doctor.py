@@ -402,3 +402,18 @@ def test_it_needs_no_root(bed: Bed) -> None:
     done = charlie.run(as_nobody("doctor"))
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stdout + done.stderr
     assert "answered: " in done.stdout
+
+
+@pytest.mark.namespaces
+def test_a_registry_whose_addresses_left_with_tailscaled_is_let_be(make_bed: MakeBed) -> None:
+    """As when tailscaled is killed: the device goes with it, and comes back with it."""
+    alpha = make_bed(["alpha"]).host("alpha")
+    pid = advertise(alpha)
+    alpha.tailscaled.stop()
+    netns.ip(["addr flush dev tailscale0"], alpha.namespace)
+    found = Examined(alpha)["port"]
+    assert (found["state"], found["fix"]) == ("ok", None)
+    assert found["message"] == (
+        f"no device has {alpha.ipv4} and {alpha.ipv6} now: who has port {PORT} there (md pid {pid}) answers again when "
+        "it is back"
+    )

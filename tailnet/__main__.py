@@ -28,7 +28,9 @@ def main() -> int:
         sys.stderr.write(f"\n{'!' * 100}\nTHE REAL TAILNET DID NOT RUN: {reason}\n{'!' * 100}\n\n")
         return NOT_RUN
     here = Path(__file__).parent
-    argv = [sys.executable, "-m", "pytest", "--rootdir", str(here.parent), *(sys.argv[1:] or [str(here)])]
+    given = sys.argv[1:]
+    places = [] if any(each.startswith("tailnet/") for each in given) else [str(here)]
+    argv = [sys.executable, "-m", "pytest", "--rootdir", str(here.parent), *given, *places]
     return subprocess.run(argv, cwd=here.parent, check=False, env={**os.environ, possible.WANTED: "1"}).returncode
 
 

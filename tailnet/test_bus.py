@@ -149,7 +149,7 @@ def refusal(path: Path, mask: object) -> tuple[set[str], str]:
 
 
 def test_the_bell_of_a_machine_that_is_watched_by_others(net: RealTailnet) -> None:
-    """Whoever asks for the engine's news (bit 1) has the daemon tell all, every two seconds, whatever they asked for."""
+    """Whoever asks for the engine's news (bit 1) has the daemon tell all, every two seconds."""
     alpha: Machine = net["alpha"]
     with ThreadPoolExecutor(2) as pool:
         ours, theirs = Watch(pool, alpha.socket, MASK), Watch(pool, alpha.socket, 1)

@@ -35,6 +35,7 @@ def services(net: RealTailnet, whole: None) -> Iterator[None]:
 @pytest.fixture
 def shut_at_charlie(net: RealTailnet) -> Iterator[None]:
     until_seen(net["delta"], WEB, WWW)
+    until_seen(net["alpha"], WEB, WWW)
     net.control.policy(SHUT_AT_CHARLIE)
     try:
         assert wait_until(lambda: udp(net["delta"], net["charlie"].ipv4) == "silent", 20)

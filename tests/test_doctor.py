@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bed import netns
 from bed.dig import need
 from bed.hosts import PORT, Bed, Host
 from bed.process import wait_until

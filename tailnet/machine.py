@@ -78,6 +78,11 @@ class Machine(Host):
         return self._daemon
 
     @property
+    def command(self) -> str:
+        """Where the program `tailscale` is."""
+        return str(self._binaries.tailscale)
+
+    @property
     def runs(self) -> bool:
         """Whether it has a tailscaled."""
         return self._daemon is not None
@@ -128,7 +133,7 @@ class Machine(Host):
 
     def tailscale(self, *words: str, timeout: float = 20) -> str:
         """A command of `tailscale`; what it prints. RuntimeError where it fails."""
-        done = self.run([str(self._binaries.tailscale), *words], timeout=timeout)
+        done = self.run([self.command, *words], timeout=timeout)
         if done.returncode != 0:
             raise RuntimeError(f"{self.name}: tailscale {' '.join(words)}: {done.stdout}{done.stderr}")
         return done.stdout

@@ -55,6 +55,11 @@ def test_a_node_whose_key_expires_is_not_asked_and_may_come_back(net: RealTailne
     listed = md(net["delta"], "list", "-o", "name")
     assert (listed.returncode, listed.stdout.split(), listed.stderr) == (0, [WEB], "")
     lost(charlie, "Tailscale is logged out: run 'tailscale up' and log in")
+    # That names the flags with which it does: it wants all that were given once.
+    with charlie.start([charlie.command, "up"]) as up:
+        _, *flags = up.wait_for("tailscale up --", 20).split()
+    with charlie.start([charlie.command, *flags]) as up:
+        up.wait_for("https://control.example/register/", 20)
 
     charlie.login(net.control.key(), "--force-reauth")
     until_seen(net["delta"], WEB, where(charlie))
@@ -82,7 +87,7 @@ def test_a_stopped_node_says_so(net: RealTailnet, charlie: Machine) -> None:
     charlie.wait_for_state("Stopped")
     check_likeness(charlie)
     lost(charlie, "Tailscale is stopped: run 'tailscale up'")
-    charlie.tailscale("up", "--login-server=https://control.example", "--hostname=charlie")
+    charlie.tailscale("up")
     charlie.wait_for_state("Running")
     until_seen(net["delta"], WEB, where(charlie))
 

@@ -27,6 +27,9 @@ OPEN: Final[Policy] = {"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"
 """Everybody may do everything."""
 
 
+_CHAIN: Final = "{ type filter hook input priority 0; }"
+
+
 class Control:
     """A headscale. Plain commands of its own program, and its configuration."""
 
@@ -93,6 +96,16 @@ class Control:
             database.execute("UPDATE nodes SET ipv4 = ?, ipv6 = ? WHERE id = ?", (ipv4, ipv6, number))
         self.start()
 
+    def turn_away(self, address: str) -> None:
+        """Hangs up on a node, and hears nothing of it, as control server and as relay; `calm` undoes it."""
+        rule = f"add rule inet trouble in ip saddr {address} tcp dport 443 drop"
+        self._inside("nft", f"add table inet trouble; add chain inet trouble in {_CHAIN}; {rule}")
+        self._inside("ss", "--kill", "--tcp", "dst", address)
+
+    def calm(self) -> None:
+        """Undoes `turn_away`."""
+        self._inside("nft", "delete table inet trouble")
+
     def policy(self, policy: Policy) -> None:
         """Makes this the tailnet's policy."""
         self._write_policy(policy)
@@ -104,6 +117,9 @@ class Control:
 
     def _try(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self._argv(*words), capture_output=True, text=True, check=False, timeout=30)
+
+    def _inside(self, *argv: str) -> None:
+        subprocess.run(["ip", "netns", "exec", self._namespace, *argv], capture_output=True, check=True, timeout=30)
 
     def _write_policy(self, policy: Policy) -> None:
         (self._directory / "policy.json").write_text(json.dumps(policy))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from bed.dig import dig
@@ -72,6 +74,33 @@ def test_online_is_still_told_of_who_is_cut_off(net: RealTailnet) -> None:
     finally:
         net.heal("bravo")
     until_seen(net["delta"], WEB, DB, timeout=40)
+
+
+CALL = """
+import socket, sys, time
+sock = socket.socket(type=socket.SOCK_DGRAM)
+while True:
+    sock.sendto(b"x", (sys.argv[1], 9))
+    time.sleep(0.2)
+"""
+
+
+def test_who_has_lost_the_control_server_alone_is_found_all_the_same(net: RealTailnet, tmp_path: Path) -> None:
+    """`Online` is false then. The path is kept up by traffic: with the control server its relay has gone too."""
+    delta, bravo = net["delta"], net["bravo"]
+    until_seen(delta, WEB, DB)
+    with bravo.start([sys.executable, "-c", CALL, delta.ipv4]), delta.start([sys.executable, "-c", CALL, bravo.ipv4]):
+        bravo.tailscale("ping", "-c", "20", "--timeout=3s", "delta", timeout=60)
+        net.control.turn_away(bravo.underlay)
+        try:
+            delta.wait_for_peer("bravo", 40, Online=False)
+            until_seen(delta, WEB, DB, timeout=5)
+            # So is it by who has never asked before.
+            done = delta.run(["md", "list", "-o", "name"], env={"XDG_CACHE_HOME": str(tmp_path)}, timeout=20)
+            assert set(done.stdout.split()) == {WEB, DB}
+        finally:
+            net.control.calm()
+        delta.wait_for_peer("bravo", 60, Online=True)
 
 
 def test_offline_is_told_ten_seconds_after_the_end_of_a_daemon(net: RealTailnet) -> None:

@@ -7,6 +7,7 @@ Everything else that is asked of the forwarder does not come by here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ _log = logging.getLogger("mddns")
 
 FOLLOWED_FOR: Final = 3600.0  # seconds after a transfer: the SOA's expiry, when a secondary that went away is none
 LOOK_EVERY: Final = 0.5  # seconds between looks at what the peers said, while somebody follows
+PAUSE: Final = 0.02  # seconds without a look, after one
+SHARE: Final = 10  # times as long as the look took, where that is more
 _MOST_WAITING: Final = 256
 
 
@@ -40,6 +43,7 @@ class Primary:
         self._notifier = Notifier(zone.name, targets, listening) if targets else None
         self._followed_until = math.inf if targets else -math.inf
         self._followed = asyncio.Event()
+        self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._waiting = 0
         key = zone.name.key
@@ -57,6 +61,10 @@ class Primary:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._notifier:
             self._notifier.close()
+
+    def changed(self) -> None:
+        """The peers may offer something else."""
+        self._news.set()
 
     def is_asked(self, wire: bytes) -> bool:
         """Whether a message asks for the zone's state."""
@@ -116,5 +124,11 @@ class Primary:
                 await self._followed.wait()
             if asking := self._domain.keep_fresh():
                 await asyncio.wait([asking])
-            self._look(clock.now())
-            await asyncio.sleep(LOOK_EVERY)
+            self._news.clear()
+            begun = clock.now()
+            self._look(begun)
+            # Who has nothing but changes to tell of answers others meanwhile.
+            await asyncio.sleep(max(PAUSE, SHARE * (clock.now() - begun)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._news.wait()

@@ -144,6 +144,10 @@ class Watcher:
         """And does so no more. Twice does no harm."""
         self._watching.pop(key, None)
 
+    def look_now(self) -> None:
+        """Reads anew who is on the network."""
+        self._follower.look_now()
+
     def sessions(self) -> int:
         """How many hosts have a session with us."""
         return sum(host.session is not None for host in self._hosts.values())
@@ -180,6 +184,8 @@ class Watcher:
             for host in self._hosts.values():  # whom we could not hear while we were away
                 host.unanswered, host.probing, host.next = 0, False, now
             self._kicked.set()
+        if self._latest and self._latest.silent:
+            self._publish_soon()  # who is gone by now is silent no more
         return bool(away)
 
     # Asking
@@ -329,6 +335,7 @@ class Watcher:
         host = self._places.get((address, port))
         if host and host.probing:
             host.probing, host.unanswered = False, 0
+            self._directory.memory.answered(host.peer.id, clock.now(), None)
             if host.session:
                 host.session.refresh(serial)
 
@@ -348,10 +355,10 @@ class Watcher:
             return
         self._version, self._current = directory.version, self._current or first
         services = tuple(directory.services(now))
-        by_name: dict[str, tuple[Service, ...]] = {}
+        named: dict[str, list[Service]] = {}
         for service in services:
-            name = fold(service.name)
-            by_name[name] = (*by_name.get(name, ()), service)
+            named.setdefault(fold(service.name), []).append(service)
+        by_name = {name: tuple(group) for name, group in named.items()}
         self._latest = View(services, by_name, silent, directory.count(now), self._snapshot)
         if self._current:
             self.view = self._latest

@@ -26,6 +26,7 @@ FLOORS = {
         doctor
         following
         forwarder
+        mirroring
         node
         resolver
         settings
@@ -83,6 +84,7 @@ FLOORS = {
         direct
         directory
         dso
+        followed
         hot
         http_dns
         http_metrics

@@ -13,15 +13,16 @@ MOST_SESSIONS_PER_SOURCE: Final = 32
 
 def most_connections() -> int:
     """Connections may take a quarter of the descriptors that this process may have, not those of its program."""
-    return _within_a_quarter(MOST_CONNECTIONS)
+    return within_a_quarter(MOST_CONNECTIONS)
 
 
 def most_sessions() -> int:
     """The same for sessions."""
-    return _within_a_quarter(MOST_SESSIONS)
+    return within_a_quarter(MOST_SESSIONS)
 
 
-def _within_a_quarter(most: int) -> int:
+def within_a_quarter(most: int) -> int:
+    """`most`, or as many as a quarter of the descriptors that this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft // 4))
 

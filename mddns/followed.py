@@ -91,8 +91,8 @@ class Followed(Directory):
             zone = self._zone
             if zone is None or zone[0] != (self._version, frozenset()):
                 unix_ms = None if self.epoch_ms is None else int(self.epoch_ms + now * 1000)
-                zone = (self._version, frozenset()), Zone(self._origin, self.services(now), unix_ms=unix_ms)
-                self._zone = zone
+                made = Zone(self._origin, self.services(now), unix_ms=unix_ms, before=zone[1] if zone else None)
+                self._zone = zone = (self._version, frozenset()), made
             self._merged = math.inf, Merged(zone[1], self.silent(now), self.count(now), TTL)
         return self._merged[1]
 

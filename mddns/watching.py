@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from . import aio_transport, clock
 from .answers import Told, introduce
+from .connections import within_a_quarter
 from .directory import Directory
 from .errors import BadMessage
 from .following import STATUS_TIMEOUT, Follower
@@ -44,6 +45,9 @@ SESSION_ENDED: Final = 0.01  # seconds until the host is asked what is the matte
 SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
 NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
 MOST_POLLS: Final = 32  # lookups at one time
+MOST_SESSIONS: Final = 1000  # at one time, or a quarter of our descriptors; who has none is looked up
+UNHURRIED: Final = 2000  # hosts; with more of them all pauses between lookups grow in proportion
+SHARE: Final = 4  # times as long as it took to tell of a state, nobody is told of the next
 
 
 def lead(services: Iterable[Service]) -> Service | None:
@@ -109,8 +113,12 @@ class Watcher:
         self._kicked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._polls = 0
+        self._most_sessions = within_a_quarter(MOST_SESSIONS)
+        self._room = 0  # for more of them
+        self._pace = 1.0
         self._turns = clock.Turns(clock.now())
         self._publishing = False
+        self._publish_from = 0.0  # with thousands of services not without end
         self._prober: Prober | None = None
 
     async def start(self) -> None:
@@ -173,6 +181,7 @@ class Watcher:
         for key, peer in peers.items():
             if key not in self._hosts:
                 self._hosts[key] = _Host(peer, self._settings.apex, now)
+        self._pace = max(1.0, len(self._hosts) / UNHURRIED)
         self._places = {(host.peer.route[0], host.peer.port): host for host in self._hosts.values()}
         self._kicked.set()
         self._publish_soon()
@@ -231,8 +240,9 @@ class Watcher:
         finally:
             self._polls -= 1
             for host in hosts:
-                host.busy, host.next = False, self._now() + EVERY
+                host.busy, host.next = False, self._now() + EVERY * self._pace
         if clock.now() <= lookup.deadline + clock.AWAY:
+            self._room = self._most_sessions - self.sessions()
             for ask in lookup.asks:
                 self._polled(by_peer[ask.peer.id], ask)
         self._kicked.set()
@@ -247,21 +257,24 @@ class Watcher:
             learn(self._directory, ask, self._network, clock.now())
             if ask.message is None or ask.listed is Outcome.ANSWERED:
                 return  # it does not speak DNS
+            if self._room <= 0:
+                return
             if now >= host.session_from:
+                self._room -= 1
                 self._begin(host)
             else:
                 host.next = min(host.next, host.session_from)
         elif ask.outcome is Outcome.REFUSED:
             host.unanswered, host.copy = 0, Secondary(self._settings.apex)
             learn(self._directory, ask, self._network, clock.now())
-            host.pause = min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST)
+            host.pause = min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST * self._pace)
             host.next = now + host.pause
         else:
             if ask.outcome is Outcome.SILENT:
                 learn(self._directory, ask, self._network, clock.now())
             self._missed(host)
             if host.unanswered > MOST_UNANSWERED:
-                host.pause = min(max(EVERY, 1.5 * host.pause), AWAY_AT_MOST)
+                host.pause = min(max(EVERY * self._pace, 1.5 * host.pause), AWAY_AT_MOST * self._pace)
                 host.next = now + host.pause
 
     def _missed(self, host: _Host) -> None:
@@ -344,7 +357,13 @@ class Watcher:
     def _publish_soon(self) -> None:
         if not self._publishing:
             self._publishing = True
-            asyncio.get_running_loop().call_soon(self._publish)
+            asyncio.get_running_loop().call_at(self._publish_from, self._publish_now)
+
+    def _publish_now(self) -> None:
+        begun = self._now()
+        self._publish()
+        now = self._now()
+        self._publish_from = now + SHARE * (now - begun)
 
     def _publish(self) -> None:
         self._publishing = False

@@ -45,6 +45,7 @@ SESSION_ENDED: Final = 0.01  # seconds until the host is asked what is the matte
 SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
 NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
 MOST_POLLS: Final = 32  # lookups at one time
+MOST_AT_ONCE: Final = 256  # hosts in one of them
 MOST_SESSIONS: Final = 1000  # at one time, or a quarter of our descriptors; who has none is looked up
 UNHURRIED: Final = 2000  # hosts; with more of them all pauses between lookups grow in proportion
 SHARE: Final = 4  # times as long as it took to tell of a state, nobody is told of the next
@@ -204,7 +205,7 @@ class Watcher:
             self._kicked.clear()
             now = self._now()
             due = [host for host in self._hosts.values() if not host.busy and host.next <= now]
-            lookup = [host for host in due if host.session is None]
+            lookup = [host for host in due if host.session is None][:MOST_AT_ONCE]
             for host in due:
                 if host.session is not None:
                     self._probe(host, now)

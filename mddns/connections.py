@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from typing import Final, Protocol
 
@@ -51,6 +52,7 @@ class Connections:
     def __init__(
         self, most: int = MOST_CONNECTIONS, per_source: int | None = None, sessions: int = MOST_SESSIONS
     ) -> None:
+        self.one_at_a_time = asyncio.Lock()  # one message of all their transfers is made in a turn of the loop
         self._most = most
         self._per_source = MOST_PER_SOURCE if per_source is None else per_source
         self._most_sessions = sessions

@@ -14,7 +14,7 @@ from .connections import Connections, most_connections, most_sessions
 from .dns_connection import DnsConnection
 from .hot import COOKIE_OCTETS, Kept
 from .model import join_address
-from .reaction import Answering, Later
+from .reaction import Answering, Later, Messages
 from .sessions import Sessions
 from .web import Serving
 
@@ -111,7 +111,7 @@ class UdpListener:
                 self.socket.sendto(answer, source)
             except OSError:
                 return  # the network is down, or the buffer full: the client asks again
-        elif answer is not None and not isinstance(answer, (tuple, Later)):
+        elif answer is not None and not isinstance(answer, (Messages, Later)):
             self._wait(answer, source)
 
     def _wait(self, answer: Awaitable[bytes], source: Source) -> None:

@@ -17,7 +17,7 @@ from . import clock
 from .domain import Domain
 from .merged_zone import MergedZone
 from .notifier import Notifier
-from .reaction import Later, Reaction
+from .reaction import Later, Messages, Reaction
 from .resolvconf import Place
 from .responder import Client
 from .wire import AXFR, IXFR, OPCODE, SOA
@@ -86,7 +86,7 @@ class Primary:
             return Later(self._respond_later(wire, client))
         return self._respond_in_one(wire, client)
 
-    async def _respond_later(self, wire: bytes, client: Client) -> bytes | tuple[bytes, ...]:
+    async def _respond_later(self, wire: bytes, client: Client) -> bytes | Messages:
         self._waiting += 1
         try:
             await self._domain.fresh()
@@ -96,12 +96,12 @@ class Primary:
 
     async def _respond_in_one(self, wire: bytes, client: Client) -> bytes:
         answer = await self._respond_later(wire, client)
-        return answer if isinstance(answer, bytes) else answer[0]
+        return answer if isinstance(answer, bytes) else answer.first
 
-    def _respond(self, wire: bytes, client: Client, now: float) -> bytes | tuple[bytes, ...]:
+    def _respond(self, wire: bytes, client: Client, now: float) -> bytes | Messages:
         self._look(now)
         # Whoever comes by here may ask, and what is asked needs no other host.
-        return cast("bytes | tuple[bytes, ...]", self._domain.responder.respond(wire, client, now))
+        return cast("bytes | Messages", self._domain.responder.respond(wire, client, now))
 
     def _look(self, now: float) -> None:
         """Takes over what the directory has; tells of it, where that is new."""

@@ -54,6 +54,7 @@ from mddns.names import MAX_LABEL, MAX_NAME, Name
 from mddns.offer import make
 from mddns.packer import Rdata, pack_query
 from mddns.policy import MAX_FROM_PEER, Policy, who_may_ask
+from mddns.reaction import Messages
 from mddns.registry import Registry
 from mddns.responder import Ask, Responder
 from mddns.silence import read_sentence, sentence
@@ -154,7 +155,7 @@ def respond(query: Block) -> bytes | None:
     client = responder.client(options["from"], own, tcp=options.get("over") == "tcp")
     answer = alpha(options.get("state", "alone")).respond(octets(query), client, float(options.get("at", "0")))
     assert not isinstance(answer, Ask), "the network would have to be asked first"
-    if isinstance(answer, tuple):
+    if isinstance(answer, Messages):
         (answer,) = answer  # a transfer of one message
     return answer
 

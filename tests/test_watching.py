@@ -336,3 +336,18 @@ def test_nonsense_on_a_session_ends_it_and_harms_nobody(nonsense: bytes) -> None
             for number in range(5):
                 web.update({"n": str(number)})
                 until(watch, "update")
+
+
+def test_who_has_no_session_because_there_are_too_many_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mddns.watching.MOST_SESSIONS", 1)
+    peers = fleet(3)
+    with contextlib.ExitStack() as stack:
+        registries = [stack.enter_context(registry(peer, peers)) for peer in peers]
+        watch = stack.enter_context(watching(network_of(None, peers)))
+        until(watch, "current")
+        assert eventually(lambda: watcher_of(watch).sessions() == 1)
+        for number, each in enumerate(registries):
+            each.advertise_service(80, f"s{number}")
+        seen = {until(watch, "up")[-1] for _ in registries}
+        assert seen == {("up", f"s{number}") for number in range(3)}
+        assert watcher_of(watch).sessions() == 1

@@ -39,6 +39,7 @@ from .relay import Relay
 from .reply import For
 from .resolvconf import Place
 from .responder import LOOPBACK_SIZE, PLAIN_SIZE, TAILNET_SIZE, Ask, Client
+from .serials import Serials
 from .settings import Settings
 from .upstream_source import UpstreamSource
 from .wire import CD, EDE_PROHIBITED, IN, MAX_MESSAGE, OPCODE, OPT, QR, RD, REFUSED, Query, read_query
@@ -79,15 +80,17 @@ class Forwarder:
         *,
         recursive: bool,
         block_rebinding: bool,
+        serials: Serials | None,
     ) -> None:
         self.apex = settings.apex
         self._source = source
         self._recursive = recursive
         self._clock = clock.now
-        zone = MergedZone(settings.apex, (place.address for place in places), clock.unix_ms())
+        last = serials.latest() if serials else None
+        zone = MergedZone(settings.apex, (place.address for place in places), clock.unix_ms(), last)
         directory = Followed(settings.apex.wire, Memory(), Policy())
         self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone, directory=directory)
-        self._primary = Primary(self._domain, zone, targets, places)
+        self._primary = Primary(self._domain, zone, targets, places, serials)
         self._mirror = Mirror(settings, self._domain, directory, self._apply, self._primary.changed)
         self._domain.responder.allow(frozenset((_ADMITTED,)))
         self._relay = Relay(settings.apex, self._clock, block_rebinding=block_rebinding)
@@ -110,17 +113,24 @@ class Forwarder:
         recursive: bool = False,
         block_rebinding: bool = False,
         notify: Sequence[Place] = (),
+        serials: Serials | None = None,
     ) -> Forwarder:
         """A forwarder that answers at `places`, and on sockets that were `handed` over, when this returns.
 
-        `notify` are told when the network's zone has another serial.
+        `notify` are told when the network's zone has another serial, of which `serials` remembers those of other runs.
         PortInUse or NetworkError where it cannot; an address that this machine does not have yet is waited for.
         Whether the network is there does not matter: other names are answered without.
         """
         known = [*places, *(_place_of(sock) for sock in handed)]
         source.listening_at(known)
         self = cls(
-            settings, source, known, tuple(dict.fromkeys(notify)), recursive=recursive, block_rebinding=block_rebinding
+            settings,
+            source,
+            known,
+            tuple(dict.fromkeys(notify)),
+            recursive=recursive,
+            block_rebinding=block_rebinding,
+            serials=serials,
         )
         try:
             for sock in handed:

@@ -19,13 +19,14 @@ from .zone import Zone
 class MergedZone:
     """What a forwarder that answers at `addresses` says of the network under the apex `name`."""
 
-    def __init__(self, name: Name, addresses: Iterable[str], unix_ms: int) -> None:
+    def __init__(self, name: Name, addresses: Iterable[str], unix_ms: int, last: int | None = None) -> None:
+        """`last` is the serial behind which this one has to lie: that of an earlier run."""
         addresses = tuple(dict.fromkeys(addresses))
         # Secondaries tell others of them: the loopback's are named where there are no others.
         self._addresses = tuple(each for each in addresses if not ip_address(each).is_loopback) or addresses
         self.name = name
         self.me = Peer("", self._addresses)
-        self.apex = self._apex(next_serial(None, unix_ms))
+        self.apex = self._apex(next_serial(last, unix_ms))
         self.zone = Zone(name.wire, ())
         self.journal = Journal()
         self.known = False  # whether there is a state yet; before, there is nothing to be transferred

@@ -20,6 +20,7 @@ from .notifier import Notifier
 from .reaction import Later, Messages, Reaction
 from .resolvconf import Place
 from .responder import Client
+from .serials import Serials
 from .wire import AXFR, IXFR, OPCODE, SOA
 
 _log = logging.getLogger("mddns")
@@ -37,7 +38,16 @@ class Primary:
     Lives in a running event loop, from :meth:`start` until :meth:`close`.
     """
 
-    def __init__(self, domain: Domain, zone: MergedZone, targets: Sequence[Place], listening: Iterable[Place]) -> None:
+    def __init__(
+        self,
+        domain: Domain,
+        zone: MergedZone,
+        targets: Sequence[Place],
+        listening: Iterable[Place],
+        serials: Serials | None = None,
+    ) -> None:
+        """`serials` remembers those that were given out."""
+        self._serials = serials
         self._domain = domain
         self._zone = zone
         self._notifier = Notifier(zone.name, targets, listening) if targets else None
@@ -114,6 +124,8 @@ class Primary:
             return
         if zone.take(view.zone, clock.unix_ms()):
             _log.debug("serial %d", zone.serial)
+            if self._serials:
+                self._serials.given_out(zone.serial)
             if self._notifier:
                 self._notifier.moved(zone.apex.soa_record)
 

@@ -65,6 +65,7 @@ FLOORS = {
         portholder
         probing
         remembered
+        serials
         sessions
         subscriber
         transport

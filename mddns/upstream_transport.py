@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from .resolvconf import Place
+from .binding import socket_address
 from .upstream import Pursuit, Try
 
 _LARGEST: Final = 4096  # more than any server sends that was told 1,232 octets
@@ -150,7 +150,7 @@ class Chase:
                     self.pursuit.failed(what.number, now)
                     return
                 self._sockets[what.number] = sock
-                sock.connect(_socket_address(place))
+                sock.connect(socket_address(*place))
                 self._chases.loop.add_reader(sock.fileno(), self._read, what.number)
             sock.send(what.wire)
         except BlockingIOError:
@@ -184,7 +184,7 @@ class Chase:
         self._sockets[what.number] = sock
         self._streams[what.number] = _Stream(what.wire)
         try:
-            result = sock.connect_ex(_socket_address(place))
+            result = sock.connect_ex(socket_address(*place))
         except OSError as error:
             result = error.errno or errno.EINVAL
         if result and result not in _PENDING:
@@ -259,14 +259,6 @@ class _Stream:
         if len(self._received) < 2 or self.wanted:
             return None
         return bytes(self._received[2:])
-
-
-def _socket_address(place: Place) -> tuple[str, int] | tuple[str, int, int, int]:
-    """As sockets want it: the scope of a link-local address by its number. OSError where there is no such interface."""
-    address, mark, scope = place.address.partition("%")
-    if not mark:
-        return address, place.port
-    return address, place.port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
 
 
 def entropy(count: int) -> bytes:

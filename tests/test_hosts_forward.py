@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 
 import pytest
 from bed.dig import Reply, _parse, need
+from bed.embedded import readable_code
 from bed.hosts import DEVICE, Bed, Host
 from bed.process import Process, wait_until
 from bed.resolvconf import resolv_conf
@@ -412,17 +414,23 @@ def test_who_may_not_bind_port_53_answers_at_5354_and_is_told_the_remedy(bed: Be
     assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
 
 
-def test_systemds_own_program_hands_its_sockets_over(bed: Bed) -> None:
+@pytest.mark.parametrize(("kind", "transport"), [("stream", "+tcp"), ("datagram", "+notcp")])
+def test_systemds_own_program_hands_port_53_to_a_user_without_privileges(bed: Bed, kind: str, transport: str) -> None:
     need("systemd-socket-activate")
     nameserver(bed.host("charlie"))
     bravo = bed.host("bravo")
-    argv = ["systemd-socket-activate", "-l", f"{HERE}:53", "--fdname=dns"]
-    argv += ["md", "forward", "--upstream", bed.host("charlie").ipv4]
-    process = bravo.start(argv, {"SYSTEMD_LOG_TARGET": "console"})
+    environment = {**bravo.env, **readable_code(bravo)}
+    passed = [f"--setenv={name}={environment[name]}" for name in ("PYTHONPATH", "TS_SOCKET", "HOME")]
+    argv = ["systemd-socket-activate", "-l", f"{HERE}:53", *(["-d"] if kind == "datagram" else ["--fdname=dns"])]
+    argv += [*passed, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "mddns"]
+    process = bravo.start([*argv, "forward", "--upstream", bed.host("charlie").ipv4], {"SYSTEMD_LOG_TARGET": "console"})
     process.wait_for("Listening on")
-    # It starts the program with the first connection, which then waits in the socket.
-    assert ask(bravo, "www.example", "A", "+tcp").answer == {"www.example. A 192.0.2.1"}
+    # It starts the program with the first connection, or datagram, which then waits in the socket.
+    assert ask(bravo, "www.example", "A", transport).answer == {"www.example. A 192.0.2.1"}
     process.wait_for("answering at 127.0.0.1:53")
+    assert ask(bravo, "web.minidisc", "SRV", transport).answer, process.stderr
+    (status,) = (Path(f"/proc/{pid}/status").read_text() for pid in [process.pid])
+    assert re.search(r"^Uid:\s+65534\s+65534", status, re.MULTILINE), status
 
 
 # What is said

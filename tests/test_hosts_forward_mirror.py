@@ -12,10 +12,11 @@ import dns.message
 import dns.query
 import dns.rdatatype
 import pytest
+from bed.dig import dig
 from bed.hosts import Bed, Host
 from bed.process import wait_until
 from conftest import MakeBed, Measured
-from test_hosts_forward import HERE, ask, forward
+from test_hosts_forward import HERE, ask, forward, nameserver
 from test_hosts_watch import SOON, changer, spread
 
 pytestmark = pytest.mark.namespaces
@@ -26,15 +27,6 @@ CHANGES: Final = 100
 @pytest.fixture
 def bed(make_bed: MakeBed) -> Iterator[Bed]:
     return make_bed(["alpha", "bravo", "charlie"])
-
-
-def text(host: Host, name: str = "web.minidisc") -> str:
-    """The TXT record of a name as the forwarder on `host` tells it to a program there."""
-
-    def look() -> dns.message.Message:
-        return dns.query.udp(dns.message.make_query(name, "TXT"), HERE, timeout=5)
-
-    return " ".join(rdata.to_text() for rrset in host.call(look).answer for rdata in rrset)
 
 
 def mirrored(host: Host) -> None:
@@ -150,3 +142,34 @@ def test_a_host_behind_a_cut_cable_is_named_and_its_services_stay(bed: Bed) -> N
     assert (unknown.rcode, "EDE: 22" in unknown.text) == ("SERVFAIL", True)
     bed.heal("alpha")
     assert wait_until(lambda: ask(bravo, "web.minidisc", "SRV").answer == known.answer, 15)
+
+
+def test_it_stays_up_through_all_of_it(bed: Bed) -> None:
+    """SIGHUPs while services change, an upstream dies, a host and Tailscale itself are away; then all is as before."""
+    alpha, bravo, charlie = (bed.host(name) for name in ("alpha", "bravo", "charlie"))
+    process = changer(alpha, 80, 60, 0.1)
+    upstream = nameserver(charlie)
+    forwarder = forward(bravo, "--upstream", charlie.ipv4, "--notify", f"{HERE}#5301")
+    mirrored(bravo)
+    process.signal(signal.SIGUSR1)
+    for _ in range(10):
+        forwarder.signal(signal.SIGHUP)
+        assert ask(bravo, "web.minidisc", "SRV").answer
+    upstream.kill()
+    bed.cut("charlie")
+    bravo.tailscaled.stop()
+    forwarder.signal(signal.SIGHUP)
+    forwarder.wait_for("the network is lost", 15)
+    assert ask(bravo, "web.minidisc", "SRV").answer
+    bed.heal("charlie")
+    bravo.tailscaled.start()
+    forwarder.signal(signal.SIGHUP)
+    forwarder.wait_for("the network is back", 15)
+    nameserver(charlie)
+    process.wait_for("done", 30)
+    last = dig(bravo, alpha.ipv4, "web.minidisc", "TXT", "+norec").answer
+    assert wait_until(lambda: bool(ask(bravo, "www.example").answer), 15)
+    assert last
+    assert wait_until(lambda: ask(bravo, "web.minidisc", "TXT").answer == last, 15)
+    assert forwarder.terminate() == 0
+    assert "Traceback" not in forwarder.stderr

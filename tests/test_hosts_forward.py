@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from bed.dig import Reply, _parse, need
@@ -429,7 +430,7 @@ def test_systemds_own_program_hands_port_53_to_a_user_without_privileges(bed: Be
     assert ask(bravo, "www.example", "A", transport).answer == {"www.example. A 192.0.2.1"}
     process.wait_for("answering at 127.0.0.1:53")
     assert ask(bravo, "web.minidisc", "SRV", transport).answer, process.stderr
-    (status,) = (Path(f"/proc/{pid}/status").read_text() for pid in [process.pid])
+    status = Path(f"/proc/{process.pid}/status").read_text()
     assert re.search(r"^Uid:\s+65534\s+65534", status, re.MULTILINE), status
 
 

@@ -19,6 +19,8 @@ from conftest import MakeBed, Measured
 from test_hosts_forward import HERE, ask, forward, nameserver
 from test_hosts_watch import SOON, changer, spread
 
+from mddns.followed import HOLDS
+
 pytestmark = pytest.mark.namespaces
 
 CHANGES: Final = 100
@@ -173,3 +175,22 @@ def test_it_stays_up_through_all_of_it(bed: Bed) -> None:
     assert wait_until(lambda: ask(bravo, "web.minidisc", "TXT").answer == last, 15)
     assert forwarder.terminate() == 0
     assert "Traceback" not in forwarder.stderr
+
+
+def test_the_first_answer_after_it_was_stopped_is_of_now(bed: Bed) -> None:
+    """What it was told before is out of date, and it has not had a turn yet: it asks, as any node would."""
+    alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    process = changer(alpha, 80, 1, 0.5)
+    forwarder = forward(bravo, "--upstream", bed.host("charlie").ipv4)
+    mirrored(bravo)
+    before = ask(bravo, "web.minidisc", "TXT").answer
+    forwarder.signal(signal.SIGSTOP)
+    process.signal(signal.SIGUSR1)
+    process.wait_for("done", 10)
+    time.sleep(HOLDS)
+    asking = bravo.start(["dig", f"@{HERE}", "+tries=1", "+time=5", "+short", "web.minidisc", "TXT"])
+    time.sleep(0.2)  # it is in the socket before anything else is
+    forwarder.signal(signal.SIGCONT)
+    assert wait_until(lambda: bool(asking.stdout), 5)
+    assert before == {'web.minidisc. TXT ""'}
+    assert asking.stdout.startswith('"t=')

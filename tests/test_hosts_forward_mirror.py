@@ -56,15 +56,18 @@ def seen_by_questions(at: str, count: int, patience: float = 30.0) -> list[float
     return took
 
 
-def test_a_change_is_seen_by_the_forwarders_clients_at_once(bed: Bed, measured: Measured) -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a holder"])
+def test_a_change_is_seen_by_the_forwarders_clients_at_once(bed: Bed, measured: Measured, beside: bool) -> None:
     """On another host, through a name that is asked for all the time, so that its answer is always a kept one."""
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    if beside:
+        bravo.start(["md", "advertise", "db", ":5432"]).wait_for("advertised")
     process = changer(alpha, 80, CHANGES, 0.05)
     forward(bravo, "--upstream", bed.host("charlie").ipv4)
     mirrored(bravo)
     process.signal(signal.SIGUSR1)
     took = bravo.call(seen_by_questions, HERE, CHANGES - 1)
-    measured(f"forwarder: a change on another host is in its answers after {spread(took)}")
+    measured(f"forwarder: a change on another host is in its answers after {spread(took)}, holder: {beside}")
     assert len(took) >= 0.9 * CHANGES
     assert sorted(took)[len(took) * 99 // 100] < SOON
 
@@ -131,8 +134,11 @@ def test_what_is_asked_costs_no_network(bed: Bed) -> None:
     assert ask(bravo, "n1.minidisc").rcode == "NXDOMAIN"
 
 
-def test_a_host_behind_a_cut_cable_is_named_and_its_services_stay(bed: Bed) -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a holder"])
+def test_a_host_behind_a_cut_cable_is_named_and_its_services_stay(bed: Bed, beside: bool) -> None:
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    if beside:
+        bravo.start(["md", "advertise", "db", ":5432"]).wait_for("advertised")
     changer(alpha)
     forward(bravo, "--upstream", bed.host("charlie").ipv4)
     mirrored(bravo)

@@ -12,6 +12,7 @@ import dns.message
 import dns.query
 import dns.rdatatype
 import pytest
+from bed import minidisc
 from bed.dig import dig
 from bed.hosts import Bed, Host
 from bed.process import wait_until
@@ -132,6 +133,19 @@ def test_what_is_asked_costs_no_network(bed: Bed) -> None:
     # Each question and its answer, and three hosts that are asked for their serials or services as it is.
     assert sent() - before - 2 * asked <= 3 * (5 + took * 2)
     assert ask(bravo, "n1.minidisc").rcode == "NXDOMAIN"
+
+
+def test_hosts_of_minidisc_alone_are_followed_by_asking_them(bed: Bed) -> None:
+    """They speak no DNS: /services tells what they offer."""
+    alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    with minidisc.registry(alpha, ("web", 8080, {})):
+        forward(bravo, "--upstream", bed.host("charlie").ipv4)
+        offered = {"web.minidisc. SRV 10 10 8080 alpha-8080.web.minidisc."}
+        assert wait_until(lambda: ask(bravo, "web.minidisc", "SRV").answer == offered, 15)
+    with minidisc.registry(alpha, ("web", 8081, {})):
+        offered = {"web.minidisc. SRV 10 10 8081 alpha-8081.web.minidisc."}
+        assert wait_until(lambda: ask(bravo, "web.minidisc", "SRV").answer == offered, 15)
+    assert wait_until(lambda: ask(bravo, "web.minidisc", "SRV").rcode == "NXDOMAIN", 15)
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a holder"])

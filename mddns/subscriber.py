@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from . import clock
-from .answers import Told as Instance
 from .dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
 from .errors import BadMessage
 from .names import Name
@@ -22,7 +21,8 @@ from .secondary import Progress, Secondary
 from .wire import NOERROR, SOA
 
 CONNECT_WITHIN: Final = 1.0  # seconds, for each address
-TRANSFER_WITHIN: Final = 10.0
+TRANSFER_WITHIN: Final = 10.0  # between a transfer's messages
+OWN_WITHIN: Final = 1.0  # the same on our own host
 REFUSED_FOR: Final = 60.0  # seconds without a session, where a host has none for us and does not say for how long
 LONGEST_REFUSAL: Final = 300.0
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
@@ -32,7 +32,8 @@ _AT_ONCE: Final = 65_536
 class Subscriber:
     """Follows the zone at `apex` of the host at `addresses`, of which the first that accepts is used.
 
-    ``changed(instances)`` is called with all that the host offers, after the first transfer and whenever it changes.
+    ``changed()`` is called when `copy` has the whole zone, and whenever that changes. `own`: the host is ours, where
+    whoever does not answer within a second is stopped, or starved.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class Subscriber:
         port: int,
         copy: Secondary,
         apex: Name,
-        changed: Callable[[list[Instance]], None],
+        changed: Callable[[], None],
+        *,
+        own: bool = False,
     ) -> None:
         self.refused: float | None = None  # seconds for which the host has no session for us
         self._addresses = addresses
@@ -49,6 +52,8 @@ class Subscriber:
         self._copy = copy
         self._apex = apex
         self._changed = changed
+        self._own = own
+        self._within = OWN_WITHIN if own else TRANSFER_WITHIN
         self._client = ClientSession(lambda: random_ids(1)[0], clock.now())
         self._writer: asyncio.StreamWriter | None = None
         self._asked: int | None = None  # the id of a transfer under way
@@ -90,8 +95,14 @@ class Subscriber:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for address in self._addresses[:-1]:
             with contextlib.suppress(OSError):
-                return await _open(address, self._port)
-        return await _open(self._addresses[-1], self._port)
+                return await self._open(address)
+        return await self._open(self._addresses[-1])
+
+    async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # Our own holder knows the programs of its host by where they come from.
+        source = (address, 0) if self._own else None
+        async with asyncio.timeout(CONNECT_WITHIN):
+            return await asyncio.open_connection(address, self._port, local_addr=source)
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         """What has come; nothing where the session is to end."""
@@ -99,12 +110,12 @@ class Subscriber:
             now = clock.now()
             due = self._client.timer()
             if self._asked is not None:
-                due = min(due, self._asked_at + TRANSFER_WITHIN)
+                due = min(due, self._asked_at + self._within)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, due - now) + 0.01):
                     return await reader.read(_AT_ONCE)
             now = clock.now()
-            late = self._asked is not None and now > self._asked_at + TRANSFER_WITHIN
+            late = self._asked is not None and now > self._asked_at + self._within
             if late or self._client.silent(now) or self._writer is None:
                 return b""
             if keepalive := self._client.due(now):
@@ -140,11 +151,6 @@ class Subscriber:
         self._asked = None
         if progress is Progress.CHANGED or (progress is Progress.CURRENT and not self._told):
             self._told = True
-            self._changed(list(self._copy.told()))
+            self._changed()
         if self._again or progress is Progress.ASK_WHOLE:
             self.refresh()
-
-
-async def _open(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    async with asyncio.timeout(CONNECT_WITHIN):
-        return await asyncio.open_connection(address, port)

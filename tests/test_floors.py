@@ -23,13 +23,17 @@ FLOORS = {
     5: """
         aio
         aio_watch
+        attachment
         doctor
         following
         forwarder
+        mirror
+        mirrors
         node
         resolver
         settings
         sync_watch
+        watched
         watching
     """,  # parts put together
     4: """
@@ -96,6 +100,7 @@ FLOORS = {
         memory
         merged_zone
         minidisc
+        mirrored
         news
         notify_out
         policy
@@ -115,6 +120,7 @@ FLOORS = {
         update
         upstream
         vitality
+        view
         web
         zone
     """,  # decisions

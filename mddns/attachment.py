@@ -1,0 +1,123 @@
+"""A watcher's part in the mirror of its own host's holder: in place of a session with every host it has this one.
+
+Our own host is asked before all others. Where its holder mirrors the network, nobody else is asked; where there is no
+holder, or none that mirrors, everybody is. When the holder goes, its successor is looked for first. What was known
+stands until the mirror has heard of it: one that has just begun has not heard of everybody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from .apex import is_after
+from .directory import Directory
+from .mirrored import State, Stood, Words
+from .model import Service
+from .watched import Watched
+
+ALONE_FOR: Final = 2.0  # seconds for which our own host is asked alone; a mirror that begins has a lookup's time
+
+
+class Attachment:
+    """What a watcher of `directory` has to do with the holder of its own host. Times are the event loop's."""
+
+    def __init__(self, directory: Directory, *, allowed: bool) -> None:
+        """Not `allowed`: every host is asked, whatever our own is."""
+        self.complete = False  # whether all that we know comes through it
+        self._directory = directory
+        self._allowed = allowed
+        self._own: Watched | None = None
+        self._alone_until = -math.inf
+        self._words = Words()
+
+    def network(self, own: Watched | None, now: float) -> None:
+        """Which of the hosts is ours."""
+        own = own if self._allowed else None
+        if own is not self._own:
+            self._own = own
+            self.complete = False
+            self._alone_until = now + ALONE_FOR if own else -math.inf
+
+    def is_own(self, host: Watched) -> bool:
+        """Whether a host is ours, and may have a mirror for us."""
+        return host is self._own
+
+    def asked_from(self, host: Watched, now: float) -> float:
+        """When a host may be asked by ourselves."""
+        if self.asks(host, now):
+            return host.next
+        return math.inf if self.complete else max(host.next, self._alone_until)
+
+    def asks(self, host: Watched, now: float) -> bool:
+        """Whether what a host says to ourselves counts."""
+        return host is self._own or not (self.complete or now < self._alone_until)
+
+    def none(self, hosts: Iterable[Watched]) -> bool:
+        """There is no holder, or it has no mirror for us; whether that is news."""
+        if not self.complete and self._alone_until == -math.inf:
+            return False
+        self.lost(hosts, -math.inf)
+        self._alone_until = -math.inf
+        return True
+
+    def lost(self, hosts: Iterable[Watched], now: float) -> None:
+        """The session has ended. What we know stands; a successor is asked first."""
+        if self.complete:
+            self.complete = False
+            self._alone_until = now + ALONE_FOR
+            for host in hosts:
+                host.relayed = None
+                host.next = min(host.next, now)
+
+    def told(self, hosts: Mapping[str, Watched], network: str, known: bool, now: float, moment: float) -> bool:
+        """The mirror says something new; whether that was taken over. BadMessage for nonsense.
+
+        `known`: the whole network was known to us before. `moment` is the directory's now.
+        """
+        own = self._own
+        if own is None:
+            return False
+        current, stood = own.copy.beside()
+        if not self.complete:
+            if current and not self._is_behind(hosts, stood):
+                self.complete = True
+                for host in hosts.values():
+                    host.relayed = None  # what was heard since, by ourselves, is not known to stand
+            elif known or now >= self._alone_until:
+                return False
+        words = self._words.by_peer(own.copy.told(), {key: host.peer for key, host in hosts.items()}, network)
+        for key, host in hosts.items():
+            stands = stood.get(key)
+            # Of whom it says nothing, nothing is known while it begins.
+            if not current if stands is None else stands.state is State.UNHEARD or not stands.is_of(host.peer):
+                continue
+            relayed = (stands.state if stands else None), words.get(key, ())
+            if relayed != host.relayed:
+                self._relay(host, *relayed, moment)
+                host.relayed = relayed
+        return True
+
+    def _is_behind(self, hosts: Mapping[str, Watched], stood: Mapping[str, Stood]) -> bool:
+        """Whether we have heard something ourselves that the mirror has not."""
+        for key, host in hosts.items():
+            serial = host.copy.serial
+            if host is self._own or host.session is None or serial is None:
+                continue
+            stands = stood.get(key)
+            if stands is None or stands.state is State.UNHEARD:
+                return True
+            if stands.serial is not None and is_after(serial, stands.serial):
+                return True
+        return False
+
+    def _relay(self, host: Watched, state: State | None, services: Sequence[Service], moment: float) -> None:
+        directory, peer = self._directory, host.peer
+        host.heard, host.spoke, host.unanswered = True, state is not None, 0
+        if state is None:
+            directory.refused(peer, moment)
+            return
+        directory.answered(peer, services, moment)
+        if state is State.SILENT:
+            directory.missed(peer, moment)

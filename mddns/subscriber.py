@@ -60,6 +60,7 @@ class Subscriber:
         self._asked_at = 0.0
         self._again = False
         self._told = False  # whether anything was told in this session
+        self._limit: asyncio.Timeout | None = None  # of the reading under way
 
     async def run(self) -> None:
         """Returns when the session has ended. OSError: there was none; BadMessage: the host talks nonsense."""
@@ -91,6 +92,8 @@ class Subscriber:
         self._asked, self._asked_at = self._client.fresh_id(), clock.now()
         self._writer.write(framed(self._copy.ask(self._asked)))
         self._client.sent(clock.now())
+        if self._limit and (until := self._limit.when()) is not None:
+            self._limit.reschedule(min(until, asyncio.get_running_loop().time() + self._within + 0.01))
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for address in self._addresses[:-1]:
@@ -111,10 +114,13 @@ class Subscriber:
             due = self._client.timer()
             if self._asked is not None:
                 due = min(due, self._asked_at + self._within)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, due - now) + 0.01):
+            try:
+                async with asyncio.timeout(max(0.0, due - now) + 0.01) as self._limit:
                     return await reader.read(_AT_ONCE)
-            now = clock.now()
+            except TimeoutError:
+                now = clock.now()
+            finally:
+                self._limit = None
             late = self._asked is not None and now > self._asked_at + self._within
             if late or self._client.silent(now) or self._writer is None:
                 return b""

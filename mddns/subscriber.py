@@ -21,8 +21,8 @@ from .secondary import Progress, Secondary
 from .wire import NOERROR, SOA
 
 CONNECT_WITHIN: Final = 1.0  # seconds, for each address
-TRANSFER_WITHIN: Final = 10.0  # between a transfer's messages
-OWN_WITHIN: Final = 1.0  # the same on our own host
+TRANSFER_WITHIN: Final = 10.0
+STUCK_AFTER: Final = 0.5  # seconds until a transfer has to begin, where the host says over UDP that there is news
 REFUSED_FOR: Final = 60.0  # seconds without a session, where a host has none for us and does not say for how long
 LONGEST_REFUSAL: Final = 300.0
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
@@ -32,8 +32,7 @@ _AT_ONCE: Final = 65_536
 class Subscriber:
     """Follows the zone at `apex` of the host at `addresses`, of which the first that accepts is used.
 
-    ``changed()`` is called when `copy` has the whole zone, and whenever that changes. `own`: the host is ours, where
-    whoever does not answer within a second is stopped, or starved.
+    ``changed()`` is called when `copy` has the whole zone, and whenever that changes. `own`: the host is ours.
     """
 
     def __init__(
@@ -53,14 +52,14 @@ class Subscriber:
         self._apex = apex
         self._changed = changed
         self._own = own
-        self._within = OWN_WITHIN if own else TRANSFER_WITHIN
         self._client = ClientSession(lambda: random_ids(1)[0], clock.now())
         self._writer: asyncio.StreamWriter | None = None
         self._asked: int | None = None  # the id of a transfer under way
         self._asked_at = 0.0
+        self._behind = False  # the host has said over UDP that there is news, and nothing came of it yet
         self._again = False
+        self._limit: asyncio.Timeout | None = None
         self._told = False  # whether anything was told in this session
-        self._limit: asyncio.Timeout | None = None  # of the reading under way
 
     async def run(self) -> None:
         """Returns when the session has ended. OSError: there was none; BadMessage: the host talks nonsense."""
@@ -81,6 +80,18 @@ class Subscriber:
         sock = self._writer.get_extra_info("socket") if self._writer else None
         return sock.fileno() if sock else -1
 
+    def told(self, serial: int) -> None:
+        """The host has said over UDP which serial its zone has.
+
+        A stopped process keeps its connections, while another of its host answers in its place: who then says nothing
+        is left for whoever accepts now.
+        """
+        if self._writer and serial != self._copy.serial:
+            self._behind = True
+            self.refresh(serial)
+            if self._limit and not self._limit.expired():
+                self._limit.reschedule(asyncio.get_running_loop().time() + self._patience())
+
     def refresh(self, serial: int | None = None) -> None:
         """The zone may have changed: `serial` is its serial by now, where that is known."""
         if self._writer is None or (serial is not None and serial == self._copy.serial):
@@ -92,8 +103,6 @@ class Subscriber:
         self._asked, self._asked_at = self._client.fresh_id(), clock.now()
         self._writer.write(framed(self._copy.ask(self._asked)))
         self._client.sent(clock.now())
-        if self._limit and (until := self._limit.when()) is not None:
-            self._limit.reschedule(min(until, asyncio.get_running_loop().time() + self._within + 0.01))
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for address in self._addresses[:-1]:
@@ -102,7 +111,7 @@ class Subscriber:
         return await self._open(self._addresses[-1])
 
     async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        # Our own holder knows the programs of its host by where they come from.
+        # A holder knows the programs of its own host by where they come from.
         source = (address, 0) if self._own else None
         async with asyncio.timeout(CONNECT_WITHIN):
             return await asyncio.open_connection(address, self._port, local_addr=source)
@@ -110,22 +119,27 @@ class Subscriber:
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         """What has come; nothing where the session is to end."""
         while True:
-            now = clock.now()
-            due = self._client.timer()
-            if self._asked is not None:
-                due = min(due, self._asked_at + self._within)
             try:
-                async with asyncio.timeout(max(0.0, due - now) + 0.01) as self._limit:
+                async with asyncio.timeout(self._patience()) as self._limit:
                     return await reader.read(_AT_ONCE)
             except TimeoutError:
-                now = clock.now()
+                pass
             finally:
                 self._limit = None
-            late = self._asked is not None and now > self._asked_at + self._within
-            if late or self._client.silent(now) or self._writer is None:
+            now = clock.now()
+            if now > self._due() or self._client.silent(now) or self._writer is None:
                 return b""
             if keepalive := self._client.due(now):
                 self._writer.write(keepalive)
+
+    def _due(self) -> float:
+        """When what was asked has to be there."""
+        if self._asked is None:
+            return float("inf")
+        return self._asked_at + (STUCK_AFTER if self._behind else TRANSFER_WITHIN)
+
+    def _patience(self) -> float:
+        return max(0.0, min(self._client.timer(), self._due()) - clock.now()) + 0.01
 
     def _on(self, event: Event) -> None:
         if isinstance(event, Ordinary):
@@ -150,7 +164,7 @@ class Subscriber:
     def _transferred(self, wire: bytes) -> None:
         if wire[0] << 8 | wire[1] != self._asked:
             raise BadMessage("an answer that nobody has asked for")
-        self._asked_at = clock.now()
+        self._asked_at, self._behind = clock.now(), False
         progress = self._copy.feed(wire)
         if progress is Progress.MORE:
             return

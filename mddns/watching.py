@@ -372,10 +372,11 @@ class Watcher:
         host = self._places.get((address, port))
         if host and host.probing:
             host.probing, host.unanswered = False, 0
-            if host.session:
-                # A mirror's serials are its own; and whether it answers still is worth knowing.
-                host.session.refresh(None if host.copy.is_mirror else serial)
-            if self._attachment.is_own(host) and host.copy.is_mirror and not self._attachment.complete:
+            own = self._attachment.is_own(host)
+            # A mirror's serials are its own, so it is asked each time; but the first answer may be long in the making.
+            if host.session and not (own and host.copy.serial is None):
+                host.session.told(serial)
+            if own and host.copy.is_mirror and not self._attachment.complete:
                 self._relayed()
 
     # Telling

@@ -48,6 +48,7 @@ SESSION_ENDED: Final = 0.01  # seconds until the host is asked what is the matte
 SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
 NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
 MOST_POLLS: Final = 32  # lookups at one time
+LEAST_HOSTS: Final = 64  # for which there is room in a mirror
 
 
 def lead(services: Iterable[Service]) -> Service | None:
@@ -132,10 +133,12 @@ class Watcher:
         if self._own and self._snapshot and self._snapshot.me:
             yield Stood.of(State.REGISTRY, self._snapshot.me)
         for key, host in self._hosts.items():
+            # Two that took each other for programs of their own would have news of each other without end.
+            serial = None if host.copy.is_mirror else host.copy.serial
             if memory.silent(key, now):
-                yield Stood.of(State.SILENT, host.peer, host.copy.serial)
+                yield Stood.of(State.SILENT, host.peer, serial)
             elif memory.standing(key, now) is Standing.REGISTRY:
-                yield Stood.of(State.REGISTRY, host.peer, host.copy.serial)
+                yield Stood.of(State.REGISTRY, host.peer, serial)
             elif not host.heard:
                 yield Stood.of(State.UNHEARD, host.peer)
 
@@ -281,7 +284,8 @@ class Watcher:
                 self._told(host)
 
         if self._snapshot and self._snapshot.me and peer.id == self._snapshot.me.id:
-            host.copy = MirrorCopy(self._settings.apex, len(self._hosts))  # another mirror has steps of its own
+            # Another mirror has steps of its own. While it is followed there may be more hosts.
+            host.copy = MirrorCopy(self._settings.apex, max(LEAST_HOSTS, 2 * len(self._hosts)))
         session = Subscriber(peer.route, peer.port, host.copy, self._settings.apex, changed, own=own)
         host.session, host.probing = session, False
         host.task = self._spawn(self._follow(host, session))

@@ -9,7 +9,7 @@ stands. Who a peer is follows from the reader's own list of nodes, never from he
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from .answers import Told, introduce
@@ -65,7 +65,8 @@ class Marker:
     """Adds to services what their records would not tell."""
 
     def __init__(self) -> None:
-        self._marked: dict[tuple[str, ...], tuple[Service, Service]] = {}  # as they were, and marked
+        # By what makes it this service: as it was, marked, and what it is called in the zone.
+        self._marked: dict[tuple[str, ...], tuple[Service, Service, tuple[str, str]]] = {}
 
     def mark(self, services: Iterable[Service]) -> list[Service]:
         """The same, marked. What has not changed since the last time is the same object."""
@@ -73,16 +74,22 @@ class Marker:
         for service in services:
             known = before.get(service.key)
             if known is None or known[0] is not service:
-                known = service, _marked(service)
+                known = service, _marked(service), (fold(service.name), fold(service.instance))
             self._marked[service.key] = known
         marked = [known[1] for known in self._marked.values()]
-        renamed = [each for each in place(marked) if each.instance != _octets(each.service.instance)]
-        if renamed:
-            index = {id(each): number for number, each in enumerate(marked)}
-            for each in renamed:
+        called = {known[2] for known in self._marked.values()}
+        if len(called) < len(marked) or any(label in ("", "*") for _, label in called):
+            self._keep_labels(marked)
+        return marked
+
+    @staticmethod
+    def _keep_labels(marked: list[Service]) -> None:
+        """The zone will give some another label: theirs is told besides."""
+        index = {id(each): number for number, each in enumerate(marked)}
+        for each in place(marked):
+            if each.instance != _octets(each.service.instance):
                 label = _LABEL, each.service.instance
                 marked[index[id(each.service)]] = replace(each.service, meta=(*each.service.meta, label))
-        return marked
 
 
 def _octets(text: str) -> bytes:
@@ -159,21 +166,27 @@ class Words:
         before, self._known = self._known, {}
         found: dict[str, list[Service]] = {}
         for each in told:
-            key = each.name, each.instance
-            known = before.get(key)
-            peer = peers.get(_via(each))
-            if peer is None:
-                continue
-            if known is None or known[0] is not each or known[1] is not peer:
+            known = before.get((each.name, each.instance))
+            if known is None or known[0] is not each or known[1] is not peers.get(known[1].id):
+                peer = peers.get(_via(each))
+                if peer is None:
+                    continue
                 known = each, peer, _service(each, peer, network)
-            self._known[key] = known
-            found.setdefault(peer.id, []).append(known[2])
+            self._known[each.name, each.instance] = known
+            found.setdefault(known[1].id, []).append(known[2])
         return dict(found)
 
-
-def own_words(told: Iterable[Told], peer: Peer, network: str) -> Iterator[Service]:
-    """What a host says of itself in a mirror's zone that it gives us: it took us for a program of its own."""
-    return (_service(each, peer, network) for each in told if _via(each) == peer.id)
+    def of_one(self, told: Iterable[Told], peer: Peer, network: str, rtt_ms: float | None) -> list[Service]:
+        """The services that `peer` tells of, with how fast it answered."""
+        before, self._known = self._known, {}
+        found = []
+        for each in told:
+            known = before.get((each.name, each.instance))
+            if known is None or known[0] is not each or known[1] is not peer or known[2].rtt_ms != rtt_ms:
+                known = each, peer, introduce(each, peer, network, rtt_ms)
+            self._known[each.name, each.instance] = known
+            found.append(known[2])
+        return found
 
 
 def _via(told: Told) -> str:

@@ -23,10 +23,10 @@ class View(NamedTuple):
     def of(cls, directory: Directory, snapshot: Snapshot | None, now: float) -> View:
         """What `directory` knows."""
         services = tuple(directory.services(now))
-        by_name: dict[str, tuple[Service, ...]] = {}
+        groups: dict[str, list[Service]] = {}
         for service in services:
-            name = fold(service.name)
-            by_name[name] = (*by_name.get(name, ()), service)
+            groups.setdefault(fold(service.name), []).append(service)
+        by_name = {name: tuple(group) for name, group in groups.items()}
         return cls(services, by_name, directory.silent(now), directory.count(now), snapshot)
 
     def find(self, query: Query) -> Found:

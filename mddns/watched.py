@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from .mirrored import MirrorCopy, State
+from .mirrored import MirrorCopy, State, Words
 from .model import Peer, Service
 from .names import Name
 from .subscriber import Subscriber
@@ -21,6 +21,7 @@ class Watched:
     def __init__(self, peer: Peer, apex: Name, now: float) -> None:
         self.peer = peer
         self.copy = MirrorCopy(apex)
+        self.words = Words()
         self.next = now  # when it is asked again
         self.polled = False  # whether a lookup has ended
         self.busy = False  # in a lookup under way

@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Final
 
 from . import aio_transport, clock
-from .answers import introduce
 from .attachment import Attachment
 from .directory import Directory
 from .errors import BadMessage
@@ -24,7 +23,7 @@ from .inquiry import learn
 from .leading import leader
 from .lookup import Ask, Lookup, Outcome
 from .memory import Memory, Standing
-from .mirrored import MirrorCopy, State, Stood, own_words
+from .mirrored import MirrorCopy, State, Stood
 from .model import Service, Snapshot
 from .names import Name
 from .policy import Policy
@@ -332,10 +331,11 @@ class Watcher:
             self._without(host)
         now, rtt = clock.now(), self._directory.memory.rtt(host.peer.id)
         rtt_ms = None if rtt is None else round(rtt * 1000, 2)
-        if host.copy.is_mirror:
-            services = list(own_words(host.copy.told(), host.peer, self._network))
+        if host.copy.is_mirror:  # it took us for a program of its own: it is believed of itself alone
+            mine = host.words.by_peer(host.copy.told(), {host.peer.id: host.peer}, self._network)
+            services = mine.get(host.peer.id, ())
         else:
-            services = [introduce(told, host.peer, self._network, rtt_ms) for told in host.copy.told()]
+            services = host.words.of_one(host.copy.told(), host.peer, self._network, rtt_ms)
         self._directory.answered(host.peer, services, now, rtt=rtt)
         self._publish_soon()
 

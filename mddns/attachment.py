@@ -1,8 +1,9 @@
 """A watcher's part in the mirror of its own host's holder: in place of a session with every host it has this one.
 
-Our own host is asked before all others. Where its holder mirrors the network, nobody else is asked; where there is no
-holder, or none that mirrors, everybody is. When the holder goes, its successor is looked for first. What was known
-stands until the mirror has heard of it: one that has just begun has not heard of everybody.
+Our own host is asked before all others. Where its holder mirrors the network, nobody else is asked, but hosts that it
+does not know of; where there is no holder, or none that mirrors, everybody is. When the holder goes, its successor is
+looked for first. What was known stands until the mirror has heard of it: one that has just begun has not heard of
+everybody.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from .apex import is_after
 from .directory import Directory
-from .mirrored import State, Stood, Words
+from .mirrored import State, Stood, Words, census
 from .model import Service
 from .watched import Watched
 
@@ -31,6 +32,7 @@ class Attachment:
         self._own: Watched | None = None
         self._alone_until = -math.inf
         self._words = Words()
+        self._elsewhere: set[Watched] = set()  # hosts of which the mirror does not know
 
     def network(self, own: Watched | None, now: float) -> None:
         """Which of the hosts is ours."""
@@ -38,7 +40,13 @@ class Attachment:
         if own is not self._own:
             self._own = own
             self.complete = False
+            self._elsewhere = set()
             self._alone_until = now + ALONE_FOR if own else -math.inf
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole network is known by it."""
+        return self.complete and all(host.polled for host in self._elsewhere)
 
     def is_own(self, host: Watched) -> bool:
         """Whether a host is ours, and may have a mirror for us."""
@@ -52,7 +60,7 @@ class Attachment:
 
     def asks(self, host: Watched, now: float) -> bool:
         """Whether what a host says to ourselves counts."""
-        return host is self._own or not (self.complete or now < self._alone_until)
+        return host is self._own or not (self.complete or now < self._alone_until) or host in self._elsewhere
 
     def none(self, hosts: Iterable[Watched]) -> bool:
         """There is no holder, or it has no mirror for us; whether that is news."""
@@ -66,6 +74,7 @@ class Attachment:
         """The session has ended. What we know stands; a successor is asked first."""
         if self.complete:
             self.complete = False
+            self._elsewhere = set()
             self._alone_until = now + ALONE_FOR
             for host in hosts:
                 host.relayed = None
@@ -79,19 +88,28 @@ class Attachment:
         own = self._own
         if own is None:
             return False
-        current, stood = own.copy.beside()
+        beside = own.copy.beside()
+        current, stood = beside.current, beside.stood
+        # It may be of a network of its own, as was given to the holder, and we may have heard of a new peer first.
+        of_all = beside.peers == census(host.peer for host in hosts.values())
         if not self.complete:
-            if current and not self._is_behind(hosts, stood):
+            unlike = (key for key, host in hosts.items() if self._is_behind(host, stood.get(key), of_all))
+            if current and next(unlike, None) is None:
                 self.complete = True
                 for host in hosts.values():
                     host.relayed = None  # what was heard since, by ourselves, is not known to stand
             elif known or now >= self._alone_until:
                 return False
         words = self._words.by_peer(own.copy.told(), {key: host.peer for key, host in hosts.items()}, network)
+        before, self._elsewhere = self._elsewhere, set()
         for key, host in hosts.items():
             stands = stood.get(key)
             # Of whom it says nothing, nothing is known while it begins.
             if not current if stands is None else stands.state is State.UNHEARD or not stands.is_of(host.peer):
+                continue
+            if (stands is None and not of_all) or (host in before and self._is_behind(host, stands, of_all)):
+                self._elsewhere.add(host)
+                host.relayed = None
                 continue
             relayed = (stands.state if stands else None), words.get(key, ())
             if relayed != host.relayed:
@@ -99,18 +117,14 @@ class Attachment:
                 host.relayed = relayed
         return True
 
-    def _is_behind(self, hosts: Mapping[str, Watched], stood: Mapping[str, Stood]) -> bool:
-        """Whether we have heard something ourselves that the mirror has not."""
-        for key, host in hosts.items():
-            serial = host.copy.serial
-            if host is self._own or host.session is None or serial is None:
-                continue
-            stands = stood.get(key)
-            if stands is None or stands.state is State.UNHEARD:
-                return True
-            if stands.serial is not None and is_after(serial, stands.serial):
-                return True
-        return False
+    def _is_behind(self, host: Watched, stands: Stood | None, of_all: bool) -> bool:
+        """Whether we have heard something of a host ourselves that the mirror has not, but will."""
+        serial = host.copy.serial
+        if host is self._own or host.session is None or serial is None:
+            return False
+        if stands is None or stands.state is State.UNHEARD:
+            return of_all or stands is not None
+        return stands.serial is not None and is_after(serial, stands.serial)
 
     def _relay(self, host: Watched, state: State | None, services: Sequence[Service], moment: float) -> None:
         directory, peer = self._directory, host.peer

@@ -154,7 +154,7 @@ class Mirror:
         begun = loop.time()
         services, current = self._latest
         zone = Zone(self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms())
-        node = beside(self._watcher.stands(), current=current)
+        node = beside(self._watcher.stands(), self._watcher.census(), current=current)
         if self._zone.take(zone, clock.unix_ms(), {(OWNER,): node}):
             self._changed()
         now = loop.time()

@@ -9,6 +9,7 @@ stands. Who a peer is follows from the reader's own list of nodes, never from he
 from __future__ import annotations
 
 import enum
+from binascii import crc32
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -28,7 +29,7 @@ _LONGEST: Final = 255  # octets of a string in TXT
 
 
 class State(enum.Enum):
-    """How a peer stands with whoever mirrors it; of one that is not named, nobody answers there."""
+    """How a peer stands with whoever mirrors it; at one that is not named, nobody answers."""
 
     REGISTRY = "registry"
     SILENT = "silent"
@@ -52,6 +53,19 @@ class Stood(NamedTuple):
     def is_of(self, peer: Peer) -> bool:
         """Whether it is of that node, and not of another one that had its address or has it by now."""
         return (self.id, self.node, self.name) == (peer.id, _cut(peer.node), _cut(peer.name))
+
+
+class Beside(NamedTuple):
+    """What stands beside the merged zone. `peers` is :func:`census` of all that are mirrored, named or not."""
+
+    current: bool
+    peers: str
+    stood: Mapping[str, Stood]  # by their ids
+
+
+def census(peers: Iterable[Peer]) -> str:
+    """The same for the same peers, and hardly ever for others."""
+    return f"{crc32('|'.join(sorted(f'{peer.id} {peer.node} {peer.name}' for peer in peers)).encode()):08x}"
 
 
 def _cut(text: str) -> str:
@@ -105,9 +119,9 @@ def _marked(service: Service) -> Service:
     return replace(service, meta=tuple(meta))
 
 
-def beside(stood: Iterable[Stood], *, current: bool) -> Node:
-    """What stands at ``_mirror``."""
-    rdatas = [_txt(_CURRENT if current else _BEGINNING)]
+def beside(stood: Iterable[Stood], peers: str, *, current: bool) -> Node:
+    """What stands at ``_mirror``; `peers` is their :func:`census`."""
+    rdatas = [_txt(_CURRENT if current else _BEGINNING, peers.encode())]
     for each in stood:
         texts = (each.state.value, each.id, each.node, each.name, "" if each.serial is None else str(each.serial))
         rdatas.append(_txt(*map(_octets, texts)))
@@ -139,20 +153,20 @@ class MirrorCopy(Secondary):
         """Whether it is of a whole network, and not of one host."""
         return self._beside in self.records
 
-    def beside(self) -> tuple[bool, dict[str, Stood]]:
-        """Whether the whole network was heard, and how its peers stand, by their ids. BadMessage for nonsense."""
-        current, stood = False, {}
+    def beside(self) -> Beside:
+        """What stands beside its records. BadMessage for nonsense."""
+        current, peers, stood = False, "", {}
         for rdata in self.records.get(self._beside, {}).values():
             strings = read_strings(rdata, 0, len(rdata))
-            if len(strings) == 1:
-                current |= strings == [_CURRENT]
+            if len(strings) == 2 and strings[0] in (_CURRENT, _BEGINNING):
+                current, peers = strings[0] == _CURRENT, strings[1].decode("utf-8", "replace")
                 continue
             try:
                 state, peer, node, name, serial = (each.decode("utf-8", "surrogateescape") for each in strings)
                 stood[peer] = Stood(State(state), peer, node, name, int(serial) if serial else None)
             except ValueError:
                 raise BadMessage("a mirror that says what nobody understands") from None
-        return current, stood
+        return Beside(current, peers, stood)
 
 
 class Words:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .domain import Domain, Domains
 from .model import Snapshot
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 KEPT_FOR: Final = 30.0  # seconds for which a mirror goes on when nobody looks into it
 
 
+class Looking(Protocol):
+    """A session that looks into a mirror."""
+
+    def end(self) -> None:
+        """Ends it."""
+
+
 class _Kept:
     """A mirror, and the sessions that look into it."""
 
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
-        self.sessions: set[object] = set()
+        self.sessions: set[Looking] = set()
         self.ending: asyncio.TimerHandle | None = None
 
 
@@ -43,7 +50,7 @@ class Mirrors:
         self._kept: dict[Domain, _Kept] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.own: frozenset[str] = frozenset()  # this host's addresses
+        self.own: frozenset[str] = frozenset()
 
     def is_local(self, source: str) -> bool:
         """Whether a connection from there is one of our own host's."""
@@ -53,7 +60,7 @@ class Mirrors:
         """How many other hosts tell us of their changes, for each apex."""
         return sum(kept.mirror.sessions() for kept in self._kept.values())
 
-    def look(self, session: object, name: bytes, qtype: int) -> frozenset[Held] | None:
+    def look(self, session: Looking, name: bytes, qtype: int) -> frozenset[Held] | None:
         """What `session` has to be told of a name (in lower case): from now on it looks into that mirror."""
         domain = self._domains.under(name)
         if self._closed or Name(name).relative_to(domain.apex) is None:
@@ -74,22 +81,27 @@ class Mirrors:
         kept = self._kept.get(self._domains.under(name))
         return kept.mirror.standing(name, qtype) if kept else None
 
-    def answer(self, session: object, wire: bytes) -> bytes | tuple[bytes, ...] | None:
+    def answer(self, session: Looking, wire: bytes) -> bytes | tuple[bytes, ...] | None:
         """The answer to a message of a session, where that is the mirror's to give."""
         kept = self._kept.get(self._domains.choose(wire))
         return kept.mirror.answer(wire) if kept and session in kept.sessions else None
 
-    def leave(self, session: object) -> None:
+    def leave(self, session: Looking) -> None:
         """A session has ended."""
         for domain, kept in self._kept.items():
             kept.sessions.discard(session)
             if not kept.sessions and kept.ending is None:
                 kept.ending = asyncio.get_running_loop().call_later(KEPT_FOR, self._end, domain)
 
-    def network_changed(self) -> None:
-        """There is another snapshot."""
-        for kept in self._kept.values():
-            kept.mirror.network_changed()
+    def network_changed(self, own: frozenset[str]) -> None:
+        """There is another snapshot; `own` are this host's addresses. Where these are others, all begins anew."""
+        moved = bool(self.own) and own != self.own
+        self.own = own
+        for domain, kept in list(self._kept.items()):
+            if moved:
+                self._end(domain)
+            else:
+                kept.mirror.network_changed()
 
     def own_changed(self) -> None:
         """This host offers something else, perhaps under other apexes."""
@@ -115,6 +127,8 @@ class Mirrors:
         kept = self._kept.pop(domain)
         if kept.ending:
             kept.ending.cancel()
+        for session in list(kept.sessions):
+            session.end()  # what it would be told from now on is of something else
         task = asyncio.get_running_loop().create_task(kept.mirror.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

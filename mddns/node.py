@@ -257,8 +257,8 @@ class Node:
             domain.network(snapshot, self._may_ask)
         for registration in self.registry.registrations():
             self._watch(registration)
-        self._own = self.mirrors.own = frozenset(self.me.addresses)
-        self.mirrors.network_changed()
+        self._own = frozenset(self.me.addresses)
+        self.mirrors.network_changed(self._own)
         self._clients.clear()
         self._changed()
 

@@ -7,7 +7,7 @@ business. Ordinary queries go on beside it, transfers among them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -35,16 +35,16 @@ class Merged(Protocol):
     def is_local(self, source: str) -> bool:
         """Whether a connection from there is one of our own host's."""
 
-    def look(self, session: Hashable, name: bytes, qtype: int) -> frozenset[Held] | None:
+    def look(self, session: Session, name: bytes, qtype: int) -> frozenset[Held] | None:
         """What `session`, which asks for the first time, has to be told of a name."""
 
     def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
         """What stands at a name that somebody has asked for."""
 
-    def answer(self, session: Hashable, wire: bytes) -> bytes | tuple[bytes, ...] | None:
+    def answer(self, session: Session, wire: bytes) -> bytes | tuple[bytes, ...] | None:
         """The answer to what `session` asks, None where it is no other than anybody gets."""
 
-    def leave(self, session: Hashable) -> None:
+    def leave(self, session: Session) -> None:
         """A session has ended."""
 
 
@@ -153,6 +153,10 @@ class Session:
             self._session.acted(self._clock())
             if not self._line.send(wire):
                 return
+
+    def end(self) -> None:
+        """Ends it, and its connection."""
+        self._line.end()
 
     def lost(self) -> None:
         """The connection has ended."""

@@ -23,7 +23,7 @@ from .inquiry import learn
 from .leading import leader
 from .lookup import Ask, Lookup, Outcome
 from .memory import Memory, Standing
-from .mirrored import MirrorCopy, State, Stood
+from .mirrored import MirrorCopy, State, Stood, census
 from .model import Service, Snapshot
 from .names import Name
 from .policy import Policy
@@ -140,6 +140,11 @@ class Watcher:
                 yield Stood.of(State.REGISTRY, host.peer, serial)
             elif not host.heard:
                 yield Stood.of(State.UNHEARD, host.peer)
+
+    def census(self) -> str:
+        """Of all peers, whoever they are."""
+        own = [self._snapshot.me] if self._own and self._snapshot and self._snapshot.me else []
+        return census((*own, *(host.peer for host in self._hosts.values())))
 
     def own_changed(self) -> None:
         """What our own host offers is another by now: `own` gives it."""
@@ -345,11 +350,13 @@ class Watcher:
         taken = attachment.told(self._hosts, self._network, self._current, self._now(), clock.now())
         if attachment.complete and not before:
             _log.debug("everything comes from this host's holder")
+        if taken:
+            now = self._now()
             for host in self._hosts.values():
-                if not attachment.is_own(host):
+                if not attachment.asks(host, now) and (host.session or host.copy.serial is not None):
                     self._end(host)
                     host.copy, host.probing = MirrorCopy(self._settings.apex), False
-        if taken:
+            self._kicked.set()
             self._publish_soon()
 
     def _without(self, host: Watched) -> None:
@@ -396,10 +403,10 @@ class Watcher:
         if self._snapshot is None:
             return
         directory, now = self._directory, clock.now()
-        whole = self._attachment.complete or all(host.polled for host in self._hosts.values())
+        whole = self._attachment.whole or all(host.polled for host in self._hosts.values())
         first = not self._current and whole
         silent, before = directory.silent(now), self._latest
-        version = directory.version, silent, *(self.stands() if self._own else ())
+        version = directory.version, silent, *((self.census(), *self.stands()) if self._own else ())
         if before and not first and version == self._version:
             return
         self._version, self._current = version, self._current or first

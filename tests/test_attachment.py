@@ -34,6 +34,7 @@ class Scene:
         self.attachment.network(self.own, 0.0)
         self.now = 0.0
         self.known = False
+        self.mirrored = PEERS
         self.serials: dict[str, int] = {}  # of the mirror's copies
 
     def says(self, *services: Service, current: bool = True, **states: State | None) -> bool:
@@ -43,7 +44,7 @@ class Scene:
             state = states.get(peer.name, REGISTRY)
             if state:
                 stood.append(Stood.of(state, peer, self.serials.get(peer.name)))
-        self.holder.take(*services, stood=tuple(stood), current=current)
+        self.holder.take(*services, stood=tuple(stood), current=current, peers=self.mirrored)
         self.holder.fill(self.own.copy)
         return self.look()
 
@@ -177,3 +178,31 @@ def test_a_host_that_is_none_of_ours_changes_nothing() -> None:
     scene.attachment.network(None, 0.0)
     assert len(scene.asked()) == 3
     assert not scene.look()
+
+
+def test_peers_that_the_mirror_does_not_know_of_are_asked_by_ourselves() -> None:
+    """The holder was told of another network. What it knows of comes from it."""
+    scene = Scene()
+    scene.mirrored = (OWN, ALPHA)
+    assert scene.says(service(ALPHA, 80), bravo=None)
+    assert scene.attachment.complete
+    assert not scene.attachment.whole
+    assert scene.asked() == [scene.own, scene.bravo]
+    scene.hears(scene.bravo, service(BRAVO, 81), serial=7)
+    scene.bravo.polled = True
+    assert scene.attachment.whole
+    scene.look()
+    assert scene.ports() == {80, 81}
+    scene.mirrored, scene.serials = PEERS, {"bravo": 6}
+    scene.says(service(ALPHA, 80))
+    assert scene.ports() == {80, 81}
+    scene.serials = {"bravo": 7}
+    scene.says(service(ALPHA, 80), service(BRAVO, 81))
+    assert scene.asked() == [scene.own]
+
+
+def test_nobody_is_at_a_peer_that_the_mirror_knows_of_and_does_not_name() -> None:
+    scene = Scene()
+    scene.says(service(ALPHA, 80), bravo=None)
+    assert scene.asked() == [scene.own]
+    assert scene.bravo.heard

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from played import APEX
 
@@ -9,7 +11,7 @@ from mddns.directory import Directory
 from mddns.errors import BadMessage
 from mddns.memory import Memory
 from mddns.merged_zone import MergedZone
-from mddns.mirrored import OWNER, Marker, MirrorCopy, State, Stood, Words, beside
+from mddns.mirrored import OWNER, Marker, MirrorCopy, State, Stood, Words, beside, census
 from mddns.model import Endpoint, Peer, Service
 from mddns.packer import RRset
 from mddns.policy import Policy
@@ -54,9 +56,15 @@ class Holder:
         self.responder.whole = self.zone
         self.responder.allow(frozenset(("own",)))
 
-    def take(self, *services: Service, stood: tuple[Stood, ...] = (), current: bool = True) -> bool:
+    def take(
+        self,
+        *services: Service,
+        stood: tuple[Stood, ...] = (),
+        current: bool = True,
+        peers: Iterable[Peer] = PEERS.values(),
+    ) -> bool:
         zone = Zone(APEX.wire, self.marker.mark(services))
-        return self.zone.take(zone, MS, {(OWNER,): beside(stood, current=current)})
+        return self.zone.take(zone, MS, {(OWNER,): beside(stood, census(peers), current=current)})
 
     def fill(self, copy: MirrorCopy) -> Progress:
         answer = self.responder.respond(copy.ask(7), Client("own", 65_535, True, "tcp"), 0.0)
@@ -133,7 +141,7 @@ def test_how_the_peers_stand_comes_through() -> None:
     for current in (False, True):
         holder.take(stood=stood, current=current)
         holder.fill(copy)
-        assert copy.beside() == (current, {each.id: each for each in stood})
+        assert copy.beside() == (current, census(reversed(PEERS.values())), {each.id: each for each in stood})
     assert stood[2].is_of(Peer("n" * 300, ("100.64.0.3",), node="ü" * 200))
     assert not stood[0].is_of(Peer("alpha", ALPHA.addresses, node="n9"))
 
@@ -172,7 +180,7 @@ def test_the_zone_of_one_host_is_no_mirror() -> None:
     holder.zone.take(Zone(APEX.wire, [service(ALPHA)]), MS)
     holder.fill(copy)
     assert not copy.is_mirror
-    assert copy.beside() == (False, {})
+    assert copy.beside() == (False, "", {})
 
 
 @pytest.mark.parametrize("strings", [(b"a", b"b"), (b"registry", b"x", b"", b"", b"y"), (b"gone", b"x", b"", b"", b"")])

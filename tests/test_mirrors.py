@@ -229,3 +229,26 @@ def test_many_programs_of_our_own_host_have_sessions() -> None:
                 await watcher.close()
 
     run(work)
+
+
+def test_a_watcher_of_a_wider_network_than_the_holders_sees_all_of_it() -> None:
+    async def main() -> None:
+        peers = fleet(3)
+        nodes = [await opened(peer, peers[:2], 80 + number) for number, peer in enumerate(peers[:2])]
+        nodes.append(await opened(peers[2], peers, 82))
+        watcher = Watcher(Settings(network_of(peers[0], peers), "", APEX, peers[0].port, 0.3))
+        await watcher.start()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await eventually(lambda: watcher.view is not None and len(watcher.view.services) == 3)
+                await eventually(lambda: watcher.sessions() == 2)
+                nodes[2].advertise(make(90, "db"))
+                await eventually(lambda: watcher.view is not None and len(watcher.view.services) == 4)
+                await nodes[1].close()
+                await eventually(lambda: watcher.view is not None and len(watcher.view.services) == 3)
+        finally:
+            await watcher.close()
+            for node in nodes:
+                await node.close()
+
+    asyncio.run(main())

@@ -119,12 +119,13 @@ class Attachment:
 
     def _is_behind(self, host: Watched, stands: Stood | None, of_all: bool) -> bool:
         """Whether we have heard something of a host ourselves that the mirror has not, but will."""
-        serial = host.copy.serial
-        if host is self._own or host.session is None or serial is None:
+        if host is self._own or host.session is None:
             return False
-        if stands is None or stands.state is State.UNHEARD:
-            return of_all or stands is not None
-        return stands.serial is not None and is_after(serial, stands.serial)
+        if stands is None:
+            return of_all
+        serial = host.copy.serial
+        # Without a copy it has what the host said when it was asked, which may be a lookup's time ago.
+        return serial is None or stands.serial is None or is_after(serial, stands.serial)
 
     def _relay(self, host: Watched, state: State | None, services: Sequence[Service], moment: float) -> None:
         directory, peer = self._directory, host.peer

@@ -124,10 +124,10 @@ def test_a_mirror_that_has_not_heard_what_we_have_waits() -> None:
     scene.attachment.none(scene.hosts.values())
     scene.known = True
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
-    scene.serials = {"alpha": 99}
-    for states in ({}, {"alpha": UNHEARD}, {"alpha": None}):
-        assert not scene.says(**states)  # type: ignore[arg-type]
-        assert scene.ports() == {80}
+    for scene.serials in ({}, {"alpha": 99}):
+        for states in ({}, {"alpha": UNHEARD}, {"alpha": SILENT}, {"alpha": None}):
+            assert not scene.says(**states)  # type: ignore[arg-type]
+            assert scene.ports() == {80}
     scene.serials = {"alpha": 100}
     assert scene.says(service(ALPHA, 80))
     assert scene.attachment.complete

@@ -19,6 +19,7 @@ from .model import Service
 from .watched import Watched
 
 ALONE_FOR: Final = 2.0  # seconds for which our own host is asked alone; a mirror that begins has a lookup's time
+AGREE_WITHIN: Final = 10.0  # seconds for which what we have heard ourselves stands against what a mirror says
 
 
 class Attachment:
@@ -92,22 +93,25 @@ class Attachment:
         current, stood = beside.current, beside.stood
         # It may be of a network of its own, as was given to the holder, and we may have heard of a new peer first.
         of_all = beside.peers == census(host.peer for host in hosts.values())
+        words = self._words.by_peer(own.copy.told(), {key: host.peer for key, host in hosts.items()}, network)
+
+        def is_behind(key: str, host: Watched) -> bool:
+            return self._is_behind(host, stood.get(key), of_all, words.get(key, ()), now)
+
         if not self.complete:
-            unlike = (key for key, host in hosts.items() if self._is_behind(host, stood.get(key), of_all))
-            if current and next(unlike, None) is None:
+            if current and not any(is_behind(key, host) for key, host in hosts.items()):
                 self.complete = True
                 for host in hosts.values():
                     host.relayed = None  # what was heard since, by ourselves, is not known to stand
             elif known or now >= self._alone_until:
                 return False
-        words = self._words.by_peer(own.copy.told(), {key: host.peer for key, host in hosts.items()}, network)
         before, self._elsewhere = self._elsewhere, set()
         for key, host in hosts.items():
             stands = stood.get(key)
             # Of whom it says nothing, nothing is known while it begins.
             if not current if stands is None else stands.state is State.UNHEARD or not stands.is_of(host.peer):
                 continue
-            if (stands is None and not of_all) or (host in before and self._is_behind(host, stands, of_all)):
+            if (stands is None and not of_all) or (host in before and is_behind(key, host)):
                 self._elsewhere.add(host)
                 host.relayed = None
                 continue
@@ -117,15 +121,20 @@ class Attachment:
                 host.relayed = relayed
         return True
 
-    def _is_behind(self, host: Watched, stands: Stood | None, of_all: bool) -> bool:
+    def _is_behind(
+        self, host: Watched, stands: Stood | None, of_all: bool, words: Sequence[Service], now: float
+    ) -> bool:
         """Whether we have heard something of a host ourselves that the mirror has not, but will."""
-        if host is self._own or host.session is None:
+        if host is self._own or (stands is None and not of_all):
             return False
-        if stands is None:
-            return of_all
         serial = host.copy.serial
-        # Without a copy it has what the host said when it was asked, which may be a lookup's time ago.
-        return serial is None or stands.serial is None or is_after(serial, stands.serial)
+        if host.session is not None and serial is not None:
+            # Without a copy it has what the host said when it was asked, which may be a lookup's time ago.
+            return stands is None or stands.serial is None or is_after(serial, stands.serial)
+        if now - host.heard_at > AGREE_WITHIN:
+            return False
+        admits, peer = self._directory.admits, host.peer
+        return self._directory.said_by(peer) != {service.key: service for service in words if admits(service, peer)}
 
     def _relay(self, host: Watched, state: State | None, services: Sequence[Service], moment: float) -> None:
         directory, peer = self._directory, host.peer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,6 +27,7 @@ class Watched:
         self.polled = False  # whether a lookup has ended
         self.busy = False  # in a lookup under way
         self.heard = False  # whether it is known by now what it is
+        self.heard_at = -math.inf  # when we found that out ourselves
         self.spoke = False  # whether it ever answered
         self.unanswered = 0
         self.pause = 0.0

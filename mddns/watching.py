@@ -245,7 +245,7 @@ class Watcher:
             return
         host.polled, now = True, self._now()
         if ask.outcome is Outcome.ANSWERED:
-            host.unanswered, host.pause, host.spoke, host.heard = 0, 0.0, True, True
+            host.unanswered, host.pause, host.spoke, host.heard, host.heard_at = 0, 0.0, True, True, now
             learn(self._directory, ask, self._network, clock.now())
             if ask.message is None or ask.listed is Outcome.ANSWERED:
                 self._without(host)
@@ -255,7 +255,7 @@ class Watcher:
             else:
                 host.next = min(host.next, host.session_from)
         elif ask.outcome is Outcome.REFUSED:
-            host.unanswered, host.copy, host.heard = 0, MirrorCopy(self._settings.apex), True
+            host.unanswered, host.copy, host.heard, host.heard_at = 0, MirrorCopy(self._settings.apex), True, now
             self._without(host)
             learn(self._directory, ask, self._network, clock.now())
             host.pause = min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST)
@@ -271,7 +271,7 @@ class Watcher:
     def _missed(self, host: Watched) -> None:
         host.unanswered += 1
         if host.unanswered == MOST_UNANSWERED:
-            host.copy, host.heard = MirrorCopy(self._settings.apex), True
+            host.copy, host.heard, host.heard_at = MirrorCopy(self._settings.apex), True, self._now()
             if host.spoke:
                 self._directory.vanished(host.peer, clock.now())
             self._publish_soon()
@@ -334,6 +334,7 @@ class Watcher:
                 self._relayed()
                 return
             self._without(host)
+        host.heard_at = self._now()
         now, rtt = clock.now(), self._directory.memory.rtt(host.peer.id)
         rtt_ms = None if rtt is None else round(rtt * 1000, 2)
         if host.copy.is_mirror:  # it took us for a program of its own: it is believed of itself alone

@@ -8,7 +8,7 @@ from typing import Any
 from played import APEX
 from test_mirrored import ALPHA, BRAVO, Holder, service
 
-from mddns.attachment import ALONE_FOR, Attachment
+from mddns.attachment import AGREE_WITHIN, ALONE_FOR, Attachment
 from mddns.directory import Directory
 from mddns.memory import Memory
 from mddns.mirrored import State, Stood
@@ -133,14 +133,25 @@ def test_a_mirror_that_has_not_heard_what_we_have_waits() -> None:
     assert scene.attachment.complete
 
 
-def test_a_session_that_has_ended_keeps_no_mirror_waiting() -> None:
+def test_what_we_heard_in_a_lookup_keeps_a_mirror_that_says_otherwise_waiting_for_a_while() -> None:
+    """There is no serial to tell which of them is newer."""
     scene = Scene()
     scene.attachment.none(scene.hosts.values())
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
+    scene.alpha.session, scene.alpha.heard_at = None, scene.now
+    assert not scene.says(service(ALPHA, 79))
     assert not scene.says(alpha=None)
-    scene.alpha.session = None
+    scene.now += AGREE_WITHIN
     assert scene.look()
     assert scene.ports() == set()
+
+
+def test_a_mirror_that_says_the_same_as_we_have_heard_is_taken_at_once() -> None:
+    scene = Scene()
+    scene.attachment.none(scene.hosts.values())
+    scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
+    scene.alpha.session, scene.alpha.heard_at = None, scene.now
+    assert scene.says(service(ALPHA, 80))
 
 
 def test_what_is_said_of_another_node_at_that_address_is_passed_over() -> None:

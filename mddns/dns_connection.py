@@ -11,7 +11,7 @@ from typing import Final
 
 from .connections import Connections
 from .dso import is_dso, refusal
-from .reaction import Answering, Later, Messages
+from .reaction import Answering, Later, Messages, Reaction
 from .sessions import Session, Sessions
 from .web import Serving
 from .wire import REFUSED, SERVFAIL
@@ -142,9 +142,9 @@ class DnsConnection(asyncio.Protocol):
             if self._sessions is not None and is_dso(wire):
                 self._converse(wire, self._sessions)
                 continue
-            if self._session:
-                self._session.heard()
-            answer = self._answering(wire, self._source, True)
+            answer: Reaction | Later = self._session.heard(wire) if self._session else None
+            if answer is None:
+                answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):
                 self._write(answer)
             elif isinstance(answer, Messages):

@@ -158,9 +158,10 @@ class TcpListener:
         self._serving = serving
         self._loop = loop
         self._sessions = sessions
-        self._connections = connections or Connections(most_connections(), sessions=most_sessions())
+        address, port = sock.getsockname()[:2]
+        self._connections = connections or Connections(most_connections(), sessions=most_sessions(), own=address)
         self._beginning: set[asyncio.Task[Any]] = set()
-        where = join_address(*sock.getsockname()[:2])
+        where = join_address(address, port)
         self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
 
     def descriptors(self) -> list[int]:

@@ -23,14 +23,18 @@ FLOORS = {
     5: """
         aio
         aio_watch
+        attachment
         doctor
         following
         forwarder
+        mirror
         mirroring
+        mirrors
         node
         resolver
         settings
         sync_watch
+        watched
         watching
     """,  # parts put together
     4: """
@@ -99,6 +103,7 @@ FLOORS = {
         memory
         merged_zone
         minidisc
+        mirrored
         news
         notify_out
         policy
@@ -118,6 +123,7 @@ FLOORS = {
         update
         upstream
         vitality
+        view
         web
         zone
     """,  # decisions
@@ -164,6 +170,9 @@ TESTED_ELSEWHERE = {
     "compose": "test_responder: octets in, octets out",
     "default": "test_resolver",
     "background": "test_sync, test_embedding",
+    "mirror": "test_mirrors, test_hosts_mirror",
+    "view": "test_watching",
+    "watched": "test_attachment",
     "beside": "test_minidisc_beside, test_hosts_minidisc",
     "demo": "test_hosts_md",
     "aio_watch": "test_watching",

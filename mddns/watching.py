@@ -361,10 +361,9 @@ class Watcher:
             asyncio.get_running_loop().call_at(self._publish_from, self._publish_now)
 
     def _publish_now(self) -> None:
-        begun = self._now()
+        begun = clock.spent()
         self._publish()
-        now = self._now()
-        self._publish_from = now + SHARE * (now - begun)
+        self._publish_from = self._now() + SHARE * (clock.spent() - begun)
 
     def _publish(self) -> None:
         self._publishing = False

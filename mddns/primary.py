@@ -137,10 +137,10 @@ class Primary:
             if asking := self._domain.keep_fresh():
                 await asyncio.wait([asking])
             self._news.clear()
-            begun = clock.now()
-            self._look(begun)
+            begun = clock.spent()
+            self._look(clock.now())
             # Who has nothing but changes to tell of answers others meanwhile.
-            await asyncio.sleep(max(PAUSE, SHARE * (clock.now() - begun)))
+            await asyncio.sleep(max(PAUSE, SHARE * (clock.spent() - begun)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._news.wait()

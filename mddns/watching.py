@@ -421,10 +421,9 @@ class Watcher:
             asyncio.get_running_loop().call_at(self._publish_from, self._publish_now)
 
     def _publish_now(self) -> None:
-        begun = self._now()
+        begun = clock.spent()
         self.publish()
-        now = self._now()
-        self._publish_from = now + SHARE * (now - begun)
+        self._publish_from = self._now() + SHARE * (clock.spent() - begun)
 
     def publish(self) -> None:
         """Tells those who look on what is new, at once."""

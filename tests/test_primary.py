@@ -25,7 +25,6 @@ from test_notifier import Secondary
 from mddns.errors import NetworkError
 from mddns.offer import make
 from mddns.resolvconf import Place
-from mddns.watching import EVERY
 
 Records = frozenset[str]
 
@@ -241,13 +240,12 @@ def test_nobody_is_asked_for_the_zones_state_when_the_network_was_seen_whole() -
                 while not heard:
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.2)
-                before, begun = len(heard), asyncio.get_running_loop().time()
+                before = len(heard)
                 for number in range(50):
                     await soa(place)
                     await ask(place, f"n{number}.minidisc", "SRV")
                     await ixfr(place, 1)
-                passed = asyncio.get_running_loop().time() - begun
-                assert len(heard) - before <= 1 + passed / EVERY
+                assert len(heard) - before < 15  # of 150 questions
 
     run(work)
 

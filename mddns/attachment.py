@@ -32,6 +32,8 @@ class Attachment:
         self._allowed = allowed
         self._own: Watched | None = None
         self._alone_until = -math.inf
+        self.waits = False  # whether it has not heard by now what another one had
+        self._lost_at = -math.inf
         self._words = Words()
         self._elsewhere: set[Watched] = set()  # hosts of which the mirror does not know
 
@@ -77,6 +79,7 @@ class Attachment:
             self.complete = False
             self._elsewhere = set()
             self._alone_until = now + ALONE_FOR
+            self._lost_at = now
             for host in hosts:
                 host.relayed = None
                 host.next = min(host.next, now)
@@ -106,6 +109,8 @@ class Attachment:
             elif known or now >= self._alone_until:
                 return False
         before, self._elsewhere = self._elsewhere, set()
+        anew = now - self._lost_at <= AGREE_WITHIN
+        self.waits = False
         for key, host in hosts.items():
             stands = stood.get(key)
             # Of whom it says nothing, nothing is known while it begins.
@@ -115,6 +120,10 @@ class Attachment:
                 self._elsewhere.add(host)
                 host.relayed = None
                 continue
+            if stands and anew and host.serial is not None and _is_before(stands.serial, host.serial):
+                self.waits = True  # the mirror before this one had heard more
+                continue
+            host.serial = stands.serial if stands else None
             relayed = (stands.state if stands else None), words.get(key, ())
             if relayed != host.relayed:
                 self._relay(host, *relayed, moment)
@@ -129,8 +138,7 @@ class Attachment:
             return False
         serial = host.copy.serial
         if host.session is not None and serial is not None:
-            # Without a copy it has what the host said when it was asked, which may be a lookup's time ago.
-            return stands is None or stands.serial is None or is_after(serial, stands.serial)
+            return stands is None or _is_before(stands.serial, serial)
         if now - host.heard_at > AGREE_WITHIN:
             return False
         admits, peer = self._directory.admits, host.peer
@@ -145,3 +153,9 @@ class Attachment:
         directory.answered(peer, services, moment)
         if state is State.SILENT:
             directory.missed(peer, moment)
+
+
+def _is_before(serial: int | None, known: int) -> bool:
+    """Whether what has that serial is older than what has the `known` one."""
+    # Without a copy it is what the host said when it was asked, which may be a lookup's time ago.
+    return serial is None or is_after(known, serial)

@@ -32,18 +32,29 @@ class Looking(Protocol):
 class _Kept:
     """A mirror, and the sessions that look into it."""
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: Mirror, era: int) -> None:
         self.mirror = mirror
+        self.era = era
         self.sessions: set[Looking] = set()
         self.ending: asyncio.TimerHandle | None = None
 
 
 class Mirrors:
-    """Those of the `domains` of a node; ``changed()`` is called when one has another state."""
+    """Those of the `domains` of a node; ``changed()`` is called when one has another state.
+
+    `era()` is another one whenever the node has become its host's holder. Mirrors do not outlast it: who was stopped
+    meanwhile may know less than whoever stood in.
+    """
 
     def __init__(
-        self, domains: Domains, timeout: float, snapshot: Callable[[], Snapshot], changed: Callable[[], None]
+        self,
+        domains: Domains,
+        timeout: float,
+        snapshot: Callable[[], Snapshot],
+        changed: Callable[[], None],
+        era: Callable[[], int],
     ) -> None:
+        self._era = era
         self._domains = domains
         self._timeout = timeout
         self._snapshot = snapshot
@@ -67,10 +78,14 @@ class Mirrors:
         if self._closed or Name(name).relative_to(domain.apex) is None:
             return None
         kept = self._kept.get(domain)
+        if kept and kept.era != self._era():
+            self._end(domain)
+            kept = None
         if kept is None:
             from .mirror import Mirror  # which a registry alone does not need
 
-            kept = self._kept[domain] = _Kept(Mirror(domain, self._timeout, self._snapshot, self._changed))
+            mirror = Mirror(domain, self._timeout, self._snapshot, self._changed)
+            kept = self._kept[domain] = _Kept(mirror, self._era())
         kept.sessions.add(session)
         if kept.ending:
             kept.ending.cancel()

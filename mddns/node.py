@@ -73,7 +73,13 @@ class Node:
         self._domains = Domains(Domain(apex, self.table, policy, timeout, counts), also_serve)
         self.beside = Beside(self.table, counts, self._admits, self._table_changed, _whois(network))
         self.site = open_site(self._domains, self.table, counts, self._answer_http, self.beside.routes)
-        self.mirrors = Mirrors(self._domains, timeout, lambda: self._snapshot, lambda: self.sessions.changed())
+        self.mirrors = Mirrors(
+            self._domains,
+            timeout,
+            lambda: self._snapshot,
+            lambda: self.sessions.changed(),
+            lambda: self.seat.generation,
+        )
         self.sessions = Sessions(self._look, self._is_member, time.monotonic, self.mirrors)
         self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions)
         self._health = Health(self._checked, self._found_six)

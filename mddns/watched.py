@@ -36,4 +36,5 @@ class Watched:
         self.task: asyncio.Task[None] | None = None
         self.session_from = now  # not before
         self.session_pause = SESSION_AGAIN
+        self.serial: int | None = None  # of what a mirror said last, where it had a copy
         self.relayed: tuple[State | None, Sequence[Service]] | None = None  # what a mirror said of it last

@@ -410,7 +410,7 @@ class Watcher:
             # A mirror's serials are its own, so it is asked each time; but the first answer may be long in the making.
             if host.session and not (own and host.copy.serial is None):
                 host.session.told(serial)
-            if own and host.copy.is_mirror and not self._attachment.complete:
+            if own and host.copy.is_mirror and (self._attachment.waits or not self._attachment.complete):
                 self._relayed()
 
     # Telling

@@ -252,3 +252,20 @@ def test_a_watcher_of_a_wider_network_than_the_holders_sees_all_of_it() -> None:
                 await node.close()
 
     asyncio.run(main())
+
+
+def test_a_mirror_does_not_outlast_the_time_of_a_holder() -> None:
+    """Who was one before, and stopped meanwhile, begins anew."""
+
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        seen = []
+        for era in (1, 1, 2):
+            nodes[0].mirrors._era = lambda: era  # noqa: B023 - called at once
+            async with Client(nodes[0], peers[0].addresses[0]) as client:
+                client.subscribe("minidisc.", SOA)
+                await current(client, MirrorCopy(APEX))
+                seen += [kept.mirror for kept in nodes[0].mirrors._kept.values()]
+        assert seen[0] is seen[1]
+        assert seen[1] is not seen[2]
+
+    run(work)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from . import clock
-from .answers import Told as Instance
 from .dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
 from .errors import BadMessage
 from .names import Name
@@ -23,6 +22,7 @@ from .wire import NOERROR, SOA
 
 CONNECT_WITHIN: Final = 1.0  # seconds, for each address
 TRANSFER_WITHIN: Final = 10.0
+STUCK_AFTER: Final = 0.5  # seconds until a transfer has to begin, where the host says over UDP that there is news
 REFUSED_FOR: Final = 60.0  # seconds without a session, where a host has none for us and does not say for how long
 LONGEST_REFUSAL: Final = 300.0
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
@@ -32,7 +32,7 @@ _AT_ONCE: Final = 65_536
 class Subscriber:
     """Follows the zone at `apex` of the host at `addresses`, of which the first that accepts is used.
 
-    ``changed(instances)`` is called with all that the host offers, after the first transfer and whenever it changes.
+    ``changed()`` is called when `copy` has the whole zone, and whenever that changes. `own`: the host is ours.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Subscriber:
         port: int,
         copy: Secondary,
         apex: Name,
-        changed: Callable[[list[Instance]], None],
+        changed: Callable[[], None],
+        *,
+        own: bool = False,
     ) -> None:
         self.refused: float | None = None  # seconds for which the host has no session for us
         self._addresses = addresses
@@ -49,11 +51,14 @@ class Subscriber:
         self._copy = copy
         self._apex = apex
         self._changed = changed
+        self._own = own
         self._client = ClientSession(lambda: random_ids(1)[0], clock.now())
         self._writer: asyncio.StreamWriter | None = None
         self._asked: int | None = None  # the id of a transfer under way
         self._asked_at = 0.0
+        self._behind = False  # the host has said over UDP that there is news, and nothing came of it yet
         self._again = False
+        self._limit: asyncio.Timeout | None = None
         self._told = False  # whether anything was told in this session
 
     async def run(self) -> None:
@@ -75,6 +80,18 @@ class Subscriber:
         sock = self._writer.get_extra_info("socket") if self._writer else None
         return sock.fileno() if sock else -1
 
+    def told(self, serial: int) -> None:
+        """The host has said over UDP which serial its zone has.
+
+        A stopped process keeps its connections, while another of its host answers in its place: who then says nothing
+        is left for whoever accepts now.
+        """
+        if self._writer and serial != self._copy.serial:
+            self._behind = True
+            self.refresh(serial)
+            if self._limit and not self._limit.expired():
+                self._limit.reschedule(asyncio.get_running_loop().time() + self._patience())
+
     def refresh(self, serial: int | None = None) -> None:
         """The zone may have changed: `serial` is its serial by now, where that is known."""
         if self._writer is None or (serial is not None and serial == self._copy.serial):
@@ -90,25 +107,39 @@ class Subscriber:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for address in self._addresses[:-1]:
             with contextlib.suppress(OSError):
-                return await _open(address, self._port)
-        return await _open(self._addresses[-1], self._port)
+                return await self._open(address)
+        return await self._open(self._addresses[-1])
+
+    async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # A holder knows the programs of its own host by where they come from.
+        source = (address, 0) if self._own else None
+        async with asyncio.timeout(CONNECT_WITHIN):
+            return await asyncio.open_connection(address, self._port, local_addr=source)
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         """What has come; nothing where the session is to end."""
         while True:
-            now = clock.now()
-            due = self._client.timer()
-            if self._asked is not None:
-                due = min(due, self._asked_at + TRANSFER_WITHIN)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, due - now) + 0.01):
+            try:
+                async with asyncio.timeout(self._patience()) as self._limit:
                     return await reader.read(_AT_ONCE)
+            except TimeoutError:
+                pass
+            finally:
+                self._limit = None
             now = clock.now()
-            late = self._asked is not None and now > self._asked_at + TRANSFER_WITHIN
-            if late or self._client.silent(now) or self._writer is None:
+            if now > self._due() or self._client.silent(now) or self._writer is None:
                 return b""
             if keepalive := self._client.due(now):
                 self._writer.write(keepalive)
+
+    def _due(self) -> float:
+        """When what was asked has to be there."""
+        if self._asked is None:
+            return float("inf")
+        return self._asked_at + (STUCK_AFTER if self._behind else TRANSFER_WITHIN)
+
+    def _patience(self) -> float:
+        return max(0.0, min(self._client.timer(), self._due()) - clock.now()) + 0.01
 
     def _on(self, event: Event) -> None:
         if isinstance(event, Ordinary):
@@ -133,18 +164,13 @@ class Subscriber:
     def _transferred(self, wire: bytes) -> None:
         if wire[0] << 8 | wire[1] != self._asked:
             raise BadMessage("an answer that nobody has asked for")
-        self._asked_at = clock.now()
+        self._asked_at, self._behind = clock.now(), False
         progress = self._copy.feed(wire)
         if progress is Progress.MORE:
             return
         self._asked = None
         if progress is Progress.CHANGED or (progress is Progress.CURRENT and not self._told):
             self._told = True
-            self._changed(list(self._copy.told()))
+            self._changed()
         if self._again or progress is Progress.ASK_WHOLE:
             self.refresh()
-
-
-async def _open(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    async with asyncio.timeout(CONNECT_WITHIN):
-        return await asyncio.open_connection(address, port)

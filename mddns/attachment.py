@@ -107,7 +107,8 @@ class Attachment:
                 for host in hosts.values():
                     host.relayed = None  # what was heard since, by ourselves, is not known to stand
             elif known or now >= self._alone_until:
-                return False
+                # Nobody else tells us of our own host, while we have a session there.
+                return self._take_own(own, stood.get(own.peer.id), words.get(own.peer.id, ()), moment)
         before, self._elsewhere = self._elsewhere, set()
         anew = now - self._lost_at <= AGREE_WITHIN
         self.waits = False
@@ -143,6 +144,13 @@ class Attachment:
             return False
         admits, peer = self._directory.admits, host.peer
         return self._directory.said_by(peer) != {service.key: service for service in words if admits(service, peer)}
+
+    def _take_own(self, own: Watched, stands: Stood | None, words: Sequence[Service], moment: float) -> bool:
+        if stands is None or (stands.state, words) == own.relayed:
+            return False
+        self._relay(own, stands.state, words, moment)
+        own.relayed = stands.state, words
+        return True
 
     def _relay(self, host: Watched, state: State | None, services: Sequence[Service], moment: float) -> None:
         directory, peer = self._directory, host.peer

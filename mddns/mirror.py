@@ -23,7 +23,7 @@ from .settings import Settings
 from .view import View, Watching
 from .watching import Watcher
 from .wire import AXFR, IXFR, MAX_MESSAGE, OPCODE, QR, SOA
-from .zone import Zone
+from .zone import Node, Zone
 
 SPACING: Final = 0.005  # seconds, at least, between two states of the zone
 SHARE: Final = 4  # times as long as a state took, the next is not taken
@@ -77,7 +77,8 @@ class Mirror:
         self._responder = Responder(domain.apex, self._zone, domain.directory, random.shuffle, domain.responder.counts)
         self._responder.whole = self._zone
         self._responder.allow(frozenset((_PROGRAM.address,)))
-        self._latest: tuple[tuple[Service, ...], bool] = (), False
+        # Of one moment: a serial must not be told of what came before it.
+        self._latest: tuple[tuple[Service, ...], Node] = (), beside((), "", current=False)
         self._taking: asyncio.TimerHandle | None = None
         self._rested = -SPACING  # when the next state may be taken
         self._own_moved = False
@@ -140,7 +141,7 @@ class Mirror:
         ]
 
     def _told(self, view: View, current: bool) -> None:
-        self._latest = view.services, current
+        self._latest = view.services, beside(self._watcher.stands(), self._watcher.census(), current=current)
         if self._taking is None:
             loop = asyncio.get_running_loop()
             self._taking = loop.call_later(max(0.0, self._rested - loop.time()), self._take)
@@ -153,9 +154,8 @@ class Mirror:
         self._own_moved = False
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        services, current = self._latest
+        services, node = self._latest
         zone = Zone(self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms())
-        node = beside(self._watcher.stands(), self._watcher.census(), current=current)
         if self._zone.take(zone, clock.unix_ms(), {(OWNER,): node}):
             self._changed()
         now = loop.time()

@@ -101,7 +101,8 @@ def test_what_was_known_stands_until_a_mirror_that_begins_has_heard_of_it() -> N
     scene.says(service(ALPHA, 80), service(BRAVO, 81))
     scene.attachment.lost(scene.hosts.values(), scene.now)
     scene.known = True
-    assert not scene.says(current=False, alpha=UNHEARD, bravo=UNHEARD)
+    scene.says(current=False, alpha=UNHEARD, bravo=UNHEARD)
+    assert (scene.ports(), scene.attachment.complete) == ({80, 81}, False)
     assert scene.says(service(BRAVO, 82), alpha=UNHEARD)
     assert scene.ports() == {80, 82}
     assert scene.says(service(BRAVO, 82), alpha=None)
@@ -126,11 +127,22 @@ def test_a_mirror_that_has_not_heard_what_we_have_waits() -> None:
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
     for scene.serials in ({}, {"alpha": 99}):
         for states in ({}, {"alpha": UNHEARD}, {"alpha": SILENT}, {"alpha": None}):
-            assert not scene.says(**states)  # type: ignore[arg-type]
-            assert scene.ports() == {80}
+            scene.says(**states)  # type: ignore[arg-type]
+            assert (scene.ports(), scene.attachment.complete) == ({80}, False)
     scene.serials = {"alpha": 100}
     assert scene.says(service(ALPHA, 80))
     assert scene.attachment.complete
+
+
+def test_while_a_mirror_is_waited_for_it_tells_of_our_own_host() -> None:
+    scene = Scene()
+    scene.attachment.none(scene.hosts.values())
+    scene.known = True
+    scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
+    assert scene.says(service(OWN, 1))
+    assert (scene.ports(), scene.attachment.complete) == ({1, 80}, False)
+    assert scene.says(service(OWN, 2))
+    assert scene.ports() == {2, 80}
 
 
 def test_what_we_heard_in_a_lookup_keeps_a_mirror_that_says_otherwise_waiting_for_a_while() -> None:
@@ -139,8 +151,9 @@ def test_what_we_heard_in_a_lookup_keeps_a_mirror_that_says_otherwise_waiting_fo
     scene.attachment.none(scene.hosts.values())
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
     scene.alpha.session, scene.alpha.heard_at = None, scene.now
-    assert not scene.says(service(ALPHA, 79))
-    assert not scene.says(alpha=None)
+    scene.says(service(ALPHA, 79))
+    scene.says(alpha=None)
+    assert (scene.ports(), scene.attachment.complete) == ({80}, False)
     scene.now += AGREE_WITHIN
     assert scene.look()
     assert scene.ports() == set()

@@ -121,10 +121,11 @@ class Attachment:
                 self._elsewhere.add(host)
                 host.relayed = None
                 continue
-            if stands and anew and host.serial is not None and _is_before(stands.serial, host.serial):
+            serial = stands.serial if stands else None
+            if anew and serial is not None and host.serial is not None and is_after(host.serial, serial):
                 self.waits = True  # the mirror before this one had heard more
                 continue
-            host.serial = stands.serial if stands else None
+            host.serial = serial
             relayed = (stands.state if stands else None), words.get(key, ())
             if relayed != host.relayed:
                 self._relay(host, *relayed, moment)
@@ -139,7 +140,8 @@ class Attachment:
             return False
         serial = host.copy.serial
         if host.session is not None and serial is not None:
-            return stands is None or _is_before(stands.serial, serial)
+            # Without a copy it has what the host said when it was asked, which may be a lookup's time ago.
+            return stands is None or stands.serial is None or is_after(serial, stands.serial)
         if now - host.heard_at > AGREE_WITHIN:
             return False
         admits, peer = self._directory.admits, host.peer
@@ -161,9 +163,3 @@ class Attachment:
         directory.answered(peer, services, moment)
         if state is State.SILENT:
             directory.missed(peer, moment)
-
-
-def _is_before(serial: int | None, known: int) -> bool:
-    """Whether what has that serial is older than what has the `known` one."""
-    # Without a copy it is what the host said when it was asked, which may be a lookup's time ago.
-    return serial is None or is_after(known, serial)

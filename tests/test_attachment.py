@@ -233,15 +233,15 @@ def test_nobody_is_at_a_peer_that_the_mirror_knows_of_and_does_not_name() -> Non
 
 
 def test_a_mirror_that_knows_less_than_the_one_before_it_is_waited_for() -> None:
-    """It was stopped meanwhile, or has asked before the other one heard."""
+    """It was stopped meanwhile, or starved. What it says without a serial it has asked since it began."""
     scene = Scene()
     scene.serials = {"alpha": 100, "bravo": 7}
     scene.says(service(ALPHA, 80), service(BRAVO, 81))
     scene.attachment.lost(scene.hosts.values(), scene.now)
     scene.known = True
-    for scene.serials in ({"alpha": 99, "bravo": 8}, {"bravo": 8}):
-        scene.says(service(ALPHA, 79), service(BRAVO, 82))
-        assert (scene.ports(), scene.attachment.waits) == ({80, 82}, True)
+    scene.serials = {"alpha": 99}
+    scene.says(service(ALPHA, 79), service(BRAVO, 82))
+    assert (scene.ports(), scene.attachment.waits) == ({80, 82}, True)
     scene.serials = {"alpha": 101, "bravo": 8}
     scene.says(service(ALPHA, 79), service(BRAVO, 82))
     assert (scene.ports(), scene.attachment.waits) == ({79, 82}, False)

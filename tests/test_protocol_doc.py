@@ -373,6 +373,7 @@ TIMES: Final = {
     "between questions of a watcher to one peer": watching.EVERY,
     "the same to its own node, which mirrors": watching.OWN_EVERY,
     "its own node is asked alone for, at most": attachment.ALONE_FOR,
+    "what it has heard stands against a mirror for, at most": attachment.AGREE_WITHIN,
     "a mirror is kept when nobody looks into it": mirrors.KEPT_FOR,
     "a watcher has a session anew after, at most": watching.SESSION_AGAIN_AT_MOST,
     "between messages of a TCP connection": dns_connection.IDLE,

@@ -1,12 +1,13 @@
-# make demo    three nodes on this machine, to try it
-# make test    the tests
-# make bench   how fast it is beside others, about seven minutes: bench/README.md
-# make clean   removes what these made
+# make demo     three nodes on this machine, to try it
+# make test     the tests
+# make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
+# make bench    how fast it is beside others, about seven minutes: bench/README.md
+# make clean    removes what these made
 
 PYTHON ?= python3
 VENV   := .venv
 
-.PHONY: demo test dev bench clean
+.PHONY: demo test dev tailnet bench clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/md demo
@@ -15,6 +16,9 @@ test: $(VENV)/tested
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 dev: $(VENV)/developed
+
+tailnet: $(VENV)/tested
+	$(VENV)/bin/python -m tailnet $(ARGS)
 
 bench: $(VENV)/installed
 	PYTHON=$(VENV)/bin/python bench/setup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 from typing import Final
 
@@ -19,9 +19,14 @@ _RR: Final = Struct("!2HIH")
 
 
 class Apex:
-    """The records at and around the apex `name`, under one `serial`, for a responder at `addresses`."""
+    """The records at and around the apex `name`, under one `serial`, for a responder at `addresses`.
 
-    def __init__(self, name: Name, serial: int, addresses: Iterable[str]) -> None:
+    `more` is what else belongs to whoever answers, by the labels before the apex.
+    """
+
+    def __init__(
+        self, name: Name, serial: int, addresses: Iterable[str], more: Mapping[Labels, Node] | None = None
+    ) -> None:
         self.name = name
         self.serial = serial
         self._ns = Name.of((b"ns",), name).wire
@@ -38,6 +43,7 @@ class Apex:
             ),
             (b"ns",): Node(here),
             (b"_mddns",): Node((RRset(TXT, ((bytes((len(VERSION),)) + VERSION, None),)),)),
+            **(more or {}),
         }
 
     def node(self, labels: Labels) -> Node | None:

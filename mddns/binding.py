@@ -29,6 +29,14 @@ def _bind_error(error: OSError, kind: str, address: str, port: int, named: bool)
     return NetworkError(error.errno, f"{kind} {where} cannot be bound: {error.strerror}")
 
 
+def socket_address(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """As sockets want it: the scope of a link-local address by its number. OSError where there is no such interface."""
+    address, mark, scope = address.partition("%")
+    if not mark:
+        return address, port
+    return address, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+
+
 def bind_udp(address: str, port: int, *, named: bool = True) -> socket.socket:
     """A UDP socket at an address, without any reuse: who has it is alone. PortInUse or NetworkError.
 
@@ -54,7 +62,7 @@ def _bind(kind: socket.SocketKind, shown: str, address: str, port: int, named: b
         if kind is socket.SOCK_STREAM:
             # Connections of a responder that has just ended linger, and are in nobody's way.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
+        sock.bind(socket_address(address, port))
         if kind is socket.SOCK_STREAM:
             sock.listen(_BACKLOG)
     except OSError as error:

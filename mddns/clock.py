@@ -27,6 +27,11 @@ def unix_ms() -> int:
     return int(time.time() * 1000)
 
 
+def spent() -> float:
+    """Seconds of a processor that this thread has had: what a piece of work takes, whoever else wants it meanwhile."""
+    return time.thread_time()
+
+
 def asleep() -> float:
     """Seconds that the machine has slept since some moment in the past: only differences mean something."""
     return now() - time.monotonic()

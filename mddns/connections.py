@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from typing import Final, Protocol
 
@@ -13,15 +14,16 @@ MOST_SESSIONS_PER_SOURCE: Final = 32
 
 def most_connections() -> int:
     """Connections may take a quarter of the descriptors that this process may have, not those of its program."""
-    return _within_a_quarter(MOST_CONNECTIONS)
+    return within_a_quarter(MOST_CONNECTIONS)
 
 
 def most_sessions() -> int:
     """The same for sessions."""
-    return _within_a_quarter(MOST_SESSIONS)
+    return within_a_quarter(MOST_SESSIONS)
 
 
-def _within_a_quarter(most: int) -> int:
+def within_a_quarter(most: int) -> int:
+    """`most`, or as many as a quarter of the descriptors that this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft // 4))
 
@@ -45,11 +47,20 @@ class Connected(Protocol):
 
 
 class Connections:
-    """The open connections of a listener, counted by source: at most `most`, `per_source` of one, and `sessions`."""
+    """The open connections of a listener, counted by source: at most `most`, `per_source` of one, and `sessions`.
+
+    All programs of our own host come from one source, `own`: they may take half of everything.
+    """
 
     def __init__(
-        self, most: int = MOST_CONNECTIONS, per_source: int | None = None, sessions: int = MOST_SESSIONS
+        self,
+        most: int = MOST_CONNECTIONS,
+        per_source: int | None = None,
+        sessions: int = MOST_SESSIONS,
+        own: str | None = None,
     ) -> None:
+        self.one_at_a_time = asyncio.Lock()  # one message of all their transfers is made in a turn of the loop
+        self._own = own
         self._most = most
         self._per_source = MOST_PER_SOURCE if per_source is None else per_source
         self._most_sessions = sessions
@@ -59,7 +70,7 @@ class Connections:
 
     def admit(self, connection: Connected, source: str) -> bool:
         """Takes one in; False where all places, or this source's, are taken."""
-        if self._by_source.get(source, 0) >= self._per_source:
+        if self._by_source.get(source, 0) >= self._share(source, self._per_source, self._most):
             return False
         if len(self._open) >= self._most and not self._end_idle_one():
             return False
@@ -75,11 +86,15 @@ class Connections:
         """One becomes a session, and its place is free; False where no session is to be had."""
         source = self._open[connection]
         alike = sum(source == each for each in self._conversing.values())
-        if len(self._conversing) >= self._most_sessions or alike >= MOST_SESSIONS_PER_SOURCE:
+        most = self._share(source, MOST_SESSIONS_PER_SOURCE, self._most_sessions)
+        if len(self._conversing) >= self._most_sessions or alike >= most:
             return False
         self.leave(connection)
         self._conversing[connection] = source
         return True
+
+    def _share(self, source: str, usual: int, everything: int) -> int:
+        return max(usual, everything // 2) if source == self._own else usual
 
     def leave(self, connection: Connected) -> None:
         """One has ended."""

@@ -143,6 +143,13 @@ def port(facts: Port) -> Finding:
     return ok("port", f"nobody has {where}, UDP and TCP: this machine offers nothing", **data)
 
 
+def port_away(addresses: Sequence[str], number: int, owners: tuple[tuple[int, str], ...]) -> Finding:
+    """Our port at addresses that left with the network: whoever has it waits for them, and is to be let be."""
+    data = {"address": addresses[0], "port": number, "udp": _owners(owners), "tcp": None, "registry": False}
+    gone = f"no device has {' and '.join(addresses)} now"
+    return ok("port", f"{gone}: who has port {number} there{_told(owners)} answers again when it is back", **data)
+
+
 def _our_port(where: str, facts: Port, data: dict[str, Any]) -> Finding:
     what = f"a registry answers at {where}{_told((facts.holder,) if facts.holder else facts.udp or ())}"
     if facts.tenants:
@@ -283,14 +290,17 @@ class Live(NamedTuple):
     newest: tuple[int, str] | None = None
 
 
-def live(facts: Live | None) -> Finding:
-    """Whether a registry answers for the whole network."""
+def live(facts: Live | None, silent: Sequence[str] = ()) -> Finding:
+    """Whether a registry answers for the whole network. `silent` are peers for which it may have to wait."""
     if facts is None:
         what = "nobody offers anything, so there is nobody to ask; 'md advertise NAME :PORT' offers something"
         return ok("live", what, services=0, asked=None)
     data: dict[str, Any] = {"services": facts.services, "asked": facts.peer.id, "errors": list(facts.errors)}
     where = f"{facts.peer.shown} ({facts.peer.id})"
     ask_again = f"dig @{facts.peer.addresses[0]} -p {facts.peer.port} _list.minidisc PTR"
+    if facts.outcome == "silent" and silent:
+        what = f"{where} has not answered for the whole network yet: it waits for the silent {some(silent)}"
+        return warn("live", what, ask_again, **data)
     if facts.outcome != "answered" or facts.failed:
         said = f" ({'; '.join(facts.errors)})" if facts.errors else ""
         return fail("live", f"{where} gave no answer for the whole network{said}", ask_again, **data)

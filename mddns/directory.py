@@ -345,6 +345,12 @@ class Directory:
         me = self._me
         return sum(peer.id != me or self.memory.silent(peer.id, now) for peer in self.peers)
 
+    def said_by(self, peer: Peer) -> dict[tuple[str, str, str], Service]:
+        """What `peer` said it has, as it stands, by what makes it this service."""
+        source = self._sources.get(peer.id)
+        groups = source.services.values() if source else ()
+        return {service.key: service for group in groups for service in group}
+
     def _source(self, peer: Peer) -> _Source:
         source = self._sources.get(peer.id)
         if source is None:

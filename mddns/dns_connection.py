@@ -11,7 +11,7 @@ from typing import Final
 
 from .connections import Connections
 from .dso import is_dso, refusal
-from .reaction import Answering, Later
+from .reaction import Answering, Later, Messages, Reaction
 from .sessions import Session, Sessions
 from .web import Serving
 from .wire import REFUSED, SERVFAIL
@@ -142,12 +142,16 @@ class DnsConnection(asyncio.Protocol):
             if self._sessions is not None and is_dso(wire):
                 self._converse(wire, self._sessions)
                 continue
-            if self._session and not self._session.heard(wire):
-                return
-            answer = self._answering(wire, self._source, True)
+            answer: Reaction | Later = None
+            if self._session:
+                if not self._session.may_carry(wire):
+                    return
+                answer = self._session.heard(wire)
+            if answer is None:
+                answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):
                 self._write(answer)
-            elif isinstance(answer, tuple):
+            elif isinstance(answer, Messages):
                 self._sending = True
                 self._spawn(self._send_all(answer))
             elif isinstance(answer, Later):
@@ -201,13 +205,20 @@ class DnsConnection(asyncio.Protocol):
             self._sending = True
             await self._send_all(answer)
 
-    async def _send_all(self, messages: tuple[bytes, ...]) -> None:
+    async def _send_all(self, messages: Messages) -> None:
         """A transfer, at the pace at which it is read."""
         try:
             async with asyncio.timeout(TRANSFER):
-                for message in messages:
+                left = iter(messages)
+                while True:
                     await self._writable.wait()
-                    self._write(message)
+                    # A large zone takes long to be written down: everybody else has a turn after each message.
+                    async with self._connections.one_at_a_time:
+                        message = next(left, None)
+                        if message is None:
+                            return
+                        self._write(message)
+                        await asyncio.sleep(0)
         except TimeoutError:
             self.end()
         finally:

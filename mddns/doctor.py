@@ -182,15 +182,23 @@ class _Seen:
             yield from own.found(self._until)
         else:
             answered = [*(each for each in mine if each.outcome == "answered"), *_by_rtt(theirs)]
-            yield from careful("live", lambda: [diagnosis.live(self._live(answered[0].peer) if answered else None)])
+            silent = tuple(each.peer.shown for each in theirs if each.outcome == Outcome.SILENT.value)
+            asked_live = answered[0].peer if answered else None
+            yield from careful("live", lambda: [diagnosis.live(asked_live and self._live(asked_live), silent)])
         yield from careful("clock", self.clock)
 
     def port_without_network(self) -> Iterable[Finding]:
         """Who has our port, at whatever address, where our own is not known."""
         number = self.settings.port
+        away = []
         for each in held("udp", number) or ():
             address = each.address if each.address not in resolving.ANY else _LOOPBACK
-            yield self._port(address, number, self._answers([(address, number)]) != set())
+            if is_own(address):
+                yield self._port(address, number, self._answers([(address, number)]) != set())
+            else:
+                away.append((address, each.owners))
+        if away:
+            yield diagnosis.port_away([address for address, _ in away], number, away[0][1])
 
     def _port(self, address: str, number: int, answers: bool) -> Finding:
         meets, holder = _met(address, number)

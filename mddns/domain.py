@@ -19,7 +19,7 @@ from .directory import NEGATIVE_TTL, Directory
 from .http_targets import Known
 from .inquiry import learn
 from .instance import TTL
-from .lookup import Lookup, Outcome
+from .lookup import HEAD_START, Lookup, Outcome
 from .memory import Memory
 from .model import Snapshot
 from .names import Name
@@ -40,7 +40,7 @@ class Domain:
     """One apex. `served` is what this host offers under it. Lives in a running event loop.
 
     With `whole`, the merged zone that a forwarder is primary of, this host has nothing to offer here: our own host is
-    one of those that are asked.
+    one of those that are asked. `directory` is one of another kind than usual.
     """
 
     def __init__(
@@ -52,9 +52,10 @@ class Domain:
         counts: Counts | None = None,
         *,
         whole: MergedZone | None = None,
+        directory: Directory | None = None,
     ) -> None:
         self.apex = apex
-        self.directory = Directory(apex.wire, Memory(), policy)
+        self.directory = directory or Directory(apex.wire, Memory(), policy)
         self.responder = Responder(apex, served, self.directory, random.shuffle, counts)
         self.responder.whole = self._whole = whole
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
@@ -164,7 +165,8 @@ class Domain:
             PTR,
             [(peer, directory.memory.standing(peer.id, now)) for peer in due],
             now,
-            timeout=self._timeout,
+            # Programs of this host have the same time, and then want to know who was silent.
+            timeout=max(self._timeout - HEAD_START, self._timeout / 2),
             way=lambda peer: directory.memory.way(peer.id, now),
             lists=directory.memory.lists(now),
         )

@@ -23,10 +23,12 @@ from .connections import Connections, most_connections
 from .counts import TRANSPORTS, Tally
 from .domain import Domain
 from .errors import BadMessage, NetworkError, PortInUse
-from .following import Follower
+from .followed import Followed
 from .hot import Hot, Kept, is_client_cookie
 from .listeners import TcpListener, UdpListener
+from .memory import Memory
 from .merged_zone import MergedZone
+from .mirroring import Mirror
 from .model import Snapshot, join_address
 from .policy import Policy, who_may_ask
 from .portholder import who_has
@@ -37,6 +39,7 @@ from .relay import Relay
 from .reply import For
 from .resolvconf import Place
 from .responder import LOOPBACK_SIZE, PLAIN_SIZE, TAILNET_SIZE, Ask, Client
+from .serials import Serials
 from .settings import Settings
 from .upstream_source import UpstreamSource
 from .wire import CD, EDE_PROHIBITED, IN, MAX_MESSAGE, OPCODE, OPT, QR, RD, REFUSED, Query, read_query
@@ -77,17 +80,20 @@ class Forwarder:
         *,
         recursive: bool,
         block_rebinding: bool,
+        serials: Serials | None,
     ) -> None:
         self.apex = settings.apex
         self._source = source
         self._recursive = recursive
         self._clock = clock.now
-        zone = MergedZone(settings.apex, (place.address for place in places), clock.unix_ms())
-        self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone)
-        self._primary = Primary(self._domain, zone, targets, places)
+        last = serials.latest() if serials else None
+        zone = MergedZone(settings.apex, (place.address for place in places), clock.unix_ms(), last)
+        directory = Followed(settings.apex.wire, Memory(), Policy())
+        self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone, directory=directory)
+        self._primary = Primary(self._domain, zone, targets, places, serials)
+        self._mirror = Mirror(settings, self._domain, directory, self._apply, self._primary.changed)
         self._domain.responder.allow(frozenset((_ADMITTED,)))
         self._relay = Relay(settings.apex, self._clock, block_rebinding=block_rebinding)
-        self._snapshot: Snapshot | None = None
         self._may_ask: frozenset[str] = frozenset()
         self._refusals = (0, 0)
         self._fronts: list[_Front] = []
@@ -95,8 +101,6 @@ class Forwarder:
         self._sockets: list[socket.socket] = []
         self._missing: list[Place] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._follower = Follower(settings.network, self._seen, self._tick)
-        self._looked = asyncio.Event()
 
     @classmethod
     async def open(
@@ -109,17 +113,24 @@ class Forwarder:
         recursive: bool = False,
         block_rebinding: bool = False,
         notify: Sequence[Place] = (),
+        serials: Serials | None = None,
     ) -> Forwarder:
         """A forwarder that answers at `places`, and on sockets that were `handed` over, when this returns.
 
-        `notify` are told when the network's zone has another serial.
+        `notify` are told when the network's zone has another serial, of which `serials` remembers those of other runs.
         PortInUse or NetworkError where it cannot; an address that this machine does not have yet is waited for.
         Whether the network is there does not matter: other names are answered without.
         """
         known = [*places, *(_place_of(sock) for sock in handed)]
         source.listening_at(known)
         self = cls(
-            settings, source, known, tuple(dict.fromkeys(notify)), recursive=recursive, block_rebinding=block_rebinding
+            settings,
+            source,
+            known,
+            tuple(dict.fromkeys(notify)),
+            recursive=recursive,
+            block_rebinding=block_rebinding,
+            serials=serials,
         )
         try:
             for sock in handed:
@@ -129,13 +140,13 @@ class Forwarder:
                     self._missing.append(place)
                     _log.warning("%s is no address of this machine yet; it is waited for", place.address)
             self._follow_upstreams(again=True)
-            self._tasks = [asyncio.create_task(self._follow_network())]
+            self._mirror.start()
             self._primary.start()
             if self._missing:
                 self._tasks.append(asyncio.create_task(self._bind_the_rest()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_LOOK):
-                    await self._looked.wait()
+                    await self._mirror.looked.wait()
         except BaseException:
             await self.close()
             raise
@@ -149,7 +160,7 @@ class Forwarder:
     def reload(self) -> None:
         """Reads resolv.conf and the network anew, and forgets what upstreams have said."""
         self._follow_upstreams(again=True)
-        self._follower.look_now()
+        self._mirror.look_now()
 
     async def close(self) -> None:
         """Stops answering and closes every socket."""
@@ -160,6 +171,7 @@ class Forwarder:
             listener.close()
         self._listeners.clear()
         self._relay.close()
+        await self._mirror.close()
         await self._primary.close()
         if refreshing := self._domain.refreshing:
             refreshing.cancel()
@@ -240,22 +252,7 @@ class Forwarder:
             else:
                 self._relay.forget()
 
-    async def _follow_network(self) -> None:
-        """Keeps up with who is on the network, whether it is there or not."""
-        await self._follower.look()
-        self._looked.set()
-        await self._follower.run()
-
-    async def _seen(self, snapshot: Snapshot, _lost_for: float) -> None:
-        if snapshot != self._snapshot:
-            self._apply(snapshot)
-
-    def _tick(self) -> bool:
-        self._domain.tick(self._clock())
-        return False
-
     def _apply(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
         self._may_ask = who_may_ask(snapshot)
         for front in self._fronts:
             front.hot.forget_clients()

@@ -15,6 +15,7 @@ from .compose import compose_header
 from .errors import BadMessage
 from .http_site import plain
 from .instance import TTL
+from .reaction import Messages
 from .web import Request, Response
 from .wire import MAX_MESSAGE, NOERROR, NOTIMP, NXDOMAIN, SOA, Message
 
@@ -23,7 +24,7 @@ _BASE64URL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 _QR, _RD = 0x80, 0x01  # in the header's third octet
 
 # Answers to one message from an address, as a listener gets them.
-Asking = Callable[[bytes, str], bytes | tuple[bytes, ...] | Awaitable[bytes] | None]
+Asking = Callable[[bytes, str], bytes | Messages | Awaitable[bytes] | None]
 
 
 class DnsQuery:
@@ -59,7 +60,7 @@ class DnsQuery:
             return plain(400, "this is no DNS query")
         # As if the stub had wanted recursion; its answer has the bit as it was asked.
         answer = self._answering(wire[:2] + bytes((wire[2] | _RD,)) + wire[3:], address)
-        if isinstance(answer, tuple):
+        if isinstance(answer, Messages):
             answer = compose_header(wire, wire[2] << 8 | wire[3], NOTIMP)  # a transfer: RFC 8484 knows of none
         if answer is None or isinstance(answer, bytes):
             return _response(wire, answer)

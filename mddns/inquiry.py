@@ -109,7 +109,7 @@ class Inquirer:
             qname, qtype = Name.of((b"_list",), self.apex).wire, PTR
         else:
             qname, qtype = Name.of((query.name.encode(),), self.apex).wire, SRV
-        me = snapshot.me
+        me = snapshot.me if snapshot.tun else None  # without, it tells nobody of others
         return Lookup(
             self.apex,
             qname,

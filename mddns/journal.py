@@ -77,7 +77,12 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
         names.add(name)
         deleted.update(before[1].shared_records(name))
         added.update(after[1].shared_records(name))
-        old, new = ({(each.service, each.instance): each for each in group.get(name, ())} for group in (was, now))
+        # What stayed as it was is mostly the same object, which is seen quickly.
+        left, right = was.get(name, ()), now.get(name, ())
+        stayed = set(map(id, left)) & set(map(id, right))
+        old, new = (
+            {(each.service, each.instance): each for each in group if id(each) not in stayed} for group in (left, right)
+        )
         for key in old.keys() - new.keys():
             deleted.update(before[1].records_of(old[key]))
         for key in new.keys() - old.keys():
@@ -94,5 +99,6 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
 
 def _same(group: Sequence[Placed], other: Sequence[Placed]) -> bool:
     return len(group) == len(other) and all(
-        one.service == two.service and one.instance == two.instance for one, two in zip(group, other, strict=True)
+        one is two or (one.service == two.service and one.instance == two.instance)
+        for one, two in zip(group, other, strict=True)
     )

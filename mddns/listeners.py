@@ -14,7 +14,7 @@ from .connections import Connections, most_connections, most_sessions
 from .dns_connection import DnsConnection
 from .hot import COOKIE_OCTETS, Kept
 from .model import join_address
-from .reaction import Answering, Later
+from .reaction import Answering, Later, Messages
 from .sessions import Sessions
 from .web import Serving
 
@@ -111,7 +111,7 @@ class UdpListener:
                 self.socket.sendto(answer, source)
             except OSError:
                 return  # the network is down, or the buffer full: the client asks again
-        elif answer is not None and not isinstance(answer, (tuple, Later)):
+        elif answer is not None and not isinstance(answer, (Messages, Later)):
             self._wait(answer, source)
 
     def _wait(self, answer: Awaitable[bytes], source: Source) -> None:
@@ -158,9 +158,10 @@ class TcpListener:
         self._serving = serving
         self._loop = loop
         self._sessions = sessions
-        self._connections = connections or Connections(most_connections(), sessions=most_sessions())
+        address, port = sock.getsockname()[:2]
+        self._connections = connections or Connections(most_connections(), sessions=most_sessions(), own=address)
         self._beginning: set[asyncio.Task[Any]] = set()
-        where = join_address(*sock.getsockname()[:2])
+        where = join_address(address, port)
         self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
 
     def descriptors(self) -> list[int]:

@@ -455,6 +455,8 @@ class Lookup:
         """When to stop although some have not answered: None while those that count are waited for."""
         if self._hold > -math.inf or self._queue or self._waiting[_REGISTRY]:
             return None
+        if self.holder and self.holder.outcome is _PENDING:
+            return None  # it waits for somebody of whom we may never have heard, and will say who
         if self._waiting[_NEW]:
             return self._last + NEW_GRACE
         if self._waiting[_IDLE]:

@@ -27,6 +27,7 @@ from .hot import Kept
 from .http_routes import open_site
 from .http_trust import Names
 from .instance import shares_machine
+from .mirrors import Mirrors
 from .model import Peer, Service, Snapshot, fold
 from .names import Name
 from .networks import KnowsCallers, Network
@@ -72,7 +73,14 @@ class Node:
         self._domains = Domains(Domain(apex, self.table, policy, timeout, counts), also_serve)
         self.beside = Beside(self.table, counts, self._admits, self._table_changed, _whois(network))
         self.site = open_site(self._domains, self.table, counts, self._answer_http, self.beside.routes)
-        self.sessions = Sessions(self._look, self._is_member, time.monotonic)
+        self.mirrors = Mirrors(
+            self._domains,
+            timeout,
+            lambda: self._snapshot,
+            lambda: self.sessions.changed(),
+            lambda: self.seat.generation,
+        )
+        self.sessions = Sessions(self._look, self._is_member, time.monotonic, self.mirrors)
         self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
@@ -138,6 +146,7 @@ class Node:
         self.sessions.flush()
         await self.seat.close()
         self.sessions.close()
+        await self.mirrors.close()
         await self._domains.close()
 
     def advertise(self, offer: Offer) -> Registration:
@@ -213,6 +222,7 @@ class Node:
         self.beside.moved(self.reached_at, frozenset(self.me.addresses), self._may_ask, names)
         for domain in self._domains:
             domain.table_changed()
+        self.mirrors.own_changed()
         self.sessions.changed()
 
     async def settled(self) -> None:
@@ -222,7 +232,7 @@ class Node:
     def let_go(self) -> None:
         """Ends it in a forked child, whose parent goes on: closes the child's descriptors and nothing else."""
         self.abandoned = True
-        self.seat.let_go(self.beside.descriptors())
+        self.seat.let_go([*self.beside.descriptors(), *self.mirrors.descriptors()])
 
     def _admits(self, service: Service) -> bool:
         return self.directory.admits(service, self.me)
@@ -254,6 +264,7 @@ class Node:
         for registration in self.registry.registrations():
             self._watch(registration)
         self._own = frozenset(self.me.addresses)
+        self.mirrors.network_changed(self._own)
         self._clients.clear()
         self._changed()
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from .binding import socket_address
 from .clock import now
 from .names import Name
 from .notify_out import Notifications
@@ -53,7 +54,7 @@ class Notifier:
         """Sends what is due, and comes back when there is more."""
         for place, wire in self._pending.due(now()):
             try:
-                self._socket(place).sendto(wire, place)
+                self._socket(place).sendto(wire, socket_address(*place))
             except OSError as error:
                 _log.debug("NOTIFY to %s: %s", place, error)  # tried again, and told of when that is over
         for said in self._pending.given_up(now()):
@@ -94,7 +95,7 @@ class Notifier:
 
 def _bind(sock: socket.socket, address: str) -> None:
     try:
-        sock.bind((address, 0))
+        sock.bind(socket_address(address, 0))
     except OSError as error:
         if error.errno != errno.EADDRNOTAVAIL:  # waited for by the forwarder; meanwhile from whichever there is
             raise

@@ -7,6 +7,7 @@ Everything else that is asked of the forwarder does not come by here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -16,15 +17,18 @@ from . import clock
 from .domain import Domain
 from .merged_zone import MergedZone
 from .notifier import Notifier
-from .reaction import Later, Reaction
+from .reaction import Later, Messages, Reaction
 from .resolvconf import Place
 from .responder import Client
+from .serials import Serials
 from .wire import AXFR, IXFR, OPCODE, SOA
 
 _log = logging.getLogger("mddns")
 
 FOLLOWED_FOR: Final = 3600.0  # seconds after a transfer: the SOA's expiry, when a secondary that went away is none
 LOOK_EVERY: Final = 0.5  # seconds between looks at what the peers said, while somebody follows
+PAUSE: Final = 0.02  # seconds without a look, after one
+SHARE: Final = 10  # times as long as the look took, where that is more
 _MOST_WAITING: Final = 256
 
 
@@ -34,12 +38,22 @@ class Primary:
     Lives in a running event loop, from :meth:`start` until :meth:`close`.
     """
 
-    def __init__(self, domain: Domain, zone: MergedZone, targets: Sequence[Place], listening: Iterable[Place]) -> None:
+    def __init__(
+        self,
+        domain: Domain,
+        zone: MergedZone,
+        targets: Sequence[Place],
+        listening: Iterable[Place],
+        serials: Serials | None = None,
+    ) -> None:
+        """`serials` remembers those that were given out."""
+        self._serials = serials
         self._domain = domain
         self._zone = zone
         self._notifier = Notifier(zone.name, targets, listening) if targets else None
         self._followed_until = math.inf if targets else -math.inf
         self._followed = asyncio.Event()
+        self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._waiting = 0
         key = zone.name.key
@@ -57,6 +71,10 @@ class Primary:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._notifier:
             self._notifier.close()
+
+    def changed(self) -> None:
+        """The peers may offer something else."""
+        self._news.set()
 
     def is_asked(self, wire: bytes) -> bool:
         """Whether a message asks for the zone's state."""
@@ -78,7 +96,7 @@ class Primary:
             return Later(self._respond_later(wire, client))
         return self._respond_in_one(wire, client)
 
-    async def _respond_later(self, wire: bytes, client: Client) -> bytes | tuple[bytes, ...]:
+    async def _respond_later(self, wire: bytes, client: Client) -> bytes | Messages:
         self._waiting += 1
         try:
             await self._domain.fresh()
@@ -88,12 +106,12 @@ class Primary:
 
     async def _respond_in_one(self, wire: bytes, client: Client) -> bytes:
         answer = await self._respond_later(wire, client)
-        return answer if isinstance(answer, bytes) else answer[0]
+        return answer if isinstance(answer, bytes) else answer.first
 
-    def _respond(self, wire: bytes, client: Client, now: float) -> bytes | tuple[bytes, ...]:
+    def _respond(self, wire: bytes, client: Client, now: float) -> bytes | Messages:
         self._look(now)
         # Whoever comes by here may ask, and what is asked needs no other host.
-        return cast("bytes | tuple[bytes, ...]", self._domain.responder.respond(wire, client, now))
+        return cast("bytes | Messages", self._domain.responder.respond(wire, client, now))
 
     def _look(self, now: float) -> None:
         """Takes over what the directory has; tells of it, where that is new."""
@@ -106,6 +124,8 @@ class Primary:
             return
         if zone.take(view.zone, clock.unix_ms()):
             _log.debug("serial %d", zone.serial)
+            if self._serials:
+                self._serials.given_out(zone.serial)
             if self._notifier:
                 self._notifier.moved(zone.apex.soa_record)
 
@@ -116,5 +136,11 @@ class Primary:
                 await self._followed.wait()
             if asking := self._domain.keep_fresh():
                 await asyncio.wait([asking])
+            self._news.clear()
+            begun = clock.spent()
             self._look(clock.now())
-            await asyncio.sleep(LOOK_EVERY)
+            # Who has nothing but changes to tell of answers others meanwhile.
+            await asyncio.sleep(max(PAUSE, SHARE * (clock.spent() - begun)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._news.wait()

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
+
+
+class Messages:
+    """The messages of a transfer, of which only the first is made already; all others when they are taken, once."""
+
+    __slots__ = ("_rest", "first")
+
+    def __init__(self, messages: Iterator[bytes]) -> None:
+        """There is one at least."""
+        self.first = next(messages)
+        self._rest = messages
+
+    def __iter__(self) -> Iterator[bytes]:
+        return chain((self.first,), self._rest)
 
 
 class Later:
@@ -10,11 +25,11 @@ class Later:
 
     __slots__ = ("answer",)
 
-    def __init__(self, answer: Awaitable[bytes | tuple[bytes, ...]]) -> None:
+    def __init__(self, answer: Awaitable[bytes | Messages]) -> None:
         self.answer = answer
 
 
 # Octets, several messages (TCP alone), octets later, or nothing.
-Reaction = bytes | tuple[bytes, ...] | Awaitable[bytes] | None
+Reaction = bytes | Messages | Awaitable[bytes] | None
 # By message, address of whoever sent it, and whether over TCP.
 Answering = Callable[[bytes, str, bool], Reaction | Later]

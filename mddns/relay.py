@@ -199,7 +199,7 @@ class Relay:
         if pursuit.result is None:
             if pursuit.rcode:
                 rcode = pursuit.rcode if pursuit.rcode < 16 else SERVFAIL
-                return Outcome(now, None, rcode)
+                return Outcome(now, None, rcode, pursuit.errors)
             if not self._servers.all:
                 return Outcome(now, None, SERVFAIL, ((EDE_NETWORK_ERROR, "no upstream is known"),))
             return Outcome(now, None, SERVFAIL, ((EDE_NO_AUTHORITY, "no upstream answered"),))

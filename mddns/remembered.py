@@ -18,14 +18,19 @@ _MOST_OCTETS: Final = 8 << 20
 
 def cache_file() -> str | None:
     """``$XDG_CACHE_HOME/mddns/peers.json``, by default below ``~/.cache``; None where there is no home."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
+    return own_file("XDG_CACHE_HOME", ".cache", "peers.json")
+
+
+def own_file(variable: str, default: str, name: str) -> str | None:
+    """``mddns/<name>`` where an XDG variable says, by default below ``~/<default>``; None where there is no home."""
+    base = os.environ.get(variable, "")
     if not os.path.isabs(base):  # the specification wants relative ones ignored
         home = os.path.expanduser("~")
         # A home that is not there, as HOME=/nonexistent of daemons, is not ours to make, root or not.
         if not os.path.isabs(home) or not os.path.isdir(home):
             return None
-        base = os.path.join(home, ".cache")
-    return os.path.join(base, "mddns", "peers.json")
+        base = os.path.join(home, default)
+    return os.path.join(base, "mddns", name)
 
 
 def load(network: str, now: float, unix: float) -> Memory:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from .errors import BadMessage
 from .packer import Packer, Rdata, opt_record
-from .upstream import AD
+from .upstream import AD, MOST_ERRORS
 from .wire import (
     AAAA,
     ANY,
@@ -48,7 +48,6 @@ DNAME: Final = 39
 LONGEST: Final = 86_400  # seconds that an answer is kept
 LONGEST_DENIAL: Final = 3600  # RFC 2308 5 recommends one to three hours
 _MOST_ALIASES: Final = 16
-_MOST_ERRORS: Final = 3
 _MOST_TTL: Final = 0x7FFF_FFFF
 
 # Where a name stands in RDATA that may be compressed (RFC 3597 4): alone at the end, or followed by another and by
@@ -274,7 +273,7 @@ def _write(message: Message, sections: tuple[list[_Kept], ...], keep: int) -> Re
     if len(wire) > MAX_MESSAGE - 512:
         raise BadMessage("an answer that no message holds when it is written out")
     addresses = tuple(each for section in sections for record in section for each in _addresses(record))
-    errors = tuple((code, text[:100]) for code, text in message.errors()[:_MOST_ERRORS])
+    errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
     rcode = message.rcode if message.rcode == NXDOMAIN else NOERROR
     return Reply(
         rcode,

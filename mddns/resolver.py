@@ -177,6 +177,11 @@ class Resolver:
         """What was found, best first."""
         return preferred(found, self._snapshot, strict=self._strict, nearest=nearest)
 
+    @property
+    def tun(self) -> bool:
+        """Whether other machines can be asked: not in userspace networking, as it was when it was looked at last."""
+        return self._snapshot is None or self._snapshot.tun
+
     def close(self) -> None:
         """Ends it, and what watches through it. Lookups hold their sockets only while they run."""
         self._closed = True

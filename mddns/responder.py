@@ -24,6 +24,7 @@ from .model import Peer, Service
 from .names import Name
 from .packer import opt_record
 from .push import Held
+from .reaction import Messages
 from .silence import sentence
 from .transfer import differences_out, transfer_out
 from .wire import (
@@ -180,7 +181,7 @@ class Responder:
             for fixed, target in rrset.rdatas
         )
 
-    def respond(self, wire: bytes, client: Client, now: float) -> bytes | tuple[bytes, ...] | Ask | None:
+    def respond(self, wire: bytes, client: Client, now: float) -> bytes | Messages | Ask | None:
         """The answer to one message, the messages of a transfer, an Ask, or None where silence is right."""
         serial = self._registry.serial
         shape, end = _shape(wire, client.limit)
@@ -230,8 +231,8 @@ class Responder:
         return _Merged(answer, tally, ttls, found, (self._registry.serial, directory.stirred), until)
 
     def _counted(
-        self, wire: bytes, client: Client, answer: bytes | tuple[bytes, ...] | Ask | None
-    ) -> bytes | tuple[bytes, ...] | Ask | None:
+        self, wire: bytes, client: Client, answer: bytes | Messages | Ask | None
+    ) -> bytes | Messages | Ask | None:
         """The same answer, counted now, or when it has been made."""
         if isinstance(answer, Ask):
             finish = answer.finish
@@ -243,12 +244,12 @@ class Responder:
 
             return answer._replace(finish=counted)
         if answer:
-            self.counts.answered(wire, answer if isinstance(answer, bytes) else answer[0], client.transport)
+            self.counts.answered(wire, answer if isinstance(answer, bytes) else answer.first, client.transport)
         return answer
 
     def _read_and_answer(
         self, wire: bytes, shape: _Shape | None, client: Client, now: float
-    ) -> bytes | tuple[bytes, ...] | Ask | None:
+    ) -> bytes | Messages | Ask | None:
         """The long way, for what is not kept."""
         if len(wire) < 12:
             return None
@@ -336,7 +337,7 @@ class Responder:
             return compose_error(question, variant, SERVFAIL, ((EDE_NO_AUTHORITY, told),)), False
         return compose(question, node, apex, variant, view.ttl, ((EDE_NETWORK_ERROR, told),), self._shuffle), found
 
-    def _transfer(self, query: Query, variant: Variant, client: Client, now: float) -> bytes | tuple[bytes, ...] | None:
+    def _transfer(self, query: Query, variant: Variant, client: Client, now: float) -> bytes | Messages | None:
         """This host's own zone, a forwarder's merged one, to those who may ask: whole over TCP alone (RFC 5936 4.2), or
         what is new in it."""
         question = query.question
@@ -358,8 +359,8 @@ class Responder:
             steps = [] if up_to_date else journal.since(query.serial)
         if client.tcp:
             if steps is None:
-                return tuple(transfer_out(question, query.id, apex, zone, opt))
-            return tuple(differences_out(question, query.id, apex, steps, opt))
+                return Messages(transfer_out(question, query.id, apex, zone, opt))
+            return Messages(differences_out(question, query.id, apex, steps, opt))
         # One datagram, or the SOA alone, which says that there is more to be had over TCP (RFC 1995 2).
         answer, *rest = differences_out(question, query.id, apex, steps or (), opt)
         if rest or len(answer) > variant.limit:

@@ -96,6 +96,11 @@ class Seat:
         return self._holder
 
     @property
+    def generation(self) -> int:
+        """How often the holder had changed when this process last was one, or joined one."""
+        return self._generation
+
+    @property
     def lacks_tcp(self) -> bool:
         """Whether this process answers for the host, and another program has the TCP port."""
         return self._holder and ("tcp", self._address) not in self._sockets.keys

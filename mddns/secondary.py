@@ -44,6 +44,7 @@ _TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 
 Key = tuple[bytes, int]  # owner in lower case, type
 Wanted = Callable[[Key], bool]
+_Parts = tuple[dict[bytes, bytes] | None, ...]  # SRV, TXT, A and AAAA of an instance
 
 
 class Progress(enum.Enum):
@@ -69,17 +70,19 @@ def instances_of(apex: Name) -> Wanted:
 
 
 class Secondary:
-    """A copy of the zone at `apex`, or of what is `wanted` of it."""
+    """A copy of the zone at `apex`, or of what is `wanted` of it. It may be as large as those of so many `hosts`."""
 
-    def __init__(self, apex: Name, wanted: Wanted | None = None) -> None:
+    def __init__(self, apex: Name, wanted: Wanted | None = None, hosts: int = 1) -> None:
         self._apex = apex
         self._wanted = wanted or instances_of(apex)
+        self._hosts = hosts
         self.serial: int | None = None
         # RDATA as given, by RDATA without the case of names.
         self.records: dict[Key, dict[bytes, bytes]] = {}
         self._count = 0
         self._answer: _Reading | None = None
         self._whole = True
+        self._read: dict[bytes, tuple[_Parts, Told | None]] = {}  # by owner, with what it was read from
 
     def ask(self, ident: int) -> bytes:
         """The next question: for what is new since our serial, or for everything."""
@@ -109,7 +112,7 @@ class Secondary:
         ):
             raise BadMessage("no transfer of our zone")
         if self._answer is None:
-            self._answer = _Reading(self._apex, self._wanted, None if self._qtype == AXFR else self.serial)
+            self._answer = _Reading(self._apex, self._wanted, None if self._qtype == AXFR else self.serial, self._hosts)
         answer = self._answer
         if not answer.feed(message):
             return Progress.MORE
@@ -139,22 +142,30 @@ class Secondary:
                 raise BadMessage("a transfer that takes away what was never told")
             else:
                 count -= 1
-        if count > MOST_RECORDS:
+        if count > MOST_RECORDS * self._hosts:
             raise BadMessage("a zone of too many records")
         self.records = {key: rdatas for key, rdatas in records.items() if rdatas}
         self._count = count
 
     def told(self) -> Iterator[Told]:
-        """Every instance in the copy. BadMessage where it is more than a host may offer."""
-        count = 0
-        for (owner, rtype), rdatas in self.records.items():
+        """Every instance in the copy; one that has not changed is the same object. BadMessage where it is more than
+        the hosts may offer."""
+        before, self._read = self._read, {}
+        count, records = 0, self.records
+        for (owner, rtype), rdatas in records.items():
             if rtype != SRV:
                 continue
-            told = self._told(owner, next(iter(rdatas.values())))
+            # A set of records that no transfer has touched is the same object.
+            parts = rdatas, *(records.get((owner, each)) for each in (TXT, A, AAAA))
+            known = before.get(owner)
+            if known is None or any(one is not other for one, other in zip(known[0], parts, strict=True)):
+                known = parts, self._told(owner, next(iter(rdatas.values())))
+            self._read[owner] = known
+            told = known[1]
             if told and told.port:
                 count += 1
-                if count > MAX_FROM_PEER:
-                    raise BadMessage(f"more than {MAX_FROM_PEER} services in one zone")
+                if count > MAX_FROM_PEER * self._hosts:
+                    raise BadMessage(f"more than {MAX_FROM_PEER * self._hosts} services in one zone")
                 yield told
 
     def _told(self, owner: bytes, srv: bytes) -> Told | None:
@@ -170,9 +181,10 @@ class Secondary:
 class _Reading:
     """An answer to AXFR, or to IXFR from a serial, as it comes in: the records added and deleted."""
 
-    def __init__(self, apex: Name, wanted: Wanted, known: int | None) -> None:
+    def __init__(self, apex: Name, wanted: Wanted, known: int | None, hosts: int) -> None:
         self._apex = apex
         self._wanted = wanted
+        self._hosts = hosts
         self._at = known  # the serial up to which the steps have come
         self._messages = self._octets = 0
         self._soas = 0
@@ -186,7 +198,7 @@ class _Reading:
         """Takes one message in; True when it was the last."""
         self._messages += 1
         self._octets += len(message.wire)
-        if self._messages > MOST_MESSAGES or self._octets > MOST_OCTETS:
+        if self._messages > MOST_MESSAGES * self._hosts or self._octets > MOST_OCTETS * self._hosts:
             raise BadMessage("a transfer that is too large")
         done = False
         for record in message.answer:
@@ -232,7 +244,7 @@ class _Reading:
         key = record.key, record.rtype
         if not self._wanted(key):
             return
-        if len(self.changes) >= 2 * MOST_RECORDS:
+        if len(self.changes) >= 2 * MOST_RECORDS * self._hosts:
             raise BadMessage("a transfer of too many records")
         rdata, folded = _rdata(message, record)
         self.changes.append((self.adding, key, folded, rdata))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from .dso import ServerSession
 from .errors import BadMessage
 from .push import Held, Look, Subscriptions, write_pushes
+from .reaction import Messages
 
 # Changes within this time of a push are told together: a serial each 10 ms is what the clock gives.
 SPACING: Final = 0.01
@@ -28,11 +30,35 @@ class Line(Protocol):
         """Ends the connection at once."""
 
 
-class Sessions:
-    """All sessions of a node. `look` says what stands at a name now, `may_ask` who is told."""
+class Merged(Protocol):
+    """The merged view, for the sessions of our own host."""
 
-    def __init__(self, look: Look, may_ask: Callable[[str], bool], clock: Callable[[], float]) -> None:
+    def is_local(self, source: str) -> bool:
+        """Whether a connection from there is one of our own host's."""
+
+    def look(self, session: Session, name: bytes, qtype: int) -> frozenset[Held] | None:
+        """What `session`, which asks for the first time, has to be told of a name."""
+
+    def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
+        """What stands at a name that somebody has asked for."""
+
+    def answer(self, session: Session, wire: bytes) -> bytes | Messages | None:
+        """The answer to what `session` asks, None where it is no other than anybody gets."""
+
+    def leave(self, session: Session) -> None:
+        """A session has ended."""
+
+
+class Sessions:
+    """All sessions of a node. `look` says what stands at a name now, `may_ask` who is told; `merged` is in the place
+    of `look` for programs of our own host.
+    """
+
+    def __init__(
+        self, look: Look, may_ask: Callable[[str], bool], clock: Callable[[], float], merged: Merged | None = None
+    ) -> None:
         self._look = look
+        self._merged = merged
         self._may_ask = may_ask
         self._clock = clock
         self._open: set[Session] = set()
@@ -46,7 +72,8 @@ class Sessions:
         """A connection from `source` has sent its first DSO message, which comes next. None where it is refused."""
         if not self._may_ask(source):
             return None
-        session = Session(self, line, Subscriptions(self._look), self._clock)
+        merged = self._merged if self._merged and self._merged.is_local(source) else None
+        session = Session(self, line, self._look, merged, self._clock)
         self._open.add(session)
         return session
 
@@ -78,29 +105,36 @@ class Sessions:
         if self._flushing:
             self._flushing.cancel()
         self._flushing, self._flushed = None, self._clock()
-        known: dict[tuple[bytes, int], frozenset[Held] | None] = {}
-
-        def look(name: bytes, qtype: int) -> frozenset[Held] | None:
-            # Of many sessions most have subscribed to the same.
-            if (name, qtype) not in known:
-                known[name, qtype] = self._look(name, qtype)
-            return known[name, qtype]
-
+        own = _remembering(self._look)
+        merged = _remembering(self._merged.standing) if self._merged else own
         for session in list(self._open):
-            session.push(look)
+            session.push(merged if session.merged else own)
+
+
+def _remembering(look: Look) -> Look:
+    """The same for a moment in which nothing changes: of many sessions most have subscribed to the same."""
+    known: dict[tuple[bytes, int], frozenset[Held] | None] = {}
+
+    def remembered(name: bytes, qtype: int) -> frozenset[Held] | None:
+        if (name, qtype) not in known:
+            known[name, qtype] = look(name, qtype)
+        return known[name, qtype]
+
+    return remembered
 
 
 class Session:
     """One of them."""
 
     def __init__(
-        self, sessions: Sessions, line: Line, subscriptions: Subscriptions, clock: Callable[[], float]
+        self, sessions: Sessions, line: Line, look: Look, merged: Merged | None, clock: Callable[[], float]
     ) -> None:
+        self.merged = merged
         self._sessions = sessions
         self._line = line
-        self._subscriptions = subscriptions
+        self._subscriptions = Subscriptions(partial(merged.look, self) if merged else look)
         self._clock = clock
-        self._session = ServerSession(subscriptions, clock())
+        self._session = ServerSession(self._subscriptions, clock())
         self._timer: asyncio.TimerHandle | None = None
 
     def receive(self, wire: bytes) -> None:
@@ -114,14 +148,18 @@ class Session:
             self.push()
             self._wait()
 
-    def heard(self, wire: bytes) -> bool:
-        """Any other DNS message has come. False, and the connection is ended, where no session may carry it."""
+    def may_carry(self, wire: bytes) -> bool:
+        """Whether a session may carry a message that is none of DSO; else the connection is ended."""
         try:
             self._session.heard(wire, self._clock())
         except BadMessage:
             self._line.end()
             return False
         return True
+
+    def heard(self, wire: bytes) -> bytes | Messages | None:
+        """Such a message has come: the answer, where it is another than anybody gets."""
+        return self.merged.answer(self, wire) if self.merged else None
 
     def farewell(self) -> None:
         """We end it: whoever answers in our place is to be asked at once."""
@@ -135,9 +173,15 @@ class Session:
             if not self._line.send(wire):
                 return
 
+    def end(self) -> None:
+        """Ends it, and its connection."""
+        self._line.end()
+
     def lost(self) -> None:
         """The connection has ended."""
         self._sessions.forget(self)
+        if self.merged:
+            self.merged.leave(self)
         if self._timer:
             self._timer.cancel()
             self._timer = None

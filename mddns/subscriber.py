@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from . import clock
-from .answers import Told as Instance
 from .dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
 from .errors import BadMessage
 from .names import Name
@@ -32,7 +31,7 @@ _AT_ONCE: Final = 65_536
 class Subscriber:
     """Follows the zone at `apex` of the host at `addresses`, of which the first that accepts is used.
 
-    ``changed(instances)`` is called with all that the host offers, after the first transfer and whenever it changes.
+    ``changed()`` is called when `copy` has the whole zone, and whenever that changes. `own`: the host is ours.
     """
 
     def __init__(
@@ -41,7 +40,9 @@ class Subscriber:
         port: int,
         copy: Secondary,
         apex: Name,
-        changed: Callable[[list[Instance]], None],
+        changed: Callable[[], None],
+        *,
+        own: bool = False,
     ) -> None:
         self.connected = False  # whether there ever was a connection
         self.refused: float | None = None  # seconds for which the host has no session for us
@@ -50,6 +51,7 @@ class Subscriber:
         self._copy = copy
         self._apex = apex
         self._changed = changed
+        self._own = own
         self._client = ClientSession(lambda: random_ids(1)[0], clock.now())
         self._writer: asyncio.StreamWriter | None = None
         self._asked: int | None = None  # the id of a transfer under way
@@ -108,8 +110,14 @@ class Subscriber:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for address in self._addresses[:-1]:
             with contextlib.suppress(OSError):
-                return await _open(address, self._port)
-        return await _open(self._addresses[-1], self._port)
+                return await self._open(address)
+        return await self._open(self._addresses[-1])
+
+    async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # A holder knows the programs of its own host by where they come from.
+        source = (address, 0) if self._own else None
+        async with asyncio.timeout(CONNECT_WITHIN):
+            return await asyncio.open_connection(address, self._port, local_addr=source)
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         """What has come; nothing where the session is to end."""
@@ -158,21 +166,17 @@ class Subscriber:
         self._asked = None
         if progress is Progress.CHANGED or (progress is Progress.CURRENT and not self._told):
             self._told = True
-            self._changed(list(self._copy.told()))
+            self._changed()
         if self._again or progress is Progress.ASK_WHOLE:
             self.refresh()
-
-
-async def _open(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    async with asyncio.timeout(CONNECT_WITHIN):
-        return await asyncio.open_connection(address, port)
 
 
 async def refuses(addresses: Sequence[str], port: int) -> bool:
     """Whether a host says that nobody accepts connections there, at any of its addresses."""
     for address in addresses:
         try:
-            _, writer = await _open(address, port)
+            async with asyncio.timeout(CONNECT_WITHIN):
+                _, writer = await asyncio.open_connection(address, port)
         except ConnectionRefusedError:
             continue
         except OSError:

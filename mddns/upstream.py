@@ -44,6 +44,7 @@ LONGEST_PAUSE: Final = 60.0
 LOOP_PAUSE: Final = 60.0  # seconds for which a server that asks us in turn is not asked
 MOST_ASKED: Final = 4  # servers of one question
 MOST_TRIES: Final = 12
+MOST_ERRORS: Final = 3  # Extended DNS Errors that are passed on
 
 Entropy = Callable[[int], bytes]  # so many octets that nobody can guess
 
@@ -142,7 +143,8 @@ class Pursuit:
     """One question. `result` is the answer that is believed, None as long as there is none.
 
     `settled`: it is answered or given up; `over`: there is nothing more to listen for either. `rcode` is what a
-    server said that did answer, though not the question; `silent` tells of servers that are silent as of now.
+    server said that did answer, though not the question, `errors` its reasons (RFC 8914); `silent` tells of servers
+    that are silent as of now.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class Pursuit:
         self.question = question
         self.result: Message | None = None
         self.rcode = 0
+        self.errors: tuple[tuple[int, str], ...] = ()
         self.silent: list[Server] = []
         self._flags = flags & (RD | CD) | AD  # AD: tell us what you have checked (RFC 6840 5.7)
         self._do = do
@@ -235,6 +238,8 @@ class Pursuit:
             return
         what.server.answered(now)
         if message.rcode not in (NOERROR, NXDOMAIN):
+            if not self.rcode:
+                self.errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
             self._declined(asked, message.rcode, now)
             return
         asked.told = True

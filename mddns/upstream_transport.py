@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from .binding import socket_address
 from .upstream import Pursuit, Try
 
 _LARGEST: Final = 4096  # more than any server sends that was told 1,232 octets
@@ -149,7 +150,7 @@ class Chase:
                     self.pursuit.failed(what.number, now)
                     return
                 self._sockets[what.number] = sock
-                sock.connect((place.address, place.port))
+                sock.connect(socket_address(*place))
                 self._chases.loop.add_reader(sock.fileno(), self._read, what.number)
             sock.send(what.wire)
         except BlockingIOError:
@@ -183,7 +184,7 @@ class Chase:
         self._sockets[what.number] = sock
         self._streams[what.number] = _Stream(what.wire)
         try:
-            result = sock.connect_ex((place.address, place.port))
+            result = sock.connect_ex(socket_address(*place))
         except OSError as error:
             result = error.errno or errno.EINVAL
         if result and result not in _PENDING:

@@ -2,7 +2,8 @@
 
 A host is asked for what it offers by a lookup. Who answers over DNS gets a session (:mod:`.subscriber`), which tells
 of each change at once, and is asked for its serial every two seconds besides; who has no session for us is looked up
-every two seconds. A session that ends is no event: what the host says next is.
+every two seconds. A session that ends is no event: what the host says next is. Where our own host has a holder, all
+of this is its business: it has what every host says, for all programs of its host (:mod:`.attachment`).
 """
 
 from __future__ import annotations
@@ -10,42 +11,49 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Final
 
 from . import aio_transport, clock
-from .answers import Told, introduce
+from .attachment import Attachment
+from .connections import within_a_quarter
 from .directory import Directory
 from .errors import BadMessage
 from .following import STATUS_TIMEOUT, Follower
-from .inquiry import Found, Query, learn
+from .inquiry import learn
 from .leading import leader
 from .lookup import Ask, Lookup, Outcome
 from .memory import Memory, Standing
-from .model import Peer, Service, Snapshot, fold
+from .mirrored import MirrorCopy, State, Stood, census
+from .model import Service, Snapshot
 from .names import Name
 from .policy import Policy
 from .probing import Prober
-from .secondary import Secondary
 from .settings import Settings
 from .subscriber import Subscriber, refuses
+from .view import View as View
+from .view import Watching as Watching
+from .watched import SESSION_AGAIN, SESSION_AGAIN_AT_MOST, Watched
 from .wire import PTR
 
 _log = logging.getLogger("mddns")
 
 EVERY: Final = 2.0  # seconds between questions to one host
 AGAIN_SOON: Final = 0.5  # the same, where it has news that its session does not tell
+OWN_EVERY: Final = 1.0  # the same to our own holder, where we have everything from it
 MOST_UNANSWERED: Final = 3  # questions, and the host has vanished
-# Between them it is asked for its serial alone, which costs next to nothing, and looked up as soon as it says one.
-REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is looked up again; doubles, to
+REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is asked again; doubles, to
 REFUSED_AT_MOST: Final = 5.0
 AWAY_AT_MOST: Final = 8.0  # the same for one that is silent, from EVERY on
-SESSION_AGAIN: Final = 0.05  # seconds until a session that ended is begun anew; doubles, to
-SESSION_AGAIN_AT_MOST: Final = 30.0
 SESSION_ENDED: Final = 0.01  # seconds until the host is asked what is the matter: whoever ends closes its UDP port too
 SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
 NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
 MOST_POLLS: Final = 32  # lookups at one time
+MOST_AT_ONCE: Final = 256  # hosts in one of them
+MOST_SESSIONS: Final = 1000  # at one time, or a quarter of our descriptors; who has none is looked up
+UNHURRIED: Final = 2000  # hosts; with more of them all pauses between lookups grow in proportion
+SHARE: Final = 4  # times as long as it took to tell of a state, nobody is told of the next
+LEAST_HOSTS: Final = 64  # for which there is room in a mirror
 
 
 def lead(services: Iterable[Service]) -> Service | None:
@@ -53,68 +61,38 @@ def lead(services: Iterable[Service]) -> Service | None:
     return leader(services, clock.unix_ms())
 
 
-class View(NamedTuple):
-    """The network as it is known at one moment; it never changes, so that threads may share it."""
-
-    services: tuple[Service, ...]
-    by_name: Mapping[str, tuple[Service, ...]]
-    silent: tuple[str, ...]
-    asked: int
-    snapshot: Snapshot | None
-
-    def find(self, query: Query) -> Found:
-        """What a lookup would find."""
-        services = self.services if query.key is None else self.by_name.get(query.key, ())
-        return Found(services, self.silent, self.asked, self.asked).matching(query.labels)
-
-
-class Watching(NamedTuple):
-    """Somebody who looks on."""
-
-    told: Callable[[View, bool], None]  # with each new view; True where it is whole
-    ended: Callable[[], None]  # the watcher was closed
-
-
-class _Host:
-    """What is known of one peer beside what it offers. Times are the event loop's."""
-
-    def __init__(self, peer: Peer, apex: Name, now: float) -> None:
-        self.peer = peer
-        self.copy = Secondary(apex)
-        self.next = now  # when it is asked again
-        self.polled = False  # whether a lookup has ended
-        self.busy = False  # in a lookup under way
-        self.spoke = False  # whether it ever answered
-        self.answered_at = 0.0
-        self.unanswered = 0
-        self.pause = 0.0
-        self.left_until = now  # not looked up before
-        self.probing = False
-        self.session: Subscriber | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.session_from = now  # not before
-        self.session_pause = SESSION_AGAIN
-
-
 class Watcher:
-    """Watches the network of `settings`, from :meth:`start` to :meth:`close`."""
+    """Watches the network of `settings`, from :meth:`start` to :meth:`close`.
 
-    def __init__(self, settings: Settings, policy: Policy | None = None) -> None:
+    `own` is for the holder of our own host: what the host offers. It attaches to nobody, and tells how each peer
+    :meth:`stands`.
+    """
+
+    def __init__(
+        self, settings: Settings, policy: Policy | None = None, own: Callable[[], list[Service]] | None = None
+    ) -> None:
         self.view: View | None = None  # None until it is whole
         self._settings = settings
         self._directory = Directory(settings.apex.wire, Memory(), policy or Policy())
-        self._hosts: dict[str, _Host] = {}
-        self._places: dict[tuple[str, int], _Host] = {}
+        self._own = own
+        # Of what several hosts tell, a mirror gives one word on. Which one this process admits, it cannot know.
+        self._attachment = Attachment(self._directory, allowed=own is None and type(policy or Policy()) is Policy)
+        self._hosts: dict[str, Watched] = {}
+        self._places: dict[tuple[str, int], Watched] = {}
         self._snapshot: Snapshot | None = None
         self._current = False
-        self._version = -1
+        self._version: tuple[object, ...] = ()
         self._latest: View | None = None
         self._watching: dict[object, Watching] = {}
         self._kicked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._polls = 0
+        self._most_sessions = within_a_quarter(MOST_SESSIONS)
+        self._room = 0  # for more of them
+        self._pace = 1.0
         self._turns = clock.Turns(clock.now())
         self._publishing = False
+        self._publish_from = 0.0  # with thousands of services not without end
         self._prober: Prober | None = None
 
     async def start(self) -> None:
@@ -148,6 +126,10 @@ class Watcher:
         """And does so no more. Twice does no harm."""
         self._watching.pop(key, None)
 
+    def look_now(self) -> None:
+        """Reads anew who is on the network."""
+        self._follower.look_now()
+
     def sessions(self) -> int:
         """How many hosts have a session with us."""
         return sum(host.session is not None for host in self._hosts.values())
@@ -158,12 +140,42 @@ class Watcher:
         numbers += self._prober.descriptors() if self._prober else ()
         return [number for number in numbers if number >= 0]
 
+    def stands(self) -> Iterator[Stood]:
+        """How each peer stands; who is none, and offers nothing, is left out."""
+        memory, now = self._directory.memory, clock.now()
+        if self._own and self._snapshot and self._snapshot.me:
+            yield Stood.of(State.REGISTRY, self._snapshot.me)
+        for key, host in self._hosts.items():
+            # Two that took each other for programs of their own would have news of each other without end.
+            serial = None if host.copy.is_mirror else host.copy.serial
+            if memory.silent(key, now):
+                yield Stood.of(State.SILENT, host.peer, serial)
+            elif memory.standing(key, now) is Standing.REGISTRY:
+                yield Stood.of(State.REGISTRY, host.peer, serial)
+            elif not host.heard:
+                yield Stood.of(State.UNHEARD, host.peer)
+
+    def census(self) -> str:
+        """Of all peers, whoever they are."""
+        own = [self._snapshot.me] if self._own and self._snapshot and self._snapshot.me else []
+        return census((*own, *(host.peer for host in self._hosts.values())))
+
+    def own_changed(self) -> None:
+        """What our own host offers is another by now: `own` gives it."""
+        me = self._snapshot.me if self._snapshot else None
+        if self._own and me and me.asked:
+            self._directory.answered(me, self._own(), clock.now())
+            self._publish_soon()
+
     # The network
 
     async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
         self._snapshot, now = snapshot, self._now()
         self._directory.network(snapshot, with_own_host=True)
         peers = {peer.id: peer for peer in self._directory.peers}
+        me = snapshot.me.id if snapshot.me else ""
+        if self._own:
+            peers.pop(me, None)
         for key, host in list(self._hosts.items()):
             if key not in peers or not host.peer.is_same_node(peers[key]):
                 del self._hosts[key]
@@ -172,8 +184,13 @@ class Watcher:
                 host.peer = peers[key]
         for key, peer in peers.items():
             if key not in self._hosts:
-                self._hosts[key] = _Host(peer, self._settings.apex, now)
+                self._hosts[key] = Watched(peer, self._settings.apex, now)
+        self._pace = max(1.0, len(self._hosts) / UNHURRIED)
         self._places = {(host.peer.route[0], host.peer.port): host for host in self._hosts.values()}
+        self._attachment.network(self._hosts.get(me), now)
+        self.own_changed()
+        if self._attachment.complete:
+            self._relayed()
         self._kicked.set()
         self._publish_soon()
 
@@ -184,6 +201,8 @@ class Watcher:
             for host in self._hosts.values():  # whom we could not hear while we were away
                 host.unanswered, host.probing, host.next, host.left_until = 0, False, now, now
             self._kicked.set()
+        if self._latest and self._latest.silent:
+            self._publish_soon()  # who is gone by now is silent no more
         return bool(away)
 
     # Asking
@@ -192,8 +211,9 @@ class Watcher:
         while True:
             self._kicked.clear()
             now = self._now()
-            due = [host for host in self._hosts.values() if not host.busy and host.next <= now]
-            lookup = [host for host in due if host.session is None and host.left_until <= now]
+            asked_from = self._attachment.asked_from
+            due = [host for host in self._hosts.values() if not host.busy and asked_from(host, now) <= now]
+            lookup = [host for host in due if host.session is None and host.left_until <= now][:MOST_AT_ONCE]
             for host in due:
                 if host.session is not None:
                     self._probe(host, now)
@@ -204,13 +224,13 @@ class Watcher:
                 for host in lookup:
                     host.busy = True
                 self._spawn(self._poll(lookup))
-            times = [host.next for host in self._hosts.values() if not host.busy]
-            wait = max(0.01, min(times, default=now + EVERY) - self._now())
+            times = [asked_from(host, now) for host in self._hosts.values() if not host.busy]
+            wait = max(0.01, min((*times, now + EVERY)) - self._now())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._kicked.wait()
 
-    async def _poll(self, hosts: list[_Host]) -> None:
+    async def _poll(self, hosts: list[Watched]) -> None:
         """Looks up what these offer."""
         directory, now = self._directory, clock.now()
         lookup = Lookup(
@@ -231,23 +251,30 @@ class Watcher:
         finally:
             self._polls -= 1
             for host in hosts:
-                host.busy, host.next = False, self._now() + EVERY
+                host.busy, host.next = False, self._now() + EVERY * self._pace
         if clock.now() <= lookup.deadline + clock.AWAY:
+            self._room = self._most_sessions - self.sessions()
             for ask in lookup.asks:
-                self._polled(by_peer[ask.peer.id], ask)
+                if self._attachment.asks(by_peer[ask.peer.id], self._now()):
+                    self._polled(by_peer[ask.peer.id], ask)
         self._kicked.set()
         self._publish_soon()
 
-    def _polled(self, host: _Host, ask: Ask) -> None:
+    def _polled(self, host: Watched, ask: Ask) -> None:
         if self._hosts.get(host.peer.id) is not host:
             return
         host.polled, now = True, self._now()
         if ask.outcome is Outcome.ANSWERED:
-            host.unanswered, host.pause, host.spoke, host.answered_at = 0, 0.0, True, now
+            host.unanswered, host.pause, host.spoke, host.heard, host.heard_at = 0, 0.0, True, True, now
             learn(self._directory, ask, self._network, clock.now())
             if ask.message is None or ask.listed is Outcome.ANSWERED:
+                self._without(host)
                 return  # it does not speak DNS
+            if self._room <= 0:
+                self._without(host)
+                return
             if now >= host.session_from:
+                self._room -= 1
                 self._begin(host)
             else:
                 host.next = min(host.next, host.session_from)
@@ -259,45 +286,50 @@ class Watcher:
                 learn(self._directory, ask, self._network, clock.now())
             self._missed(host)
             if host.unanswered > MOST_UNANSWERED:
-                self._leave(host, min(max(EVERY, 1.5 * host.pause), AWAY_AT_MOST))
+                self._leave(host, min(max(EVERY * self._pace, 1.5 * host.pause), AWAY_AT_MOST * self._pace))
 
-    def _refused(self, host: _Host) -> None:
-        host.unanswered, host.copy = 0, Secondary(self._settings.apex)
-        self._leave(host, min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST))
+    def _refused(self, host: Watched) -> None:
+        host.unanswered, host.copy, host.heard, host.heard_at = 0, MirrorCopy(self._settings.apex), True, self._now()
+        self._without(host)
+        self._leave(host, min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST * self._pace))
 
-    def _leave(self, host: _Host, pause: float) -> None:
+    def _leave(self, host: Watched, pause: float) -> None:
         now = self._now()
         host.pause, host.left_until = pause, now + pause
-        host.next = min(host.left_until, now + EVERY)
+        host.next = min(host.left_until, now + EVERY * self._pace)
 
-    def _knock(self, host: _Host, now: float) -> None:
-        host.next = min(host.left_until, now + EVERY)
+    def _knock(self, host: Watched, now: float) -> None:
+        host.next = min(host.left_until, now + EVERY * self._pace)
         if self._prober:
             self._prober.ask(host.peer.route[0], host.peer.port)
 
-    def _missed(self, host: _Host) -> None:
+    def _missed(self, host: Watched) -> None:
         host.unanswered += 1
         if host.unanswered == MOST_UNANSWERED:
-            host.copy = Secondary(self._settings.apex)
+            host.copy, host.heard, host.heard_at = MirrorCopy(self._settings.apex), True, self._now()
             if host.spoke:
                 self._directory.vanished(host.peer, clock.now())
-                self._publish_soon()
+            self._publish_soon()
             self._end(host)
+            self._without(host)
 
     # Sessions
 
-    def _begin(self, host: _Host) -> None:
-        peer = host.peer
+    def _begin(self, host: Watched) -> None:
+        peer, own = host.peer, self._attachment.is_own(host)
 
-        def changed(instances: list[Told]) -> None:
+        def changed() -> None:
             if self._hosts.get(peer.id) is host:
-                self._learn(host, instances)
+                self._told(host)
 
-        session = Subscriber(peer.route, peer.port, host.copy, self._settings.apex, changed)
+        if self._snapshot and self._snapshot.me and peer.id == self._snapshot.me.id:
+            # Another mirror has steps of its own. While it is followed there may be more hosts.
+            host.copy = MirrorCopy(self._settings.apex, max(LEAST_HOSTS, 2 * len(self._hosts)))
+        session = Subscriber(peer.route, peer.port, host.copy, self._settings.apex, changed, own=own)
         host.session, host.probing = session, False
         host.task = self._spawn(self._follow(host, session))
 
-    async def _follow(self, host: _Host, session: Subscriber) -> None:
+    async def _follow(self, host: Watched, session: Subscriber) -> None:
         begun = self._now()
         stay_away = 0.0
         try:
@@ -311,6 +343,11 @@ class Watcher:
             if host.session is session:
                 host.session = host.task = None
         now = self._now()
+        if self._attachment.is_own(host):
+            if self._attachment.complete and session.refused is None and not stay_away:
+                self._attachment.lost(self._hosts.values(), now)
+            else:
+                self._without(host)
         stay_away = stay_away if session.refused is None else session.refused
         if now - begun > SESSION_PROVEN:
             host.session_pause = SESSION_AGAIN
@@ -318,38 +355,74 @@ class Watcher:
         host.session_pause = min(2 * host.session_pause, SESSION_AGAIN_AT_MOST)
         host.left_until, host.next = now, now + SESSION_ENDED  # whatever ended it, what the host says now counts
         self._kicked.set()
-        if session.connected and not stay_away:
+        if session.connected and not stay_away and not self._attachment.is_own(host):
             await self._knock_by_tcp(host, now)
 
-    async def _knock_by_tcp(self, host: _Host, since: float) -> None:
+    async def _knock_by_tcp(self, host: Watched, since: float) -> None:
         """Kernels ration what they say of closed ports of UDP, not of TCP; one that had it has it while it lives."""
         await asyncio.sleep(SESSION_ENDED)
         refused = await refuses(host.peer.route, host.peer.port)
-        if refused and self._hosts.get(host.peer.id) is host and host.answered_at < since:
+        if refused and self._hosts.get(host.peer.id) is host and host.heard_at < since:
             self._directory.refused(host.peer, clock.now())
             self._refused(host)
             self._publish_soon()
 
-    def _end(self, host: _Host) -> None:
+    def _end(self, host: Watched) -> None:
         host.session = None
         if host.task:
             host.task.cancel()
             host.task = None
 
-    def _learn(self, host: _Host, instances: Iterable[Told]) -> None:
-        now, memory = clock.now(), self._directory.memory
-        rtt = memory.rtt(host.peer.id)
+    def _told(self, host: Watched) -> None:
+        """A host's zone is another by now."""
+        if self._attachment.is_own(host):
+            if host.copy.is_mirror:
+                self._relayed()
+                return
+            self._without(host)
+        host.heard_at = self._now()
+        now, rtt = clock.now(), self._directory.memory.rtt(host.peer.id)
         rtt_ms = None if rtt is None else round(rtt * 1000, 2)
-        services = [introduce(told, host.peer, self._network, rtt_ms) for told in instances]
+        if host.copy.is_mirror:  # it took us for a program of its own: it is believed of itself alone
+            mine = host.words.by_peer(host.copy.told(), {host.peer.id: host.peer}, self._network)
+            services = mine.get(host.peer.id, ())
+        else:
+            services = host.words.of_one(host.copy.told(), host.peer, self._network, rtt_ms)
         self._directory.answered(host.peer, services, now, rtt=rtt)
         self._publish_soon()
 
-    def _probe(self, host: _Host, now: float) -> None:
+    def _relayed(self) -> None:
+        """The mirror of our own host's holder has something new, or we know of other peers."""
+        attachment, before = self._attachment, self._attachment.complete
+        taken = attachment.told(self._hosts, self._network, self._current, self._now(), clock.now())
+        if attachment.complete and not before:
+            _log.debug("everything comes from this host's holder")
+        if taken:
+            now = self._now()
+            for host in self._hosts.values():
+                if not attachment.asks(host, now) and (host.session or host.copy.serial is not None):
+                    self._end(host)
+                    host.copy, host.probing = MirrorCopy(self._settings.apex), False
+            self._kicked.set()
+            self._publish_soon()
+
+    def _without(self, host: Watched) -> None:
+        """A host has no mirror for us. Where it is our own, everybody is asked by ourselves."""
+        if self._attachment.is_own(host) and self._attachment.none(self._hosts.values()):
+            _log.debug("every host is asked, as this one has no mirror")
+            now = self._now()
+            for each in self._hosts.values():
+                if each is not host:
+                    each.next = now
+            self._kicked.set()
+
+    def _probe(self, host: Watched, now: float) -> None:
         if host.probing:
             self._missed(host)
             if host.session is None:
                 return
-        host.probing, host.next = True, now + EVERY
+        relays = self._attachment.complete and self._attachment.is_own(host)
+        host.probing, host.next = True, now + (OWN_EVERY if relays else EVERY)
         if self._prober:
             self._prober.ask(host.peer.route[0], host.peer.port)
 
@@ -357,37 +430,46 @@ class Watcher:
         host = self._places.get((address, port))
         if not host:
             return
-        if host.session is None:
-            if host.left_until > self._now():
-                host.next = host.left_until = self._now()
-                self._kicked.set()
+        if host.session is None and host.left_until > self._now():
+            host.next = host.left_until = self._now()
+            self._kicked.set()
         elif host.probing:
             host.probing, host.unanswered = False, 0
-            if host.session.told(serial):
+            self._directory.memory.answered(host.peer.id, clock.now(), None)
+            own = self._attachment.is_own(host)
+            # A mirror's serials are its own, so it is asked each time; but the first answer may be long in the making.
+            if host.session and not (own and host.copy.serial is None) and host.session.told(serial):
                 host.next = self._now() + AGAIN_SOON
                 self._kicked.set()
+            if own and host.copy.is_mirror and (self._attachment.waits or not self._attachment.complete):
+                self._relayed()
 
     # Telling
 
     def _publish_soon(self) -> None:
         if not self._publishing:
             self._publishing = True
-            asyncio.get_running_loop().call_soon(self._publish)
+            asyncio.get_running_loop().call_at(self._publish_from, self._publish_now)
 
-    def _publish(self) -> None:
+    def _publish_now(self) -> None:
+        begun = clock.spent()
+        self.publish()
+        self._publish_from = self._now() + SHARE * (clock.spent() - begun)
+
+    def publish(self) -> None:
+        """Tells those who look on what is new, at once."""
         self._publishing = False
-        directory, now = self._directory, clock.now()
-        first = not self._current and all(host.polled for host in self._hosts.values())
-        silent, before = directory.silent(now), self._latest
-        if before and not first and (directory.version, silent) == (self._version, before.silent):
+        if self._snapshot is None:
             return
-        self._version, self._current = directory.version, self._current or first
-        services = tuple(directory.services(now))
-        by_name: dict[str, list[Service]] = {}
-        for service in services:
-            by_name.setdefault(fold(service.name), []).append(service)
-        named = {name: tuple(found) for name, found in by_name.items()}
-        self._latest = View(services, named, silent, directory.count(now), self._snapshot)
+        directory, now = self._directory, clock.now()
+        whole = self._attachment.whole or all(host.polled for host in self._hosts.values())
+        first = not self._current and whole
+        silent, before = directory.silent(now), self._latest
+        version = directory.version, silent, *((self.census(), *self.stands()) if self._own else ())
+        if before and not first and version == self._version:
+            return
+        self._version, self._current = version, self._current or first
+        self._latest = View.of(directory, self._snapshot, now)
         if self._current:
             self.view = self._latest
         for watching in list(self._watching.values()):

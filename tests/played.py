@@ -27,6 +27,7 @@ from mddns.model import Peer, Snapshot, replace
 from mddns.names import Name
 from mddns.offer import Offer, make
 from mddns.policy import Policy, who_may_ask
+from mddns.reaction import Messages
 from mddns.registry import Registration, Registry
 from mddns.responder import Ask, Responder, client
 from mddns.wire import PTR
@@ -131,7 +132,8 @@ class Host:
             ready = ready_answer(self.responder.hot(now), wire, source)
             if ready is not None:
                 return ready
-        return self.responder.respond(wire, who, now)
+        answer = self.responder.respond(wire, who, now)
+        return tuple(answer) if isinstance(answer, Messages) else answer
 
     def ask(self, text: str, *, tcp: bool = False, source: str = STRANGER, now: float = 0.0, **query: Any) -> Said:
         """The answer to ``"web SRV"``, which must need nobody else."""

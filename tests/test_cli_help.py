@@ -103,12 +103,13 @@ def test_every_variable_that_is_read_is_told() -> None:
     read = set()
     for path in (ROOT / "mddns").rglob("*.py"):
         read |= set(re.findall(r"environ(?:\.get\(|\[)\s*\"([A-Z_]+)\"", path.read_text("utf-8")))
+        read |= set(re.findall(r"own_file\(\"([A-Z_]+)\"", path.read_text("utf-8")))
         read |= set(re.findall(r"\"(MDDNS_[A-Z_]+)\"", path.read_text("utf-8")))
-    # COLUMNS and TERM are the terminal's own; _MD_COMPLETE and NOTIFY_SOCKET are between others and us.
+    # COLUMNS and TERM are the terminal's own; _MD_COMPLETE, NOTIFY_SOCKET, STATE_DIRECTORY are between others and us.
     told = set(re.findall(r"\b[A-Z][A-Z_]+[A-Z]\b", HELP))
     assert (
         {"MDDNS_NETWORK", "TS_SOCKET", "XDG_CACHE_HOME", "NO_COLOR"}
-        <= read - {"COLUMNS", "TERM", "NOTIFY_SOCKET"}
+        <= read - {"COLUMNS", "TERM", "NOTIFY_SOCKET", "STATE_DIRECTORY"}
         <= told
     )
 

@@ -257,6 +257,11 @@ def test_a_live_query_without_a_whole_answer_is_told(facts: Live, state: str) ->
     assert found.fix.startswith("dig @100.64.0.2 -p 28004")
 
 
+def test_a_registry_that_waits_for_who_is_silent_is_not_broken() -> None:
+    found = live(Live(BRAVO, "silent"), ["nas"])
+    assert (found.state, "it waits for the silent nas" in found.what) == (WARN, True)
+
+
 @pytest.mark.parametrize(
     ("unix", "newest", "state"),
     [

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bed import netns
 from bed.dig import need
 from bed.hosts import PORT, Bed, Host
 from bed.process import wait_until
@@ -402,3 +403,18 @@ def test_it_needs_no_root(bed: Bed) -> None:
     done = charlie.run(as_nobody("doctor"))
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stdout + done.stderr
     assert "answered: " in done.stdout
+
+
+@pytest.mark.namespaces
+def test_a_registry_whose_addresses_left_with_tailscaled_is_let_be(make_bed: MakeBed) -> None:
+    """As when tailscaled is killed: the device goes with it, and comes back with it."""
+    alpha = make_bed(["alpha"]).host("alpha")
+    pid = advertise(alpha)
+    alpha.tailscaled.stop()
+    netns.ip(["addr flush dev tailscale0"], alpha.namespace)
+    found = Examined(alpha)["port"]
+    assert (found["state"], found["fix"]) == ("ok", None)
+    assert found["message"] == (
+        f"no device has {alpha.ipv4} and {alpha.ipv6} now: who has port {PORT} there (md pid {pid}) answers again when "
+        "it is back"
+    )

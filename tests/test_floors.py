@@ -23,13 +23,18 @@ FLOORS = {
     5: """
         aio
         aio_watch
+        attachment
         doctor
         following
         forwarder
+        mirror
+        mirroring
+        mirrors
         node
         resolver
         settings
         sync_watch
+        watched
         watching
     """,  # parts put together
     4: """
@@ -64,6 +69,7 @@ FLOORS = {
         portholder
         probing
         remembered
+        serials
         sessions
         subscriber
         transport
@@ -83,6 +89,7 @@ FLOORS = {
         direct
         directory
         dso
+        followed
         hot
         http_dns
         http_metrics
@@ -96,6 +103,7 @@ FLOORS = {
         memory
         merged_zone
         minidisc
+        mirrored
         news
         notify_out
         policy
@@ -115,6 +123,7 @@ FLOORS = {
         update
         upstream
         vitality
+        view
         web
         zone
     """,  # decisions
@@ -161,6 +170,9 @@ TESTED_ELSEWHERE = {
     "compose": "test_responder: octets in, octets out",
     "default": "test_resolver",
     "background": "test_sync, test_embedding",
+    "mirror": "test_mirrors, test_hosts_mirror",
+    "view": "test_watching",
+    "watched": "test_attachment",
     "beside": "test_minidisc_beside, test_hosts_minidisc",
     "demo": "test_hosts_md",
     "aio_watch": "test_watching",

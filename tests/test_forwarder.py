@@ -352,6 +352,78 @@ def test_reload_forgets_what_upstreams_said() -> None:
     run(work)
 
 
+# What resolv.conf says of how upstreams are asked
+
+
+@contextlib.asynccontextmanager
+async def with_options(folder: Path, options: str, *upstreams: Upstream) -> AsyncIterator[Place]:
+    file = folder / "resolv.conf"
+    file.write_text(f"options {options}\n")
+    async with forwarding(*upstreams, path=file) as (_, place):
+        await asyncio.sleep(0.3)  # who sends our questions back to us is found out at the start
+        yield place
+
+
+def test_rotate_asks_another_server_each_time(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with (
+            Upstream(answering()) as first,
+            Upstream(answering()) as second,
+            with_options(tmp_path, "rotate", first, second) as place,
+        ):
+            for number in range(10):
+                assert texts(await ask(place, f"n{number}.example"))
+            assert len(first.names()) == len(second.names()) == 5
+
+    run(work)
+
+
+def test_without_rotate_the_first_server_is_asked(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with (
+            Upstream(answering()) as first,
+            Upstream(answering()) as second,
+            with_options(tmp_path, "ndots:1", first, second) as place,
+        ):
+            for number in range(10):
+                assert texts(await ask(place, f"n{number}.example"))
+            assert (len(first.names()), len(second.names())) == (10, 0)
+
+    run(work)
+
+
+def test_use_vc_asks_over_tcp_alone(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Upstream(answering()) as upstream, with_options(tmp_path, "use-vc", upstream) as place:
+            asked = upstream.over_tcp
+            assert texts(await ask(place, "www.example"))
+            assert (upstream.over_tcp - asked, upstream.names()) == (1, ["www.example"])
+
+    run(work)
+
+
+@pytest.mark.parametrize("options", ["edns0", "ndots:1"])
+def test_edns_is_used_whether_edns0_is_said_or_not(tmp_path: Path, options: str) -> None:
+    async def work() -> None:
+        async with Upstream(answering()) as upstream, with_options(tmp_path, options, upstream) as place:
+            assert texts(await ask(place, "www.example"))
+            assert upstream.asked[-1].edns == 0
+
+    run(work)
+
+
+@pytest.mark.parametrize(("options", "seconds"), [("timeout:1 attempts:1", 1.0), ("timeout:1 attempts:2", 2.0)])
+def test_timeout_and_attempts_say_when_silence_is_the_answer(tmp_path: Path, options: str, seconds: float) -> None:
+    async def work() -> None:
+        async with Upstream(silent) as upstream, with_options(tmp_path, options, upstream) as place:
+            loop = asyncio.get_running_loop()
+            begun = loop.time()
+            assert (await ask(place, "www.example")).rcode() == dns.rcode.SERVFAIL
+            assert seconds - 0.1 < loop.time() - begun < seconds + 0.9
+
+    run(work)
+
+
 def test_a_port_that_somebody_has_names_them_and_the_remedy() -> None:
     async def work() -> None:
         place = Place(address(), free_port())

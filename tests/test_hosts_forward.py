@@ -7,11 +7,14 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from bed.dig import Reply, _parse, need
-from bed.hosts import Bed, Host
+from bed.embedded import readable_code
+from bed.hosts import DEVICE, Bed, Host
 from bed.process import Process, wait_until
 from bed.resolvconf import resolv_conf
 from conftest import MakeBed
@@ -29,14 +32,17 @@ def bed(make_bed: MakeBed) -> Bed:
     return bed
 
 
-def nameserver(host: Host, *lines: str, port: int = 53, address: str | None = None) -> Process:
-    """A dnsmasq with records of its own and nothing else."""
+def nameserver(
+    host: Host, *lines: str, port: int = 53, address: str | None = None, interface: str | None = None
+) -> Process:
+    """A dnsmasq with records of its own and nothing else; at all addresses of an `interface`, where one is given."""
     need("dnsmasq")
     address = address or host.ipv4
     conf = host.directory / f"dnsmasq-{address}-{port}"
     records = lines or ("host-record=www.example,192.0.2.1,60",)
+    where = f"interface={interface}" if interface else f"listen-address={address}"
     conf.write_text(
-        f"port={port}\nlisten-address={address}\nbind-interfaces\nno-resolv\nno-hosts\nno-poll\npid-file=\nuser=root\n"
+        f"port={port}\n{where}\nbind-interfaces\nno-resolv\nno-hosts\nno-poll\npid-file=\nuser=root\n"
         "local=/example/\nauth-ttl=60\n" + "\n".join(records) + "\n"
     )
     process = host.start(["dnsmasq", "--keep-in-foreground", "--log-facility=-", f"--conf-file={conf}"])
@@ -176,6 +182,40 @@ def test_an_upstream_behind_a_cut_cable_is_replaced_within_250_ms(bed: Bed) -> N
         took = re.search(r"Query time: (\d+) msec", found.text)
         assert took
         assert int(took[1]) < 250
+
+
+def link_local(host: Host, number: int) -> str:
+    """Gives its interface an address of the kind that hosts of a bed have none of."""
+    host.run(["ip", "-6", "addr", "add", f"fe80::{number}/64", "dev", DEVICE, "nodad"])
+    return f"fe80::{number}"
+
+
+@pytest.mark.parametrize("said", ["upstream", "number", "resolv.conf"])
+def test_an_upstream_at_a_link_local_address_is_asked_through_its_interface(bed: Bed, said: str) -> None:
+    """As routers announce them (RFC 8106); over UDP, and over TCP where that is cut off."""
+    charlie, bravo = bed.host("charlie"), bed.host("bravo")
+    address = link_local(charlie, 53)
+    link_local(bravo, 2)
+    big = [f"txt-record=big.example,{n:03d}{'x' * 200}" for n in range(20)]
+    nameserver(charlie, "host-record=www.example,192.0.2.1", *big, interface=DEVICE)
+    number = bravo.run(["cat", f"/sys/class/net/{DEVICE}/ifindex"]).stdout.strip()
+    where = f"{address}%{number if said == 'number' else DEVICE}"
+    if said == "resolv.conf":
+        file = bravo.directory / "upstreams"
+        file.write_text(f"nameserver {where}\n")
+        process = forward(bravo, "--resolv-conf", str(file))
+    else:
+        process = forward(bravo, "--upstream", where)
+    assert f"all others from {where}" in process.stderr
+    assert ask(bravo, "www.example").answer == {"www.example. A 192.0.2.1"}
+    assert len(ask(bravo, "big.example", "TXT").answer) == 20
+
+
+def test_an_upstream_at_an_interface_that_is_not_there_is_as_one_that_is_silent(bed: Bed) -> None:
+    charlie, bravo = bed.host("charlie"), bed.host("bravo")
+    nameserver(charlie)
+    forward(bravo, "--upstream", "fe80::53%nowhere0", "--upstream", charlie.ipv4)
+    assert ask(bravo, "www.example").answer == {"www.example. A 192.0.2.1"}
 
 
 def test_all_upstreams_gone_is_a_servfail_with_a_reason_and_what_was_known_goes_on(bed: Bed) -> None:
@@ -375,17 +415,23 @@ def test_who_may_not_bind_port_53_answers_at_5354_and_is_told_the_remedy(bed: Be
     assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
 
 
-def test_systemds_own_program_hands_its_sockets_over(bed: Bed) -> None:
+@pytest.mark.parametrize(("kind", "transport"), [("stream", "+tcp"), ("datagram", "+notcp")])
+def test_systemds_own_program_hands_port_53_to_a_user_without_privileges(bed: Bed, kind: str, transport: str) -> None:
     need("systemd-socket-activate")
     nameserver(bed.host("charlie"))
     bravo = bed.host("bravo")
-    argv = ["systemd-socket-activate", "-l", f"{HERE}:53", "--fdname=dns"]
-    argv += ["md", "forward", "--upstream", bed.host("charlie").ipv4]
-    process = bravo.start(argv, {"SYSTEMD_LOG_TARGET": "console"})
+    environment = {**bravo.env, **readable_code(bravo)}
+    passed = [f"--setenv={name}={environment[name]}" for name in ("PYTHONPATH", "TS_SOCKET", "HOME")]
+    argv = ["systemd-socket-activate", "-l", f"{HERE}:53", *(["-d"] if kind == "datagram" else ["--fdname=dns"])]
+    argv += [*passed, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "mddns"]
+    process = bravo.start([*argv, "forward", "--upstream", bed.host("charlie").ipv4], {"SYSTEMD_LOG_TARGET": "console"})
     process.wait_for("Listening on")
-    # It starts the program with the first connection, which then waits in the socket.
-    assert ask(bravo, "www.example", "A", "+tcp").answer == {"www.example. A 192.0.2.1"}
+    # It starts the program with the first connection, or datagram, which then waits in the socket.
+    assert ask(bravo, "www.example", "A", transport).answer == {"www.example. A 192.0.2.1"}
     process.wait_for("answering at 127.0.0.1:53")
+    assert ask(bravo, "web.minidisc", "SRV", transport).answer, process.stderr
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    assert re.search(r"^Uid:\s+65534\s+65534", status, re.MULTILINE), status
 
 
 # What is said

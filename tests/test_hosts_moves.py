@@ -295,6 +295,15 @@ def test_userspace_networking_may_be_turned_on_and_off(bed: Bed) -> None:
         assert alpha.ipv4 not in at(elsewhere)
 
 
+def test_with_userspace_networking_our_own_services_are_listed_and_the_limit_is_told(bed: Bed) -> None:
+    alpha = bed.host("alpha")
+    bed.tailnet.tun = False
+    advertise(alpha, "web", ":80")
+    done = alpha.run(["md", "list", "-o", "name"])
+    assert (done.returncode, done.stdout.split()) == (0, [f"{alpha.ipv4}:80"])
+    assert "userspace networking: services of other machines are not found" in done.stderr
+
+
 # Our own sleep
 
 

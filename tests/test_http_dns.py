@@ -18,6 +18,7 @@ from loopback import fleet, network_of
 import mddns
 from mddns.http_dns import MEDIA_TYPE, DnsQuery, lifetime
 from mddns.model import Peer
+from mddns.reaction import Messages
 from mddns.web import Request, Response
 
 
@@ -150,7 +151,7 @@ def test_too_many_questions_are_503_which_a_stub_takes_for_servfail() -> None:
 
 
 def test_a_transfer_is_not_implemented_here() -> None:
-    assert dns.message.from_wire(post(answer=(b"first", b"second")).body).rcode() == dns.rcode.NOTIMP
+    assert dns.message.from_wire(post(answer=Messages(iter((b"first", b"second")))).body).rcode() == dns.rcode.NOTIMP
 
 
 def test_an_answer_may_come_later() -> None:

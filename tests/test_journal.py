@@ -229,6 +229,25 @@ def test_a_step_leads_from_all_records_to_all_records(before: list[Service], aft
     assert set(step.added) == now - was
 
 
+@given(services, st.sets(st.integers(0, 7)), services)
+@settings(max_examples=200)
+def test_a_zone_made_from_the_one_before_is_as_one_made_anew(
+    before: list[Service], left: set[int], others: list[Service]
+) -> None:
+    """Some services are the very same objects, some are others of the same name or label, some are gone."""
+    after = [service for number, service in enumerate(before) if number not in left]
+    keys = {service.key for service in after}
+    after += [service for service in others if service.key not in keys]
+    apexes = [Apex(APEX, serial, ("100.64.0.1",)) for serial in (1, 2)]
+    first = Zone(APEX.wire, before)
+    anew, made = Zone(APEX.wire, after), Zone(APEX.wire, after, before=first)
+    assert list(made.records()) == list(anew.records())
+    steps = [difference((apexes[0], first), (apexes[1], zone)) for zone in (anew, made)]
+    assert [(set(step.deleted), set(step.added), step.names) for step in steps[:1]] == [
+        (set(step.deleted), set(step.added), step.names) for step in steps[1:]
+    ]
+
+
 def test_records_are_none_twice() -> None:
     made = host(20)
     for port in range(1, 5):

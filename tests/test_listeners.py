@@ -7,7 +7,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from mddns import dns_connection
 from mddns.binding import bind_tcp, bind_udp
 from mddns.errors import NetworkError, PortInUse
 from mddns.listeners import TcpListener, UdpListener
-from mddns.reaction import Reaction
+from mddns.reaction import Messages, Reaction
 
 QUERY = bytes(range(1, 13)) + b"what"
 
@@ -267,7 +267,40 @@ def test_a_transfer_comes_in_several_messages_at_the_readers_pace() -> None:
             for piece in pieces:
                 assert await client.hear() == piece
 
-    run(work, lambda wire, source, tcp: pieces)
+    run(work, lambda wire, source, tcp: Messages(iter(pieces)))
+
+
+def test_while_a_transfer_is_being_made_others_are_answered() -> None:
+    """A message is made in a turn of the loop, whoever reads how quickly."""
+    made: list[int] = []
+    seen: list[int] = []
+    asking: list[Client] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(200):
+            if number == 5:
+                asking[0].say(QUERY)
+            made.append(number)
+            yield bytes(100)
+
+    def answering(wire: bytes, source: str, tcp: bool) -> Reaction:
+        if source == "127.0.0.9":
+            seen.append(len(made))
+            return wire
+        return Messages(pieces())
+
+    async def work(place: tuple[str, int]) -> None:
+        async with Client.to(place) as first, Client.to(place) as second, Client.to(place, "127.0.0.9") as other:
+            asking.append(other)
+            for client in (first, second):
+                client.say(QUERY)
+            assert await other.hear() == QUERY
+            assert 5 < seen[0] < 20
+            for client in (first, second):
+                for _ in range(200):
+                    assert await client.hear() == bytes(100)
+
+    run(work, answering)
 
 
 # What is not

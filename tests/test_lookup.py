@@ -724,6 +724,15 @@ def test_a_silent_holder_costs_100_ms() -> None:
     assert "100.64.0.2" in destinations(sent)
 
 
+def test_a_holder_that_has_not_answered_is_waited_for_when_all_others_have() -> None:
+    """It waits for a registry of which a fresh program knows nothing, and will say which one."""
+    lookup = look((BRAVO, REGISTRY), (CHARLIE, NEW), holder=ALPHA)
+    send(lookup, 0.0)
+    bravo, _ = send(lookup, HEAD_START)
+    lookup.received(reply(BRAVO, bravo), bravo.address, PORT, 0.2)
+    assert end_of(lookup, 0.2) == 1.0
+
+
 def test_a_holder_that_answers_late_still_ends_the_lookup() -> None:
     fleet = Fleet(ALPHA, BRAVO)
     fleet[BRAVO].advertise("web", 80)

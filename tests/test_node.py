@@ -17,6 +17,7 @@ from mddns.names import Name
 from mddns.node import Node
 from mddns.offer import make
 from mddns.policy import Policy
+from mddns.reaction import Messages
 
 APEX = Name.parse("minidisc.")
 
@@ -177,7 +178,7 @@ def test_merged_answers_are_for_members_and_this_machine() -> None:
             answer = node._answer(wire, source, False)
             if not isinstance(answer, bytes):
                 assert answer is not None
-                assert not isinstance(answer, tuple)
+                assert not isinstance(answer, Messages)
                 answer = await answer
             assert answer[3] & 15 == 0
 

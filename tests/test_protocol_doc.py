@@ -30,6 +30,7 @@ from docblocks import ROOT, Block, blocks, table
 from mddns import (
     answers,
     apex,
+    attachment,
     connections,
     dns_connection,
     domain,
@@ -40,6 +41,7 @@ from mddns import (
     journal,
     lookup,
     memory,
+    mirrors,
     packer,
     push,
     responder,
@@ -55,6 +57,7 @@ from mddns.names import MAX_LABEL, MAX_NAME, Name
 from mddns.offer import make
 from mddns.packer import Rdata, pack_query
 from mddns.policy import MAX_FROM_PEER, Policy, who_may_ask
+from mddns.reaction import Messages
 from mddns.registry import Registry
 from mddns.responder import Ask, Responder
 from mddns.silence import read_sentence, sentence
@@ -155,7 +158,7 @@ def respond(query: Block) -> bytes | None:
     client = responder.client(options["from"], own, tcp=options.get("over") == "tcp")
     answer = alpha(options.get("state", "alone")).respond(octets(query), client, float(options.get("at", "0")))
     assert not isinstance(answer, Ask), "the network would have to be asked first"
-    if isinstance(answer, tuple):
+    if isinstance(answer, Messages):
         (answer,) = answer  # a transfer of one message
     return answer
 
@@ -369,6 +372,10 @@ TIMES: Final = {
     "without a session, whoever got none stays for": dns_connection.STAY_AWAY,
     "changes are pushed together within": sessions.SPACING,
     "between questions of a watcher to one peer": watching.EVERY,
+    "the same to its own node, which mirrors": watching.OWN_EVERY,
+    "its own node is asked alone for, at most": attachment.ALONE_FOR,
+    "what it has heard stands against a mirror for, at most": attachment.AGREE_WITHIN,
+    "a mirror is kept when nobody looks into it": mirrors.KEPT_FOR,
     "a watcher has a session anew after, at most": watching.SESSION_AGAIN_AT_MOST,
     "between messages of a TCP connection": dns_connection.IDLE,
     "a whole transfer": dns_connection.TRANSFER,

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
@@ -318,6 +319,25 @@ def test_a_refusal_of_all_servers_is_passed_on() -> None:
         async with Upstream(answering("", "REFUSED")) as upstream, bench() as at:
             at.use(upstream)
             assert (await at.ask("a.example")).rcode() == dns.rcode.REFUSED
+
+    run(work)
+
+
+def test_why_an_upstream_failed_is_passed_on() -> None:
+    """A validator's reason, say (RFC 8914); of several servers, that of the first whose failure it is."""
+
+    def bogus(query: dns.message.Message, tcp: bool) -> list[bytes]:
+        reply = dns.message.make_response(query)
+        reply.set_rcode(dns.rcode.SERVFAIL)
+        reply.use_edns(0, options=[dns.edns.EDEOption(6, "signature expired")])
+        return [reply.to_wire()]
+
+    async def work() -> None:
+        async with Upstream(bogus) as first, Upstream(answering("", "REFUSED")) as second, bench() as at:
+            at.use(first, second)
+            answer = await at.ask("a.example")
+            assert answer.rcode() == dns.rcode.SERVFAIL
+            assert [(each.code, each.text) for each in answer.extended_errors()] == [(6, "signature expired")]
 
     run(work)
 

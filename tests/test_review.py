@@ -19,7 +19,8 @@ from mddns.errors import BadMessage
 from mddns.lookup import Lookup
 from mddns.model import Snapshot
 from mddns.names import Name
-from mddns.responder import Ask, client
+from mddns.reaction import Messages
+from mddns.responder import client
 from mddns.transfer import TransferIn
 
 # Transfers
@@ -30,9 +31,8 @@ def transferred(host: Host, text: str = "@ AXFR", apex: Name = APEX, **edns: Any
     host.responder.allow(frozenset((LOOKER_ON,)))
     wire = question(text, **edns) if apex is APEX else dns.message.make_query(str(apex), "AXFR", id=1).to_wire()
     answer = host.responder.respond(wire, client(LOOKER_ON, frozenset(), tcp=True), 0.0)
-    assert isinstance(answer, tuple)
-    assert not isinstance(answer, Ask)
-    return answer
+    assert isinstance(answer, Messages)
+    return tuple(answer)
 
 
 def crowd(count: int) -> Host:

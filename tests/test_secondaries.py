@@ -26,9 +26,11 @@ NAMES = ("web", "db", "Café", "a-name-that-is-rather-longer-than-others")
 # The same program in a hurry: what takes it seconds by design is not waited for fifty times.
 QUICK = """
 import sys
-from mddns import domain, notify_out, primary
+import os, time
+from mddns import clock, notify_out
 from mddns.__main__ import main
-domain.AHEAD = primary.LOOK_EVERY = notify_out.AT_MOST_EVERY = 0.05
+notify_out.AT_MOST_EVERY = 0.05
+clock.unix_ms = lambda: int(time.time() * 1000) - int(os.environ.get("BACK", "0"))
 sys.argv[0] = "md"
 sys.exit(main())
 """
@@ -52,12 +54,13 @@ class Network:
             for n, kind in enumerate((Bind, Knot, Nsd, Unbound))
         ]
 
-    def forward(self, *, quick: bool = True) -> Process:
+    def forward(self, *, quick: bool = True, back: int = 0) -> Process:
+        """A forwarder whose clock is so many milliseconds late."""
         notify = [argument for server in self.servers for argument in ("--notify", f"{ADDRESS}#{server.port}")]
         argv = [sys.executable, "-c", QUICK] if quick else MD
         process = Process(
             [*argv, "forward", "--listen", f"{ADDRESS}:{self.port}", "--upstream", "192.0.2.1", *notify],
-            self.world.env(),
+            {**self.world.env(), "BACK": str(back)},
             self.world.directory / f"forward-{len(self.world.processes)}",
             self.world.directory,
         )
@@ -129,6 +132,18 @@ def test_secondaries_follow_fifty_changes_and_a_restart(network: Network, measur
     told = {server.program: server.incremental for server in network.servers}
     measured(f"secondaries, seed {network.seed}: {len(serials)} serials, {count} records; incremental transfers {told}")
     assert all(told.values())
+
+
+def test_secondaries_follow_across_a_restart_with_the_clock_set_back(network: Network) -> None:
+    forwarder = network.forward()
+    network.change(0)
+    before = network.followed(None)
+    assert forwarder.terminate() == 0
+    network.change(1)
+    network.forward(back=3_600_000)
+    after = network.followed(before)
+    assert 0 < (after - before) % 2**32 < 2**31
+    network.compare()
 
 
 def test_secondaries_follow_at_the_usual_pace(network: Network) -> None:

@@ -118,7 +118,10 @@ def test_addresses_come_ipv4_first_and_one_family_is_enough(daemon: PlayedTailsc
 
 def test_userspace_networking_is_told(daemon: PlayedTailscaled, read: Read) -> None:
     daemon.tailnet.tun = False
-    assert seen(daemon, read).tun is False
+    found = seen(daemon, read)
+    assert found.tun is False
+    assert found.me is not None
+    assert found.me.route == ("127.0.0.1",), "there our own registry is"
 
 
 def test_a_tailnet_of_one_has_no_peers(tmp_path: Path, read: Read) -> None:

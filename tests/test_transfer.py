@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dns.message
@@ -15,8 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, LOOKER_ON, STRANGER, Host, question
 
+from mddns import transfer
 from mddns.errors import BadMessage
-from mddns.responder import Ask
+from mddns.packer import Packer
+from mddns.reaction import Messages
+from mddns.responder import Ask, client
 from mddns.transfer import TransferIn
 
 
@@ -109,6 +113,41 @@ def test_each_message_repeats_id_and_question() -> None:
 
 
 # What is no transfer
+
+
+def test_no_message_is_made_before_it_is_taken_but_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large zone takes long to be written down, and everybody else wants answers meanwhile."""
+    made: list[int] = []
+
+    class Counting(Packer):
+        def finish(
+            self, ident: int, flags: int, counts: Sequence[int], opt: bytes = b"", cut: int | None = None
+        ) -> bytes:
+            made.append(ident)
+            return super().finish(ident, flags, counts, opt, cut)
+
+    big = host(900)
+    big.responder.allow(frozenset((LOOKER_ON,)))
+    monkeypatch.setattr(transfer, "Packer", Counting)
+    answer = big.responder.respond(question("@ AXFR"), client(LOOKER_ON, frozenset(), tcp=True), 0.0)
+    assert isinstance(answer, Messages)
+    assert len(made) == 1
+    taken = 0
+    for _ in answer:
+        taken += 1
+        assert len(made) == taken
+    assert taken > 10
+
+
+def test_a_transfer_under_way_is_of_the_state_in_which_it_began() -> None:
+    made = host(500)
+    made.responder.allow(frozenset((LOOKER_ON,)))
+    before = messages(made)
+    answer = made.responder.respond(question("@ AXFR"), client(LOOKER_ON, frozenset(), tcp=True), 0.0)
+    assert isinstance(answer, Messages)
+    made.advertise("another", 7)
+    assert messages(made) != before
+    assert tuple(answer) == before
 
 
 def test_what_is_no_transfer_of_our_zone_is_a_bad_message() -> None:

@@ -20,9 +20,12 @@ from loopback import Fixed, fleet, hostile, network_of, open_sockets
 import mddns
 from mddns import aio
 from mddns.dso import is_dso, refusal
-from mddns.model import Endpoint, Peer, Service
+from mddns.lookup import Lookup
+from mddns.model import Endpoint, Peer, Service, Snapshot
+from mddns.names import Name
+from mddns.settings import Settings
 from mddns.sync_watch import Watch
-from mddns.watching import View, Watcher
+from mddns.watching import MOST_AT_ONCE, UNHURRIED, View, Watcher
 
 PATIENCE = 10.0
 
@@ -390,3 +393,52 @@ def test_nonsense_on_a_session_ends_it_and_harms_nobody(nonsense: bytes) -> None
             for number in range(5):
                 web.update({"n": str(number)})
                 until(watch, "update")
+
+
+def test_who_has_no_session_because_there_are_too_many_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mddns.watching.MOST_SESSIONS", 1)
+    peers = fleet(3)
+    with contextlib.ExitStack() as stack:
+        registries = [stack.enter_context(registry(peer, peers)) for peer in peers]
+        watch = stack.enter_context(watching(network_of(None, peers)))
+        until(watch, "current")
+        assert eventually(lambda: watcher_of(watch).sessions() == 1)
+        for number, each in enumerate(registries):
+            each.advertise_service(80, f"s{number}")
+        seen = {until(watch, "up")[-1] for _ in registries}
+        assert seen == {("up", f"s{number}") for number in range(3)}
+        assert watcher_of(watch).sessions() == 1
+
+
+def test_thousands_of_hosts_are_looked_up_a_few_hundred_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nobody waits for what has to be done behind such a lookup."""
+    sizes: list[int] = []
+
+    async def run(lookup: Lookup, clock: Callable[[], float]) -> None:
+        sizes.append(len(lookup.asks))
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr("mddns.watching.aio_transport.run", run)
+    many = tuple(Peer(f"n{n}", (f"127.1.{n // 250}.{n % 250 + 1}",), 9) for n in range(1000))
+
+    async def work() -> None:
+        watcher = Watcher(Settings(Fixed(None, many), "fixed", Name.parse("minidisc."), 9, 1.0))
+        await watcher.start()
+        while sum(sizes) < len(many):
+            await asyncio.sleep(0.01)
+        await watcher.close()
+
+    asyncio.run(work())
+    assert max(sizes) <= MOST_AT_ONCE
+
+
+@pytest.mark.parametrize(("hosts", "pace"), [(10, 1.0), (UNHURRIED, 1.0), (3 * UNHURRIED, 3.0)])
+def test_with_thousands_of_hosts_lookups_take_their_time(hosts: int, pace: float) -> None:
+    many = tuple(Peer(f"n{n}", (f"127.1.{n // 250}.{n % 250 + 1}",), 9) for n in range(hosts))
+    watcher = Watcher(Settings(Fixed(None, ()), "fixed", Name.parse("minidisc."), 9, 1.0))
+
+    async def work() -> None:
+        await watcher._seen(Snapshot(None, many, "fixed"), 0.0)
+
+    asyncio.run(work())
+    assert watcher._pace == pace

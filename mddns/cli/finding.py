@@ -24,6 +24,10 @@ def look(query: Query, options: Options) -> tuple[Found, Resolver]:
     found = resolver.find(query)
     if memory.changed:
         save(remembered_as(settings), memory, clock.now(), time.time())
+    if not resolver.tun:
+        talk(
+            "tailscaled runs in userspace networking: services of other machines are not found; 'md doctor' tells more"
+        )
     if found.silent:
         told = sentence(found.silent, found.asked)
         if found.nobody_answered:

@@ -16,6 +16,7 @@ from ..errors import ConfigError, NetworkError, PortInUse
 from ..forwarder import Forwarder
 from ..model import join_address
 from ..resolvconf import PATH, PORT, Place, parse_place
+from ..serials import Serials, state_file
 from ..upstream_source import UpstreamSource
 from .activation import handed_over
 from .logs import show_logs
@@ -165,6 +166,7 @@ async def _open(given: _Given, options: Options, handed: list[socket.socket]) ->
             recursive=given.recursive,
             block_rebinding=given.block_rebinding,
             notify=given.notify,
+            serials=Serials(options.settings.apex, state_file()),
         )
 
     if given.listen or handed:

@@ -22,6 +22,7 @@ from ..model import Peer, Snapshot, join_address, order_addresses
 _REQUEST: Final = b"GET /localapi/v0/%b HTTP/1.0\r\nHost: local-tailscaled.sock\r\n\r\n"
 _MOST_OCTETS: Final = 64 << 20
 _PROGRAM: Final = "tailscaled"
+_WITHOUT_TUN: Final = "127.0.0.1"  # where our own registry is, in userspace networking
 
 # Where the daemon's socket is, by platform; the first that exists is taken.
 _SOCKETS: Final = {
@@ -194,11 +195,12 @@ def snapshot(document: Mapping[str, Any], port: int) -> Snapshot:
     if me is None:
         raise TailscaleError("Tailscale has given this machine no address yet: try again in a moment")
     peers = (_peer(_mapping(node), users, port) for node in _mapping(document.get("Peer")).values())
+    tun = document.get("TUN") is not False
     return Snapshot(
-        me,
+        me if tun else me._replace(route=(_WITHOUT_TUN,)),
         tuple(peer for peer in peers if peer),
         "tailscale",
-        tun=document.get("TUN") is not False,
+        tun=tun,
         full_name=str(own.get("DNSName") or "").removesuffix("."),
     )
 

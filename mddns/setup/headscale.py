@@ -40,7 +40,7 @@ dns:
             "for the whole network.",
             f"The policy has to let clients reach the nodes at {'UDP and TCP 53' if plain else f'TCP {to.port}'}.",
             "headscale takes addresses and URLs; an address with a port, as in 100.64.0.1:5353, it leaves out with a "
-            "warning in its log.",
+            "warning in its log, and then clients hear that there is no such name.",
             "Clients take part with 'tailscale set --accept-dns'.",
         ),
     )

@@ -29,6 +29,13 @@ def begin(host: Host, port: int, *options: str, name: str = "web", descriptors: 
     return host.start(argv, env={"PYTHONPATH": os.pathsep.join(code)})
 
 
+def readable_code(host: Host) -> dict[str, str]:
+    """The environment in which any user of a host finds our code and tailscaled: ours are where no other may read."""
+    for path in (host.directory, host.directory.parent):
+        path.chmod(0o755)
+    return {"PYTHONPATH": str(_copied(host))}
+
+
 def _copied(host: Host) -> Path:
     code = host.directory / "code"
     if not code.exists():

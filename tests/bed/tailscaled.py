@@ -31,8 +31,9 @@ MODES = frozenset({"ok", "slow", "cut", "forbidden", "garbage", "silent", "not-f
 BUS_MODES = frozenset({"ok", "closes", "stalls", "mute", "refuses", "refuses-4098", "garbage", "huge", "absent"})
 """What `PlayedTailscaled.bus` can be."""
 
-# Those that tell of changes in pieces, which the rate-limited bus (256) cannot.
-_PIECES = 4096 | 8192 | 16384 | 32768
+# Those that tell of changes in pieces, which the rate-limited bus (256) cannot; and what is for tailscaled itself.
+_PIECES = {4096: "PeerChanges", 8192: "NoNetMap", 16384: "InitialStatus", 32768: "PeerPatches"}
+_IN_PROCESS = 65536
 _HUGE = 8 << 20
 
 # Go's net/http keeps this much of a reply back to see whether it can say how long it is; more is chunked.
@@ -200,22 +201,21 @@ class PlayedTailscaled:
         bus = self.bus
         if bus == "stalls":
             await reader.read()
-        wrong = mask is None or (mask & 256 and mask & _PIECES)
-        if bus in ("refuses", "absent") or wrong or (bus == "refuses-4098" and mask == 4098):
-            error = _error(404, "404 page not found") if bus == "absent" else _error(400, "invalid mask")
-            head, body, _ = _frame("HTTP/1.0", False, *error)
+        wrong = _wrong(mask)
+        if bus == "refuses" or (bus == "refuses-4098" and mask == 4098):
+            wrong = "invalid mask"
+        if bus == "absent" or wrong:
+            error = _error(404, "404 page not found", self._common) if bus == "absent" else None
+            head, body, _ = _frame("HTTP/1.0", False, *(error or _error(400, wrong, self._common)))
             writer.write(head + body)
             return False
         if headers.get("origin") or headers.get("referer") or headers.get("host", "") not in ("", HOST):
             head, body, _ = _frame("HTTP/1.0", False, *_error(403, "invalid localapi request"))
             writer.write(head + body)
             return False
-        fields = {
-            "Content-Type": "application/json",
-            "Tailscale-Cap": str(CAPABILITY),
-            "Tailscale-Version": self.version,
-        }
-        writer.write("\r\n".join(["HTTP/1.0 200 OK", *(f"{k}: {v}" for k, v in fields.items()), "", ""]).encode())
+        fields = {**self._common, "Content-Type": "application/json", "Date": formatdate(usegmt=True)}
+        lines = (f"{name}: {fields[name]}" for name in sorted(fields))
+        writer.write("\r\n".join(["HTTP/1.0 200 OK", *lines, "", ""]).encode())
         watcher: asyncio.Queue[bytes] = asyncio.Queue()
         self._watchers.add(watcher)
         ended = asyncio.ensure_future(reader.read())  # the client says no more; what comes is its end
@@ -242,6 +242,18 @@ class PlayedTailscaled:
             ended.cancel()
         return False
 
+    @property
+    def _common(self) -> dict[str, str]:
+        """The headers of every reply of one who may ask."""
+        return {
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; script-src 'none'; "
+            "script-src-elem 'none'; script-src-attr 'none'",
+            "Tailscale-Cap": str(CAPABILITY),
+            "Tailscale-Version": self.version,
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        }
+
     def _message(self, **fields: object) -> bytes:
         """A line of the bus, as the recorded daemon writes it."""
         empty = ("ErrMessage", "LoginFinished", "State", "Prefs", "NetMap", "Engine", "BrowseToURL", "DriveShares")
@@ -251,14 +263,7 @@ class PlayedTailscaled:
         """Status, headers and body, in the order in which the daemon decides."""
         if headers.get("origin") or headers.get("referer") or headers.get("host", "") not in ("", HOST):
             return _error(403, "invalid localapi request")
-        common = {
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; script-src 'none'; "
-            "script-src-elem 'none'; script-src-attr 'none'",
-            "Tailscale-Cap": str(CAPABILITY),
-            "Tailscale-Version": self.version,
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-        }
+        common = self._common
         url = urlsplit(target)
         name = url.path.removeprefix("/localapi/v0/")
         if mode == "not-found" or name not in ("status", "whois") or name == url.path:
@@ -303,6 +308,19 @@ def get(path: Path, target: str, **headers: str) -> tuple[int, dict[str, str], b
 def _go_json(document: object) -> bytes:
     """JSON as Go indents it: tabs, and UTF-8 as it is."""
     return json.dumps(document, indent="\t", ensure_ascii=False).encode()
+
+
+def _wrong(mask: int | None) -> str:
+    """Why the daemon refuses a mask of the bus; "" where it does not."""
+    if mask is None:
+        return "bad mask"
+    if mask & _IN_PROCESS:
+        return "NotifyInProcessNoDisconnect is only valid for in-process IPN bus subscribers"
+    pieces = [f"ipn.Notify{name}" for bit, name in _PIECES.items() if mask & bit]
+    if not mask & 256 or not pieces:
+        return ""
+    told = pieces[0] if len(pieces) == 1 else f"({' | '.join(pieces)})"
+    return f"NotifyRateLimit is incompatible with new-style IPN bus subscription bits {told}"
 
 
 def _error(status: int, text: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:

@@ -1,0 +1,144 @@
+"""A directory that is told each state of the network by whoever watches it: while that lasts, nobody is asked.
+
+Without such a word, or where that may be out of date, it is a directory as any other: peers are asked, and what was
+told last is what is known of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from .directory import Directory, Merged
+from .instance import TTL
+from .memory import Memory
+from .model import Peer, Service, fold
+from .policy import Policy
+from .zone import Zone
+
+HOLDS: Final = 5.0  # seconds without a turn of ours, after which we may have slept: see :meth:`Followed.alive`
+SETTLES: Final = 8.0  # seconds after sleep, until whoever watches has found out who is gone
+
+_Told = dict[str, tuple[Service, ...]]
+
+
+class Followed(Directory):
+    """Begins as a plain directory, and is followed from the first :meth:`follow` on."""
+
+    def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
+        super().__init__(origin, memory, policy)
+        self._last: tuple[Sequence[Service], tuple[str, ...], int] | None = None
+        self._trusted = False
+        self._from = -math.inf  # not before
+        self._until = -math.inf
+
+    def follow(self, services: Sequence[Service], silent: tuple[str, ...], asked: int, now: float) -> None:
+        """The network is so: all `services`, the names of the registries that are silent, how many peers there are.
+
+        What a silent registry said stands until it answers, or is named no more.
+        """
+        self._last = services, silent, asked
+        self.alive(now)
+        if self._trusted:
+            self._take(services, silent)
+
+    def alive(self, now: float) -> None:
+        """Whoever watches had its turns until now; wants to be called every second."""
+        self._until = now + HOLDS
+        if self._last and not self._trusted and now >= self._from:
+            self._trusted = True
+            self._take(*self._last[:2])
+
+    def slept(self, seconds: float, now: float) -> None:
+        """As of a plain directory, which this is again for a while."""
+        if self._trusted:
+            self._trusted = False
+            named = self._last[1] if self._last else ()
+            for source in self._sources.values():
+                if source.services:
+                    self.memory.answered(source.peer.id, now, None)
+                    if source.peer.shown in named:
+                        self.memory.missed(source.peer.id, now)
+        self._from = now + SETTLES
+        super().slept(seconds, now)
+
+    def followed(self, now: float) -> bool:
+        """Whether what was told last is the network as it is now."""
+        return self._trusted and now < self._until
+
+    def due(self, now: float, age: float = TTL) -> list[Peer]:
+        """As of any directory; nobody while it is followed."""
+        return [] if self.followed(now) else super().due(now, age)
+
+    def stale(self, now: float, age: float = TTL) -> bool:
+        """As of any directory; never while it is followed."""
+        return not self.followed(now) and super().stale(now, age)
+
+    def silent(self, now: float) -> tuple[str, ...]:
+        """As of any directory."""
+        return self._last[1] if self._last and self.followed(now) else super().silent(now)
+
+    def count(self, now: float) -> int:
+        """As of any directory."""
+        return self._last[2] if self._last and self.followed(now) else super().count(now)
+
+    def merged(self, now: float) -> Merged:
+        """As of any directory; what is followed is of this very moment, and holds for a whole TTL."""
+        if not self.followed(now):
+            return super().merged(now)
+        if self._merged is None:
+            zone = self._zone
+            if zone is None or zone[0] != (self._version, frozenset()):
+                unix_ms = None if self.epoch_ms is None else int(self.epoch_ms + now * 1000)
+                made = Zone(self._origin, self.services(now), unix_ms=unix_ms, before=zone[1] if zone else None)
+                self._zone = zone = (self._version, frozenset()), made
+            self._merged = math.inf, Merged(zone[1], self.silent(now), self.count(now), TTL)
+        return self._merged[1]
+
+    def holds_until(self, age: float) -> float:
+        """As of any directory."""
+        return self._until if self._trusted else super().holds_until(age)
+
+    def _take(self, services: Iterable[Service], silent: tuple[str, ...]) -> None:
+        by_peer: dict[str | None, dict[str, list[Service]]] = {}
+        for service in services:
+            by_peer.setdefault(service.via, {}).setdefault(fold(service.name), []).append(service)
+        changed = False
+        for peer in self.peers:
+            told: _Told = {name: tuple(each) for name, each in by_peer.pop(peer.id, {}).items()}
+            source = self._source(peer)
+            if not (_alike(source.services, told) or (not told and peer.shown in silent)):
+                source.services = told
+                changed = True
+        # Of whom nobody knows who said so.
+        rest = tuple(each for names in by_peer.values() for group in names.values() for each in group)
+        if rest != self._own:
+            self._own, changed = rest, True
+        if changed:
+            self._changed()
+        else:
+            self._stir()
+
+    def _learn(self, peer: Peer, services: Sequence[Service], now: float) -> None:
+        # An answer that was under way when we began to be followed may be older than what we were told since.
+        if not self.followed(now):
+            super()._learn(peer, services, now)
+
+    def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
+        if not self.followed(now):
+            super()._learn_of(peer, name, services, now)
+
+    def _gone(self, now: float) -> frozenset[str]:
+        return frozenset() if self.followed(now) else super()._gone(now)
+
+
+def _alike(before: _Told, after: _Told) -> bool:
+    """Whether that is the same but for how fast it was told."""
+    if before == after or before.keys() != after.keys():
+        return before == after
+    return all(_untimed(before[name]) == _untimed(after[name]) for name in before)
+
+
+def _untimed(services: Iterable[Service]) -> list[Service]:
+    return [service._replace(rtt_ms=None) for service in services]

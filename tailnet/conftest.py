@@ -1,0 +1,38 @@
+"""The real tailnet, one for all tests: alpha, bravo and charlie have our programs, delta has nothing of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from . import binaries, possible
+from .net import RealTailnet
+
+# Two names for one network, so that both ways of split DNS stand at the same time; the third is no server at all.
+SPLIT = {
+    "minidisc": ["100.64.0.1"],
+    "minidisc.internal": ["http://100.64.0.2:28004/dns-query", "http://100.64.0.3:28004/dns-query"],
+    "dropped.test": ["100.64.0.1:5353"],
+}
+
+
+@pytest.fixture(scope="session")
+def net() -> Iterator[RealTailnet]:
+    reason = possible.why_not()
+    if reason is None:
+        try:
+            binaries.find()
+        except binaries.Missing as error:
+            reason = str(error)
+    if reason is not None:
+        (pytest.fail if os.environ.get(possible.WANTED) == "1" else pytest.skip)(f"no real tailnet: {reason}")
+    with RealTailnet(["alpha", "bravo", "charlie", "delta"], SPLIT) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole(net: RealTailnet) -> None:
+    """Each module finds the tailnet whole, whatever the one before has left."""
+    net.together()

@@ -1,0 +1,36 @@
+"""Whether a real tailnet can be had on this machine at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+WANTED: Final = "MDDNS_TAILNET"
+"""Set to 1 where the tailnet has been promised: then a test that cannot run fails instead of being skipped."""
+
+_TOOLS: Final = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "openssl": "openssl",
+    "dig": "bind9-dnsutils",
+    "curl": "curl",
+}
+
+
+def why_not() -> str | None:
+    """Why not, and what to do; None where it can."""
+    if not sys.platform.startswith("linux"):
+        return "it needs network namespaces, which are Linux's"
+    if os.geteuid() != 0:
+        return "it needs root, for network namespaces"
+    for tool, package in _TOOLS.items():
+        if shutil.which(tool) is None:
+            return f"{tool} is missing: apt-get install {package}"
+    if not Path("/dev/net/tun").exists():
+        return "there is no /dev/net/tun: modprobe tun; a container needs --device /dev/net/tun"
+    return None

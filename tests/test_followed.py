@@ -1,0 +1,139 @@
+"""A directory that is told the network's state: what it says while it is followed, and when it asks again."""
+
+from __future__ import annotations
+
+from played import ALPHA, APEX, BRAVO, CHARLIE
+from test_directory import service
+
+from mddns.followed import HOLDS, SETTLES, Followed
+from mddns.instance import TTL
+from mddns.memory import Memory
+from mddns.model import Peer, Service, Snapshot, replace
+from mddns.policy import Policy
+
+EVERYBODY = Snapshot(ALPHA, (BRAVO, CHARLIE))
+NOBODY: tuple[str, ...] = ()
+
+
+def names(directory: Followed, now: float = 0.0) -> list[str]:
+    hosts = {peer.id: peer.name for peer in (ALPHA, BRAVO, CHARLIE)}
+    return [f"{each.name}@{hosts.get(each.via or '', each.via)}" for each in directory.services(now)]
+
+
+def made(*peers: Peer) -> Followed:
+    directory = Followed(APEX.wire, Memory(), Policy())
+    directory.network(Snapshot(ALPHA, peers or (BRAVO, CHARLIE)), with_own_host=True)
+    return directory
+
+
+def followed(*services: Service, silent: tuple[str, ...] = NOBODY, now: float = 0.0) -> Followed:
+    directory = made()
+    directory.follow(services, silent, 2, now)
+    return directory
+
+
+def test_before_it_is_told_anything_everybody_is_due() -> None:
+    directory = made()
+    directory.alive(0.0)
+    assert directory.due(0.0) == [ALPHA, BRAVO, CHARLIE]
+    assert directory.stale(0.0)
+
+
+def test_while_it_is_followed_nobody_is_due_and_nothing_stale_however_long_ago_it_was_told() -> None:
+    directory = followed(service(BRAVO))
+    for second in range(600):
+        directory.alive(float(second))
+    assert not directory.stale(600.0)
+    assert not directory.stale(600.0, 0.0)
+    assert directory.due(600.0, 0.0) == []
+    assert names(directory, 600.0) == ["web@bravo"]
+
+
+def test_records_hold_for_a_whole_ttl() -> None:
+    directory = followed(service(BRAVO))
+    directory.alive(3.0)
+    assert directory.merged(3.0).ttl == TTL
+
+
+def test_a_state_replaces_the_one_before_and_answers_that_were_kept_are_void() -> None:
+    directory = followed(service(BRAVO))
+    view, stirred = directory.merged(0.0), directory.stirred
+    directory.follow((service(BRAVO, port=81), service(CHARLIE)), NOBODY, 2, 0.1)
+    assert directory.stirred != stirred
+    assert directory.merged(0.1).zone is not view.zone
+    assert names(directory) == ["web@bravo", "web@charlie"]
+
+
+def test_the_same_state_told_faster_is_the_same_zone() -> None:
+    directory = followed(replace(service(BRAVO), rtt_ms=1.0))
+    view = directory.merged(0.0)
+    directory.follow((replace(service(BRAVO), rtt_ms=2.0),), NOBODY, 2, 0.1)
+    assert directory.merged(0.1).zone is view.zone
+
+
+def test_what_a_silent_registry_said_stands_until_it_is_named_no_more() -> None:
+    directory = followed(service(BRAVO), service(CHARLIE))
+    directory.follow((service(CHARLIE),), ("bravo",), 2, 6.0)
+    assert names(directory) == ["web@bravo", "web@charlie"]
+    assert directory.merged(6.0).silent == ("bravo",)
+    directory.follow((service(CHARLIE),), NOBODY, 2, 30.0)
+    assert names(directory) == ["web@charlie"]
+
+
+def test_what_a_registry_that_is_not_silent_says_no_more_is_gone_at_once() -> None:
+    directory = followed(service(BRAVO), service(CHARLIE))
+    directory.follow((service(CHARLIE),), NOBODY, 2, 0.1)
+    assert names(directory) == ["web@charlie"]
+
+
+def test_an_answer_that_comes_late_changes_nothing() -> None:
+    directory = followed(service(BRAVO))
+    directory.answered(BRAVO, [service(BRAVO, "old")], 0.1)
+    directory.answered(BRAVO, [service(BRAVO, "old")], 0.1, name="old")
+    directory.refused(BRAVO, 0.1)
+    assert names(directory) == ["web@bravo"]
+
+
+def test_without_a_turn_for_long_it_is_followed_no_more_until_there_is_one() -> None:
+    directory = followed(service(BRAVO))
+    assert not directory.stale(HOLDS - 0.1)
+    assert directory.holds_until(TTL) == HOLDS
+    assert directory.stale(HOLDS)
+    directory.alive(HOLDS + 1)
+    assert not directory.stale(HOLDS + 1)
+
+
+def test_after_sleep_everybody_is_asked_and_what_was_known_stands_meanwhile() -> None:
+    directory = followed(service(BRAVO))
+    directory.slept(600.0, 600.0)
+    directory.alive(600.0)
+    assert directory.due(600.0) == [ALPHA, BRAVO, CHARLIE]
+    directory.missed(BRAVO, 601.0)
+    assert names(directory, 601.0) == ["web@bravo"]
+    assert directory.merged(601.0).silent == ("bravo",)
+    directory.alive(600.0 + SETTLES)
+    assert not directory.stale(600.0 + SETTLES)
+
+
+def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_again() -> None:
+    directory = followed(service(BRAVO))
+    directory.slept(600.0, 600.0)
+    directory.answered(BRAVO, [service(BRAVO, "old")], 600.5)
+    assert names(directory, 600.5) == ["old@bravo"]
+    directory.follow((service(BRAVO, "new"),), NOBODY, 2, 601.0)
+    assert names(directory, 601.0) == ["old@bravo"]
+    directory.alive(600.0 + SETTLES)
+    assert names(directory, 600.0 + SETTLES) == ["new@bravo"]
+
+
+def test_who_left_the_network_takes_its_services_along() -> None:
+    directory = followed(service(BRAVO), service(CHARLIE))
+    directory.network(Snapshot(ALPHA, (CHARLIE,)), with_own_host=True)
+    assert names(directory) == ["web@charlie"]
+
+
+def test_a_service_of_whom_nobody_knows_who_said_so_is_there_all_the_same() -> None:
+    directory = followed(replace(service(BRAVO), via="nobody"))
+    assert names(directory) == ["web@nobody"]
+    directory.follow((), NOBODY, 2, 0.1)
+    assert names(directory) == []

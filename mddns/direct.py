@@ -34,8 +34,8 @@ _IN_A: Final = A << 16 | IN
 _IN_AAAA: Final = AAAA << 16 | IN
 
 
-# An answer without records: where the serial of its SOA begins, its octets before and behind that, what it says.
-_Denial = tuple[int, bytes, bytes, Answer]
+# An answer without records: its octets before and behind the serial of its SOA, what it says.
+_Denial = tuple[bytes, bytes, Answer]
 
 
 class Reader:
@@ -50,16 +50,16 @@ class Reader:
         self._denials: dict[int, _Denial] = {}  # by length
 
     def read(self, wire: bytes) -> Answer | None:
-        """What a message says; None where it is no answer to the question. At least a header is wanted."""
+        """What a message says; None where it is no answer to the question."""
         denial = self._denials.get(len(wire))
         if denial is not None:
-            at, before, behind, answer = denial
+            before, behind, answer = denial
             # Each host's zone has a serial of its own, which nobody needs to know here.
-            if wire[2:at] == before and wire[at + 4 :] == behind:
+            if wire.startswith(before, 2) and wire.endswith(behind):
                 return answer
         question = self._question
         # QR set, opcode 0, and the question to the octet: an echo keeps its case.
-        if wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
+        if len(wire) < 12 or wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
             return None
         try:
             if wire[6] or wire[7]:
@@ -77,7 +77,7 @@ class Reader:
         if len(message.authority) == 1 and message.authority[0].rtype == SOA:
             at = message.authority[0].end - _SERIAL_AND_TIMERS
             if at >= message.authority[0].start:
-                self._denials[len(wire)] = at, wire[2:at], wire[at + 4 :], answer
+                self._denials[len(wire)] = wire[2:at], wire[at + 4 :], answer
                 return answer
         # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
         self._empty[wire[2:]] = answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .answers import merge
@@ -20,7 +21,6 @@ from .policy import Policy
 if TYPE_CHECKING:
     from .zone import Zone
 
-_IDLE: Final = Standing.IDLE  # a member of an Enum is looked up slowly
 _MOST_NAMES: Final = 1000  # asked for one by one, of one source
 NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
 
@@ -73,6 +73,8 @@ class Directory:
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
         self._fresh_until: dict[float, float] = {}
+        # Peers of whom nothing else is known than that they have nothing of a name, and when they said so.
+        self._nothing: dict[str | None, list[tuple[float, frozenset[str]]]] = {}
         self._in_flight: set[str] = set()
         self._ahead: set[str] = set()  # those that are asked ahead of time
         self._merged: tuple[float, Merged] | None = None
@@ -103,6 +105,7 @@ class Directory:
         self._peers = tuple(peer for peer in peers if peer.asked)
         before, self._known = self._known or {}, {peer.id: peer for peer in self._peers}
         self._sources = {key: source for key, source in self._sources.items() if not self.has_left(source.peer)}
+        self._nothing.clear()
         self.memory.keep_only(self._known)
         self.memory.forget(key for key, peer in before.items() if self.has_left(peer))
         self._changed()
@@ -193,6 +196,21 @@ class Directory:
             self._learn(peer, services, now)
         else:
             self._learn_of(peer, name, services, now)
+
+    def have_nothing(self, peers: Sequence[Peer], rtts: Sequence[float | None], now: float, name: str) -> None:
+        """As :meth:`answered`, for many at once that have said by DNS that they have nothing of `name`."""
+        known, sources = self._known, self._sources
+        keys = [peer.id for peer in peers]
+        if known is not None and list(map(known.get, keys)) != peers:
+            here = [not self.has_left(peer) for peer in peers]
+            keys, rtts = list(compress(keys, here)), list(compress(rtts, here))
+        self.memory.all_answered(zip(keys, rtts, strict=True), now)
+        for key in sources.keys() & keys if sources else ():
+            self._learn_of(sources[key].peer, name, (), now)
+        strangers = frozenset(keys).difference(sources)
+        self._nothing = {each: told for each, told in self._nothing.items() if now - told[-1][0] < NEGATIVE_TTL}
+        if strangers:
+            self._nothing.setdefault(name, []).append((now, strangers))
 
     def refused(self, peer: Peer, now: float) -> None:
         """There is no responder for our zone at `peer`; so it offers nothing."""
@@ -287,17 +305,14 @@ class Directory:
 
         Those of whom nothing is expected, and who were found so a moment ago, are left alone.
         """
-        sources, memory = self._sources, self.memory
-        chosen = []
-        for peer in self.peers:
-            key = peer.id
-            source = sources.get(key)
-            if source is not None and source.knows(name, now):
-                continue
-            standing = memory.standing(key, now)
-            if standing is not _IDLE or not memory.just_idle(key, now):
-                chosen.append((peer, standing))
-        return chosen
+        sources = self._sources
+        peers: Iterable[Peer] = self.peers
+        if sources:
+            peers = [peer for peer in peers if (source := sources.get(peer.id)) is None or not source.knows(name, now)]
+        for when, nothing in self._nothing.get(name, ()):
+            if now - when < NEGATIVE_TTL:
+                peers = [peer for peer in peers if peer.id not in nothing]
+        return self.memory.owed(peers, now)
 
     def services(self, now: float, name: str | None = None) -> list[Service]:
         """Everything known, merged; of one name, where one is given."""
@@ -338,12 +353,12 @@ class Directory:
 
     def silent(self, now: float) -> tuple[str, ...]:
         """The names of the registries that owe an answer and still count."""
-        return tuple(peer.shown for peer in self.peers if self.memory.silent(peer.id, now))
+        return tuple(peer.shown for peer in self.memory.all_silent(self.peers, now))
 
     def count(self, now: float) -> int:
         """How many peers are asked at all. Our own host is none, unless it is to be named as silent."""
-        me = self._me
-        return sum(peer.id != me or self.memory.silent(peer.id, now) for peer in self.peers)
+        me = self._known.get(self._me) if self._known and self._me else None
+        return len(self.peers) - (me is not None and not self.memory.silent(me.id, now))
 
     def _source(self, peer: Peer) -> _Source:
         source = self._sources.get(peer.id)
@@ -353,7 +368,7 @@ class Directory:
         return source
 
     def _gone(self, now: float) -> frozenset[str]:
-        return frozenset(key for key, source in self._sources.items() if source.services and self.memory.gone(key, now))
+        return self.memory.all_gone([key for key, source in self._sources.items() if source.services], now)
 
     def _changed(self) -> None:
         self._version += 1

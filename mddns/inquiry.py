@@ -4,7 +4,7 @@ A resolver calls :meth:`Inquirer.begin`; where that gives a Lookup, it carries i
 then calls :meth:`Inquirer.finish`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
@@ -165,8 +165,7 @@ class Inquirer:
         if lookup.holder and lookup.holder.outcome is _REFUSED:
             directory.refused(lookup.holder.peer, now)
         name, network = query.key, self._snapshot.network if self._snapshot else ""
-        for ask in lookup.asks:
-            learn(directory, ask, network, now, name)
+        learn_all(directory, lookup.asks, network, now, name)
         outcomes = [ask.outcome for ask in lookup.asks]
         return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 
@@ -190,6 +189,31 @@ class Inquirer:
         if not self.directory.has_left(me):  # nor is it another network's by now
             self._held[query.key] = _Told(now + left, found)
         return found
+
+
+def learn_all(directory: Directory, asks: Iterable[Ask], network: str, now: float, name: str | None) -> None:
+    """As :func:`learn`, for very many."""
+    if name is None:
+        for ask in asks:
+            learn(directory, ask, network, now)
+        return
+    usual: Answer | None = None
+    nothing: list[Ask] = []
+    for ask in asks:
+        answer = ask.answer
+        # Who has nothing says so as many others do, and all of them have the same Answer.
+        if answer is not None and answer is usual and ask.outcome is _ANSWERED and not ask.over_web:
+            nothing.append(ask)
+        elif ask.outcome is not _ANSWERED or answer is None or answer.partial or ask.over_web:
+            learn(directory, ask, network, now, name)
+        elif answer.told:
+            rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
+            services = [introduce(told, ask.peer, network, rtt_ms) for told in answer.told]
+            directory.answered(ask.peer, services, now, name=name, rtt=ask.rtt)
+        else:
+            usual = answer
+            nothing.append(ask)
+    directory.have_nothing([ask.peer for ask in nothing], [ask.rtt for ask in nothing], now, name)
 
 
 def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:

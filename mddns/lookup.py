@@ -20,7 +20,7 @@ from .errors import BadMessage
 from .memory import Standing, Way
 from .model import Peer
 from .names import Name
-from .packer import pack_query, random_ids
+from .packer import pack_query, random_heads
 from .wire import AXFR, EDE_NO_AUTHORITY, PTR, SRV
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
@@ -63,7 +63,7 @@ class Ask:
     message: bytes | None = None
     sent = 0.0
     resent = False
-    flying = False
+    flying = False  # asked a moment ago, and nothing has come of it
     over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
     transfer: TransferIn | None = None
     rtt: float | None = None
@@ -72,7 +72,7 @@ class Ask:
     over_web: str | None = None  # the address that is, or was, asked for /services
     listed = Outcome.PENDING  # whether that was answered with a list
 
-    def __init__(self, peer: Peer, standing: Standing, ident: int) -> None:
+    def __init__(self, peer: Peer, standing: Standing, ident: bytes) -> None:
         self.peer = peer
         self.standing = standing
         self.ident = ident
@@ -121,7 +121,7 @@ class Lookup:
         self._enough = enough
         # Those that are known to answer go first, the nearest among them foremost.
         chosen = sorted(peers, key=itemgetter(1))
-        idents = random_ids(len(chosen) + 1)
+        idents = random_heads(len(chosen) + 1)
         self.asks = [Ask(peer, standing, ident) for (peer, standing), ident in zip(chosen, idents[1:], strict=True)]
         standings = [ask.standing for ask in self.asks]
         self._waiting = [standings.count(each) for each in Standing]
@@ -131,7 +131,7 @@ class Lookup:
         self._queue: deque[Ask] = deque() if self.holder else deque(self.asks)
         self._hold = now + HEAD_START if self.holder else -math.inf
         # A datagram is an answer where source and id are right: one look tells.
-        self._by_source: dict[tuple[str, int, int], Ask] = {}
+        self._by_source: dict[tuple[str, int, bytes], Ask] = {}
         self._by_address: dict[tuple[str, int], list[Ask]] | None = None
         # Those that were asked at one moment, and when that was.
         self._flight: deque[tuple[float, Sequence[Ask]]] = deque()
@@ -177,7 +177,7 @@ class Lookup:
         """What asks its peer at the first address, for whoever does not match the answers to it."""
         address, port = ask.peer.route[0], ask.peer.port
         self._by_source[address, port, ask.ident] = ask
-        return address, port, ask.ident.to_bytes(2, "big") + (self._rest_rd if ask.merged else self.rest)
+        return address, port, ask.ident + (self._rest_rd if ask.merged else self.rest)
 
     def tcp(self) -> list[Ask]:
         """The asks that need a TCP connection now, to the address that answered: ``ask.over_tcp``."""
@@ -195,8 +195,8 @@ class Lookup:
     def query_for(self, ask: Ask) -> bytes:
         """The query's octets for one ask."""
         if ask.transfer is not None:
-            return pack_query(self.apex.wire, AXFR, ident=ask.ident, rd=False)
-        return ask.ident.to_bytes(2, "big") + (self._rest_rd if ask.merged else self.rest)
+            return pack_query(self.apex.wire, AXFR, ident=int.from_bytes(ask.ident, "big"), rd=False)
+        return ask.ident + (self._rest_rd if ask.merged else self.rest)
 
     def timer(self) -> float:
         """When to call :meth:`send` again at the latest."""
@@ -218,7 +218,7 @@ class Lookup:
         """A datagram came. Id, source and question all match, or it is passed over."""
         if len(wire) < 12:
             return
-        ask = self._by_source.get((address, port, wire[0] << 8 | wire[1]))
+        ask = self._by_source.get((address, port, wire[:2]))
         if ask is not None:
             self.answers(((ask, wire),), now, address)
 
@@ -227,28 +227,31 @@ class Lookup:
 
         From `address`, or each from the first one of its peer.
         """
-        judge, enough, waiting = self._judge, self._enough, self._waiting
+        judge, waiting, alone = self._reader.read, self._waiting, self._enough is None
+        landed, earliest, usual = 0, now, None
         for ask, wire in arrived:
-            if ask.outcome is not _PENDING or ask.over_tcp:
+            if not ask.flying and (ask.outcome is not _PENDING or ask.over_tcp):
                 continue
             answer = judge(wire)
             if answer is None:
                 continue
-            told, refused, partial, failed, _ = answer
-            if refused or partial or failed or enough or ask.merged:
+            if answer is not usual:
+                _, refused, partial, failed, _ = answer
+                usual = None if refused or partial or failed else answer
+            if usual is None or not (ask.flying and alone):
                 self._answered(ask, answer, wire, address or ask.peer.route[0], now)
                 continue
-            # What is left is what nearly all do.
-            ask.outcome, ask.answer, ask.message = _ANSWERED, answer, wire
-            if ask.rtt is None and not ask.resent:
-                ask.rtt = rtt = now - ask.sent
-                if rtt > self._slowest:
-                    self._slowest = rtt
-            if ask.flying:
-                ask.flying = False
-                self._flying -= 1
+            # Nearly all of many: in flight is who was asked once, and has not said anything yet.
+            sent = ask.sent
+            ask.flying = False
+            ask.outcome, ask.answer, ask.message, ask.rtt = _ANSWERED, answer, wire, now - sent
             waiting[ask.standing] -= 1
-            self._last = now
+            landed += 1
+            if sent < earliest:
+                earliest = sent
+        if landed:
+            self._flying -= landed
+            self._last, self._slowest = now, max(self._slowest, now - earliest)
 
     def _answered(self, ask: Ask, answer: Answer, wire: bytes, address: str, now: float) -> None:
         if ask.rtt is None and not ask.resent:
@@ -271,7 +274,7 @@ class Lookup:
 
     def tcp_received(self, ask: Ask, wire: bytes, now: float) -> bool:
         """A message came over TCP; True where more of them are wanted on this connection."""
-        if len(wire) < 12 or wire[:2] != ask.ident.to_bytes(2, "big"):
+        if len(wire) < 12 or wire[:2] != ask.ident:
             return False
         if ask.transfer is not None:
             return self._transferred(ask, ask.transfer, wire, now)
@@ -456,21 +459,17 @@ class Lookup:
         """Asks that many of the queue at their first address."""
         queue = self._queue
         asks = [queue.popleft() for _ in range(min(count, len(queue)))]
-        others = []
         for ask in asks:
             ask.tried = 1
             ask.sent = now
             ask.flying = True
-            if len(ask.peer.route) > 1:
-                others.append(ask)
         self._flying += len(asks)
         self._flight.append((now, asks))
         # They are asked in order of what they are owed.
         waited_for = asks if asks[-1].standing is not _IDLE else [ask for ask in asks if ask.standing is not _IDLE]
         if waited_for:
             self._retries.append((now, waited_for))
-        if others:
-            self._others.append((now + self._other_family, others))
+        self._others.append((now + self._other_family, asks))
         if self._by_address is not None:
             for ask in asks:
                 self._by_address.setdefault((ask.peer.route[0], ask.peer.port), []).append(ask)
@@ -492,8 +491,8 @@ class Lookup:
         if self._by_address is not None:
             self._by_address.setdefault((address, port), []).append(ask)
         rest = self._rest_rd if ask.merged else self.rest
-        self._out.append((address, port, ask.ident.to_bytes(2, "big") + rest))
-        if not ask.flying:
+        self._out.append((address, port, ask.ident + rest))
+        if not (ask.flying or ask.resent or ask.merged):
             ask.flying = True
             self._flying += 1
             self._flight.append((now, (ask,)))
@@ -549,6 +548,7 @@ class Lookup:
                 told = ask.over_tcp and ask.answer is not None and ask.answer.told
                 refused = ask.listed is _REFUSED
                 ask.outcome = _ANSWERED if told else _REFUSED if refused else _SILENT
+                ask.flying = False
 
 
 def _outcome(ask: Ask, answer: Answer) -> Outcome:

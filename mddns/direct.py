@@ -15,6 +15,7 @@ from typing import Final
 
 from .answers import Answer, Told, read_answer
 from .errors import BadMessage
+from .form import Form, form_of
 from .instance import read_attributes, readable_name
 from .names import Name
 from .policy import MAX_FROM_PEER
@@ -26,6 +27,8 @@ _SRV: Final = struct.Struct("!3H")
 _QUESTION: Final = 0xC00C
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 _MOST_STRINGS: Final = 256
+_MOST_FORMS: Final = 64
+_MOST_OF_A_LENGTH: Final = 4
 _LONGEST: Final = 191  # octets of a name that stays legal behind an instance's label
 # Type and class as one number.
 _IN_SRV: Final = SRV << 16 | IN
@@ -48,6 +51,8 @@ class Reader:
         self._by_name = by_name
         self._empty: dict[bytes, Answer] = {}
         self._denials: dict[int, _Denial] = {}  # by length
+        self._forms: dict[int, list[Form]] = {}  # by length
+        self._count = 0
 
     def read(self, wire: bytes) -> Answer | None:
         """What a message says; None where it is no answer to the question."""
@@ -57,6 +62,9 @@ class Reader:
             # Each host's zone has a serial of its own, which nobody needs to know here.
             if wire.startswith(before, 2) and wire.endswith(behind):
                 return answer
+        for form in self._forms.get(len(wire), ()):
+            if (known := form.read(wire)) is not None:
+                return known
         question = self._question
         # QR set, opcode 0, and the question to the octet: an echo keeps its case.
         if len(wire) < 12 or wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
@@ -65,10 +73,22 @@ class Reader:
             if wire[6] or wire[7]:
                 # It has records, which are the peer's own.
                 direct = read_directly(wire, question) if self._by_name else None
-                return direct or read_answer(Message(wire), self._apex)
+                if direct is None:
+                    return read_answer(Message(wire), self._apex)
+                self._remember(wire, direct)
+                return direct
             return self._empty.get(wire[2:]) or self._read_empty(wire)
         except BadMessage:
             return None
+
+    def _remember(self, wire: bytes, answer: Answer) -> None:
+        """Makes the next one quick that is like this one."""
+        if len(answer.told) == 1 and self._count < _MOST_FORMS:
+            form = form_of(wire, 12 + len(self._question), answer.told[0])
+            alike = self._forms.setdefault(len(wire), [])
+            if form and len(alike) < _MOST_OF_A_LENGTH:
+                alike.append(form)
+                self._count += 1
 
     def _read_empty(self, wire: bytes) -> Answer:
         """Reads an answer without records, and keeps it for the next peer that says the same."""

@@ -197,20 +197,41 @@ class Directory:
         else:
             self._learn_of(peer, name, services, now)
 
-    def have_nothing(self, peers: Sequence[Peer], rtts: Sequence[float | None], now: float, name: str) -> None:
-        """As :meth:`answered`, for many at once that have said by DNS that they have nothing of `name`."""
+    def all_answered(
+        self,
+        peers: Sequence[Peer],
+        told: Iterable[Sequence[Service]],
+        rtts: Iterable[float | None],
+        now: float,
+        name: str,
+    ) -> None:
+        """As :meth:`answered`, for many at once, each of whom has told by DNS all it has of `name`."""
         known, sources = self._known, self._sources
         keys = [peer.id for peer in peers]
         if known is not None and list(map(known.get, keys)) != peers:
             here = [not self.has_left(peer) for peer in peers]
-            keys, rtts = list(compress(keys, here)), list(compress(rtts, here))
+            peers, keys = list(compress(peers, here)), list(compress(keys, here))
+            told, rtts = compress(told, here), compress(rtts, here)
         self.memory.all_answered(zip(keys, rtts, strict=True), now)
-        for key in sources.keys() & keys if sources else ():
-            self._learn_of(sources[key].peer, name, (), now)
-        strangers = frozenset(keys).difference(sources)
-        self._nothing = {each: told for each, told in self._nothing.items() if now - told[-1][0] < NEGATIVE_TTL}
-        if strangers:
-            self._nothing.setdefault(name, []).append((now, strangers))
+        nothing, version, admit = [], self._version, self._policy.admit
+        for key, peer, services in zip(keys, peers, told, strict=True):
+            source = sources.get(key)
+            if source is not None:
+                self._learn_of(peer, name, services, now)
+            elif services and (
+                let_in := tuple([each for each in services if _is_of(each, name) and admit(each, peer)])
+            ):
+                source = sources[key] = _Source(peer)
+                source.names = {name: now}
+                source.services = {name: let_in}
+                version = self._version + 1
+            else:
+                nothing.append(key)
+        if version != self._version:
+            self._changed()
+        self._nothing = {each: when for each, when in self._nothing.items() if now - when[-1][0] < NEGATIVE_TTL}
+        if nothing:
+            self._nothing.setdefault(name, []).append((now, frozenset(nothing)))
 
     def refused(self, peer: Peer, now: float) -> None:
         """There is no responder for our zone at `peer`; so it offers nothing."""
@@ -284,7 +305,7 @@ class Directory:
         told: tuple[Service, ...] = ()
         if services:
             admit = self._policy.admit
-            told = tuple([each for each in services if not each.held and fold(each.name) == name and admit(each, peer)])
+            told = tuple([each for each in services if _is_of(each, name) and admit(each, peer)])
         names = source.names
         if names:
             names.pop(name, None)
@@ -378,3 +399,7 @@ class Directory:
         self.stirred += 1
         self._fresh_until.clear()
         self._merged = None
+
+
+def _is_of(service: Service, name: str) -> bool:
+    return not service.held and (service.name == name or fold(service.name) == name)

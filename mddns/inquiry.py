@@ -197,23 +197,24 @@ def learn_all(directory: Directory, asks: Iterable[Ask], network: str, now: floa
         for ask in asks:
             learn(directory, ask, network, now)
         return
-    usual: Answer | None = None
-    nothing: list[Ask] = []
+    peers, told, rtts = [], [], []
+    last = rtt_ms = None
     for ask in asks:
         answer = ask.answer
-        # Who has nothing says so as many others do, and all of them have the same Answer.
-        if answer is not None and answer is usual and ask.outcome is _ANSWERED and not ask.over_web:
-            nothing.append(ask)
-        elif ask.outcome is not _ANSWERED or answer is None or answer.partial or ask.over_web:
+        if answer is None or ask.outcome is not _ANSWERED or answer.partial or ask.over_web:
             learn(directory, ask, network, now, name)
-        elif answer.told:
-            rtt_ms = None if ask.rtt is None else round(ask.rtt * 1000, 2)
-            services = [introduce(told, ask.peer, network, rtt_ms) for told in answer.told]
-            directory.answered(ask.peer, services, now, name=name, rtt=ask.rtt)
-        else:
-            usual = answer
-            nothing.append(ask)
-    directory.have_nothing([ask.peer for ask in nothing], [ask.rtt for ask in nothing], now, name)
+            continue
+        peer, rtt = ask.peer, ask.rtt
+        services: Sequence[Service] = ()
+        if answer.told:
+            # Those that came together took the same time, and to round it takes some as well.
+            if rtt != last:
+                last, rtt_ms = rtt, None if rtt is None else round(rtt * 1000, 2)
+            services = tuple([introduce(each, peer, network, rtt_ms) for each in answer.told])
+        peers.append(peer)
+        told.append(services)
+        rtts.append(rtt)
+    directory.all_answered(peers, told, rtts, now, name)
 
 
 def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:

@@ -29,8 +29,9 @@ _IPV6_RECVERR: Final = 25  # linux/in6.h
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")  # struct sock_extended_err, linux/errqueue.h
 _LINUX: Final = sys.platform.startswith("linux")
 _BURST: Final = 256  # datagrams read before anything else gets a turn
+_TURNS: Final = 4  # the same, where many come at once
 _LARGEST: Final = 65_535
-_MANY: Final = 512  # peers from which on it is worth loading what sends and receives many datagrams at once
+MANY: Final = 512  # peers from which on it is worth loading what sends and receives many datagrams at once
 
 
 if sys.platform.startswith("linux"):
@@ -49,7 +50,7 @@ class Exchange:
         self._clock = clock
         self._udp: dict[bool, socket.socket | None] = {}
         self._streams: dict[socket.socket, _Stream | _WebStream] = {}
-        self._volley = self._many() if len(lookup.asks) >= _MANY else None
+        self._volley = self._many() if len(lookup.asks) >= MANY else None
 
     def step(self) -> float | None:
         """Reads, decides, sends. Returns when to be called again, None when the lookup is done."""
@@ -166,7 +167,7 @@ class Exchange:
 
     def _drain_many(self, volley: Volley, sock: socket.socket, now: float) -> None:
         lookup = self.lookup
-        for _ in range(_BURST // 64):
+        for _ in range(_TURNS):
             count, answers, others = volley.receive()
             if not count and not self._drain_errors(sock):
                 break

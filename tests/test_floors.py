@@ -69,6 +69,7 @@ FLOORS = {
         transport
         upstream_source
         upstream_transport
+        volley
     """,  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: """
@@ -83,6 +84,7 @@ FLOORS = {
         direct
         directory
         dso
+        form
         hot
         http_dns
         http_metrics

@@ -57,6 +57,7 @@ FLOORS = {
         forked
         health
         http_connection
+        lean
         listeners
         neighbour
         networks

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import struct
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .answers import Answer, Told, read_answer
 from .errors import BadMessage
-from .form import Form, form_of
 from .instance import read_attributes, readable_name
 from .names import Name
 from .policy import MAX_FROM_PEER
 from .wire import AAAA, IN, QR, SOA, SRV, TXT, A, Message
+
+if TYPE_CHECKING:
+    from .form import Form
 
 _HEADER: Final = struct.Struct("!6H")
 _RR: Final = struct.Struct("!H2IH")  # a pointer for owner, type and class, TTL, length of RDATA
@@ -27,6 +29,7 @@ _SRV: Final = struct.Struct("!3H")
 _QUESTION: Final = 0xC00C
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 _MOST_STRINGS: Final = 256
+_FEW: Final = 8  # answers for which no form is worth its making
 _MOST_FORMS: Final = 64
 _MOST_OF_A_LENGTH: Final = 4
 _LONGEST: Final = 191  # octets of a name that stays legal behind an instance's label
@@ -52,7 +55,7 @@ class Reader:
         self._empty: dict[bytes, Answer] = {}
         self._denials: dict[int, _Denial] = {}  # by length
         self._forms: dict[int, list[Form]] = {}  # by length
-        self._count = 0
+        self._read = 0
 
     def read(self, wire: bytes) -> Answer | None:
         """What a message says; None where it is no answer to the question."""
@@ -82,13 +85,16 @@ class Reader:
             return None
 
     def _remember(self, wire: bytes, answer: Answer) -> None:
-        """Makes the next one quick that is like this one."""
-        if len(answer.told) == 1 and self._count < _MOST_FORMS:
-            form = form_of(wire, 12 + len(self._question), answer.told[0])
-            alike = self._forms.setdefault(len(wire), [])
-            if form and len(alike) < _MOST_OF_A_LENGTH:
-                alike.append(form)
-                self._count += 1
+        """Makes the next one quick that is like this one, where there are many."""
+        self._read += 1
+        if not _FEW < self._read <= _FEW + _MOST_FORMS or len(answer.told) != 1:
+            return
+        from .form import form_of
+
+        form = form_of(wire, 12 + len(self._question), answer.told[0])
+        alike = self._forms.setdefault(len(wire), [])
+        if form and len(alike) < _MOST_OF_A_LENGTH:
+            alike.append(form)
 
     def _read_empty(self, wire: bytes) -> Answer:
         """Reads an answer without records, and keeps it for the next peer that says the same."""

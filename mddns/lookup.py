@@ -445,15 +445,9 @@ class Lookup:
 
     def _land_the_late(self, now: float) -> None:
         """Gives the places of those that have not answered in time to the next."""
-        flight = self._flight
-        while flight:
-            begun, asks = flight[0]
-            if begun + FLIGHT_TIME <= now:
-                for ask in asks:
-                    self._land(ask)
-            elif any(ask.flying for ask in asks):
-                break
-            flight.popleft()
+        while self._flight and self._flight[0][0] + FLIGHT_TIME <= now:
+            for ask in self._flight.popleft()[1]:
+                self._land(ask)
 
     def _open_next(self, count: int, now: float) -> None:
         """Asks that many of the queue at their first address."""

@@ -17,7 +17,6 @@ import os
 import socket
 import struct
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -44,7 +43,11 @@ _BACKLOG: Final = 128
 def channel_path(address: str, port: int) -> str:
     """Where the processes of the host that has `address` meet: on Linux an abstract name, elsewhere a path."""
     name = f"mddns-{address}-{port}"
-    return f"\0{name}" if sys.platform.startswith("linux") else os.path.join(tempfile.gettempdir(), name)
+    if sys.platform.startswith("linux"):
+        return f"\0{name}"
+    import tempfile  # drags compression in
+
+    return os.path.join(tempfile.gettempdir(), name)
 
 
 def listen(path: str, inherited: socket.socket | None = None) -> socket.socket:
@@ -256,6 +259,8 @@ class Page:
             if hasattr(os, "memfd_create"):
                 descriptor = os.memfd_create("mddns", os.MFD_CLOEXEC)
             else:
+                import tempfile  # as above
+
                 with tempfile.TemporaryFile() as file:
                     descriptor = os.dup(file.fileno())
             os.ftruncate(descriptor, mmap.PAGESIZE)

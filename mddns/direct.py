@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .answers import Answer, Told, read_answer
 from .errors import BadMessage
@@ -20,12 +20,18 @@ from .names import Name
 from .policy import MAX_FROM_PEER
 from .wire import AAAA, IN, QR, SOA, SRV, TXT, A, Message
 
+if TYPE_CHECKING:
+    from .form import Form
+
 _HEADER: Final = struct.Struct("!6H")
 _RR: Final = struct.Struct("!H2IH")  # a pointer for owner, type and class, TTL, length of RDATA
 _SRV: Final = struct.Struct("!3H")
 _QUESTION: Final = 0xC00C
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 _MOST_STRINGS: Final = 256
+_FEW: Final = 8  # answers for which no form is worth its making
+_MOST_FORMS: Final = 64
+_MOST_OF_A_LENGTH: Final = 4
 _LONGEST: Final = 191  # octets of a name that stays legal behind an instance's label
 # Type and class as one number.
 _IN_SRV: Final = SRV << 16 | IN
@@ -34,8 +40,8 @@ _IN_A: Final = A << 16 | IN
 _IN_AAAA: Final = AAAA << 16 | IN
 
 
-# An answer without records: where the serial of its SOA begins, its octets before and behind that, what it says.
-_Denial = tuple[int, bytes, bytes, Answer]
+# An answer without records: its octets before and behind the serial of its SOA, what it says.
+_Denial = tuple[bytes, bytes, Answer]
 
 
 class Reader:
@@ -48,27 +54,47 @@ class Reader:
         self._by_name = by_name
         self._empty: dict[bytes, Answer] = {}
         self._denials: dict[int, _Denial] = {}  # by length
+        self._forms: dict[int, list[Form]] = {}  # by length
+        self._read = 0
 
     def read(self, wire: bytes) -> Answer | None:
-        """What a message says; None where it is no answer to the question. At least a header is wanted."""
+        """What a message says; None where it is no answer to the question."""
         denial = self._denials.get(len(wire))
         if denial is not None:
-            at, before, behind, answer = denial
+            before, behind, answer = denial
             # Each host's zone has a serial of its own, which nobody needs to know here.
-            if wire[2:at] == before and wire[at + 4 :] == behind:
+            if wire.startswith(before, 2) and wire.endswith(behind):
                 return answer
+        for form in self._forms.get(len(wire), ()):
+            if (known := form.read(wire)) is not None:
+                return known
         question = self._question
         # QR set, opcode 0, and the question to the octet: an echo keeps its case.
-        if wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
+        if len(wire) < 12 or wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
             return None
         try:
             if wire[6] or wire[7]:
                 # It has records, which are the peer's own.
                 direct = read_directly(wire, question) if self._by_name else None
-                return direct or read_answer(Message(wire), self._apex)
+                if direct is None:
+                    return read_answer(Message(wire), self._apex)
+                self._remember(wire, direct)
+                return direct
             return self._empty.get(wire[2:]) or self._read_empty(wire)
         except BadMessage:
             return None
+
+    def _remember(self, wire: bytes, answer: Answer) -> None:
+        """Makes the next one quick that is like this one, where there are many."""
+        self._read += 1
+        if not _FEW < self._read <= _FEW + _MOST_FORMS or len(answer.told) != 1:
+            return
+        from .form import form_of
+
+        form = form_of(wire, 12 + len(self._question), answer.told[0])
+        alike = self._forms.setdefault(len(wire), [])
+        if form and len(alike) < _MOST_OF_A_LENGTH:
+            alike.append(form)
 
     def _read_empty(self, wire: bytes) -> Answer:
         """Reads an answer without records, and keeps it for the next peer that says the same."""
@@ -77,7 +103,7 @@ class Reader:
         if len(message.authority) == 1 and message.authority[0].rtype == SOA:
             at = message.authority[0].end - _SERIAL_AND_TIMERS
             if at >= message.authority[0].start:
-                self._denials[len(wire)] = at, wire[2:at], wire[at + 4 :], answer
+                self._denials[len(wire)] = wire[2:at], wire[at + 4 :], answer
                 return answer
         # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
         self._empty[wire[2:]] = answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .answers import merge
@@ -20,7 +21,6 @@ from .policy import Policy
 if TYPE_CHECKING:
     from .zone import Zone
 
-_IDLE: Final = Standing.IDLE  # a member of an Enum is looked up slowly
 _MOST_NAMES: Final = 1000  # asked for one by one, of one source
 NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
 
@@ -73,6 +73,8 @@ class Directory:
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
         self._fresh_until: dict[float, float] = {}
+        # Peers of whom nothing else is known than that they have nothing of a name, and when they said so.
+        self._nothing: dict[str | None, list[tuple[float, frozenset[str]]]] = {}
         self._in_flight: set[str] = set()
         self._ahead: set[str] = set()  # those that are asked ahead of time
         self._merged: tuple[float, Merged] | None = None
@@ -103,6 +105,7 @@ class Directory:
         self._peers = tuple(peer for peer in peers if peer.asked)
         before, self._known = self._known or {}, {peer.id: peer for peer in self._peers}
         self._sources = {key: source for key, source in self._sources.items() if not self.has_left(source.peer)}
+        self._nothing.clear()
         self.memory.keep_only(self._known)
         self.memory.forget(key for key, peer in before.items() if self.has_left(peer))
         self._changed()
@@ -194,6 +197,42 @@ class Directory:
         else:
             self._learn_of(peer, name, services, now)
 
+    def all_answered(
+        self,
+        peers: Sequence[Peer],
+        told: Iterable[Sequence[Service]],
+        rtts: Iterable[float | None],
+        now: float,
+        name: str,
+    ) -> None:
+        """As :meth:`answered`, for many at once, each of whom has told by DNS all it has of `name`."""
+        known, sources = self._known, self._sources
+        keys = [peer.id for peer in peers]
+        if known is not None and list(map(known.get, keys)) != peers:
+            here = [not self.has_left(peer) for peer in peers]
+            peers, keys = list(compress(peers, here)), list(compress(keys, here))
+            told, rtts = compress(told, here), compress(rtts, here)
+        self.memory.all_answered(zip(keys, rtts, strict=True), now)
+        nothing, version, admit = [], self._version, self._policy.admit
+        for key, peer, services in zip(keys, peers, told, strict=True):
+            source = sources.get(key)
+            if source is not None:
+                self._learn_of(peer, name, services, now)
+            elif services and (
+                let_in := tuple([each for each in services if _is_of(each, name) and admit(each, peer)])
+            ):
+                source = sources[key] = _Source(peer)
+                source.names = {name: now}
+                source.services = {name: let_in}
+                version = self._version + 1
+            else:
+                nothing.append(key)
+        if version != self._version:
+            self._changed()
+        self._nothing = {each: when for each, when in self._nothing.items() if now - when[-1][0] < NEGATIVE_TTL}
+        if nothing:
+            self._nothing.setdefault(name, []).append((now, frozenset(nothing)))
+
     def refused(self, peer: Peer, now: float) -> None:
         """There is no responder for our zone at `peer`; so it offers nothing."""
         if not self.has_left(peer):
@@ -266,7 +305,7 @@ class Directory:
         told: tuple[Service, ...] = ()
         if services:
             admit = self._policy.admit
-            told = tuple([each for each in services if not each.held and fold(each.name) == name and admit(each, peer)])
+            told = tuple([each for each in services if _is_of(each, name) and admit(each, peer)])
         names = source.names
         if names:
             names.pop(name, None)
@@ -287,17 +326,14 @@ class Directory:
 
         Those of whom nothing is expected, and who were found so a moment ago, are left alone.
         """
-        sources, memory = self._sources, self.memory
-        chosen = []
-        for peer in self.peers:
-            key = peer.id
-            source = sources.get(key)
-            if source is not None and source.knows(name, now):
-                continue
-            standing = memory.standing(key, now)
-            if standing is not _IDLE or not memory.just_idle(key, now):
-                chosen.append((peer, standing))
-        return chosen
+        sources = self._sources
+        peers: Iterable[Peer] = self.peers
+        if sources:
+            peers = [peer for peer in peers if (source := sources.get(peer.id)) is None or not source.knows(name, now)]
+        for when, nothing in self._nothing.get(name, ()):
+            if now - when < NEGATIVE_TTL:
+                peers = [peer for peer in peers if peer.id not in nothing]
+        return self.memory.owed(peers, now)
 
     def services(self, now: float, name: str | None = None) -> list[Service]:
         """Everything known, merged; of one name, where one is given."""
@@ -338,12 +374,12 @@ class Directory:
 
     def silent(self, now: float) -> tuple[str, ...]:
         """The names of the registries that owe an answer and still count."""
-        return tuple(peer.shown for peer in self.peers if self.memory.silent(peer.id, now))
+        return tuple(peer.shown for peer in self.memory.all_silent(self.peers, now))
 
     def count(self, now: float) -> int:
         """How many peers are asked at all. Our own host is none, unless it is to be named as silent."""
-        me = self._me
-        return sum(peer.id != me or self.memory.silent(peer.id, now) for peer in self.peers)
+        me = self._known.get(self._me) if self._known and self._me else None
+        return len(self.peers) - (me is not None and not self.memory.silent(me.id, now))
 
     def said_by(self, peer: Peer) -> dict[tuple[str, str, str], Service]:
         """What `peer` said it has, as it stands, by what makes it this service."""
@@ -359,7 +395,7 @@ class Directory:
         return source
 
     def _gone(self, now: float) -> frozenset[str]:
-        return frozenset(key for key, source in self._sources.items() if source.services and self.memory.gone(key, now))
+        return self.memory.all_gone([key for key, source in self._sources.items() if source.services], now)
 
     def _changed(self) -> None:
         self._version += 1
@@ -369,3 +405,7 @@ class Directory:
         self.stirred += 1
         self._fresh_until.clear()
         self._merged = None
+
+
+def _is_of(service: Service, name: str) -> bool:
+    return not service.held and (service.name == name or fold(service.name) == name)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine, Iterable, Iterator, MutableSequence
+from typing import TYPE_CHECKING, Any, Final
 
 from . import aio_transport, clock
 from .counts import Counts
@@ -56,7 +55,7 @@ class Domain:
     ) -> None:
         self.apex = apex
         self.directory = directory or Directory(apex.wire, Memory(), policy)
-        self.responder = Responder(apex, served, self.directory, random.shuffle, counts)
+        self.responder = Responder(apex, served, self.directory, _shuffle, counts)
         self.responder.whole = self._whole = whole
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
         self.callers: set[str] | None = None  # who asked us while we ask around
@@ -249,3 +248,9 @@ class Domains:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _shuffle(records: MutableSequence[Any]) -> None:
+    from random import shuffle  # drags hashes in, and nearly always all records can be told
+
+    shuffle(records)

@@ -7,7 +7,6 @@ know what the network offers, so a question is always one for the merged view.
 from __future__ import annotations
 
 import binascii
-from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -40,6 +39,8 @@ class DnsQuery:
             return plain(400, "one query parameter 'dns' is wanted: a DNS message in base64url, without padding")
         if not _BASE64URL.issuperset(given[0]):
             return plain(400, "the query parameter 'dns' is no base64url without padding")
+        from base64 import urlsafe_b64decode  # for HTTP alone
+
         try:
             wire = urlsafe_b64decode(given[0] + "=" * (-len(given[0]) % 4))
         except binascii.Error:

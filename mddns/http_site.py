@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from .counts import Counts
 from .http_trust import Names, why_not
@@ -61,6 +60,8 @@ class Site:
 
     def answer(self, head: Head, body: bytes) -> Response | Awaitable[Response]:
         """What the handler of this path says."""
+        from urllib.parse import parse_qs, unquote, urlsplit  # slow to load, and for HTTP alone
+
         try:
             address = urlsplit(head.target) if _authority(head.target) is not None else None
             path, _, query = head.target.partition("?")

@@ -7,7 +7,6 @@ must be absent, and the name by which we are called must be ours.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -29,6 +28,8 @@ class Names:
         name = _without_port(host)
         if name is None:
             return False
+        import ipaddress  # slow to load, and for HTTP alone
+
         try:
             ipaddress.ip_address(name.partition("%")[0])
         except ValueError:

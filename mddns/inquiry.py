@@ -4,7 +4,7 @@ A resolver calls :meth:`Inquirer.begin`; where that gives a Lookup, it carries i
 then calls :meth:`Inquirer.finish`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
@@ -165,8 +165,7 @@ class Inquirer:
         if lookup.holder and lookup.holder.outcome is _REFUSED:
             directory.refused(lookup.holder.peer, now)
         name, network = query.key, self._snapshot.network if self._snapshot else ""
-        for ask in lookup.asks:
-            learn(directory, ask, network, now, name)
+        learn_all(directory, lookup.asks, network, now, name)
         outcomes = [ask.outcome for ask in lookup.asks]
         return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 
@@ -190,6 +189,32 @@ class Inquirer:
         if not self.directory.has_left(me):  # nor is it another network's by now
             self._held[query.key] = _Told(now + left, found)
         return found
+
+
+def learn_all(directory: Directory, asks: Iterable[Ask], network: str, now: float, name: str | None) -> None:
+    """As :func:`learn`, for very many."""
+    if name is None:
+        for ask in asks:
+            learn(directory, ask, network, now)
+        return
+    peers, told, rtts = [], [], []
+    last = rtt_ms = None
+    for ask in asks:
+        answer = ask.answer
+        if answer is None or ask.outcome is not _ANSWERED or answer.partial or ask.over_web:
+            learn(directory, ask, network, now, name)
+            continue
+        peer, rtt = ask.peer, ask.rtt
+        services: Sequence[Service] = ()
+        if answer.told:
+            # Those that came together took the same time, and to round it takes some as well.
+            if rtt != last:
+                last, rtt_ms = rtt, None if rtt is None else round(rtt * 1000, 2)
+            services = tuple([introduce(each, peer, network, rtt_ms) for each in answer.told])
+        peers.append(peer)
+        told.append(services)
+        rtts.append(rtt)
+    directory.all_answered(peers, told, rtts, now, name)
 
 
 def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:

@@ -20,7 +20,7 @@ from .errors import BadMessage
 from .memory import Standing, Way
 from .model import Peer
 from .names import Name
-from .packer import pack_query, random_ids
+from .packer import pack_query, random_heads
 from .wire import AXFR, EDE_NO_AUTHORITY, PTR, SRV
 
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
@@ -57,13 +57,13 @@ class Ask:
 
     # As most asks have them from beginning to end, which makes thousands of them cheap.
     tried = 0  # how many addresses of the peer's route were asked
-    open: tuple[str, ...] = ()  # those of them that have not refused
+    closed: tuple[str, ...] = ()  # those of them that refused
     outcome = Outcome.PENDING
     answer: Answer | None = None
     message: bytes | None = None
     sent = 0.0
     resent = False
-    flying = False
+    flying = False  # asked a moment ago, and nothing has come of it
     over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
     transfer: TransferIn | None = None
     rtt: float | None = None
@@ -72,10 +72,16 @@ class Ask:
     over_web: str | None = None  # the address that is, or was, asked for /services
     listed = Outcome.PENDING  # whether that was answered with a list
 
-    def __init__(self, peer: Peer, standing: Standing, ident: int) -> None:
+    def __init__(self, peer: Peer, standing: Standing, ident: bytes) -> None:
         self.peer = peer
         self.standing = standing
         self.ident = ident
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The addresses that were asked and have not refused."""
+        asked = self.peer.route[: self.tried]
+        return tuple(each for each in asked if each not in self.closed) if self.closed else asked
 
 
 class Lookup:
@@ -102,20 +108,20 @@ class Lookup:
         lists: Collection[str] = (),
     ) -> None:
         self.apex = apex
-        self._rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]
+        self.rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]  # the question's octets behind the id
         self._rest_rd = pack_query(qname, qtype, ident=0, rd=True)[2:]
         labels = Name(qname.lower()).relative_to(apex) or ()
         # The two questions for services, whose answers a transfer gives too: all of one name, or everything.
         self._name = labels[0] if qtype == SRV and len(labels) == 1 else None
         self._everything = qtype == PTR and labels == (b"_list",)
-        self._reader = Reader(apex, self._rest[10 : 10 + len(qname) + 4], by_name=self._name is not None)
+        self._reader = Reader(apex, self.rest[10 : 10 + len(qname) + 4], by_name=self._name is not None)
         self._judge = self._reader.read
         self.deadline = now + timeout
         self._other_family = timeout / 3
         self._enough = enough
         # Those that are known to answer go first, the nearest among them foremost.
         chosen = sorted(peers, key=itemgetter(1))
-        idents = random_ids(len(chosen) + 1)
+        idents = random_heads(len(chosen) + 1)
         self.asks = [Ask(peer, standing, ident) for (peer, standing), ident in zip(chosen, idents[1:], strict=True)]
         standings = [ask.standing for ask in self.asks]
         self._waiting = [standings.count(each) for each in Standing]
@@ -125,12 +131,14 @@ class Lookup:
         self._queue: deque[Ask] = deque() if self.holder else deque(self.asks)
         self._hold = now + HEAD_START if self.holder else -math.inf
         # A datagram is an answer where source and id are right: one look tells.
-        self._by_source: dict[tuple[str, int, int], Ask] = {}
+        self._by_source: dict[tuple[str, int, bytes], Ask] = {}
         self._by_address: dict[tuple[str, int], list[Ask]] | None = None
-        self._flight: deque[tuple[float, Ask]] = deque()
+        # Those that were asked at one moment, and when that was.
+        self._flight: deque[tuple[float, Sequence[Ask]]] = deque()
         self._flying = 0
-        self._retries: deque[tuple[float, Ask]] = deque()
-        self._others: deque[tuple[float, Ask]] = deque()
+        self._retries: deque[tuple[float, Sequence[Ask]]] = deque()
+        self._others: deque[tuple[float, Sequence[Ask]]] = deque()
+        self._begun: Sequence[Ask] = ()
         self._out: list[Datagram] = []
         self._tcp: list[Ask] = []
         self._way = way if self._name or self._everything else None
@@ -155,9 +163,21 @@ class Lookup:
 
     def send(self, now: float) -> Sequence[Datagram]:
         """What is to be sent now. Also notices what time has brought; call it whenever something happened."""
-        self._tick(now)
+        self._out += [self.datagram(ask) for ask in self.begin(now)]
         out, self._out = self._out, []
         return () if self._ended else out
+
+    def begin(self, now: float) -> Sequence[Ask]:
+        """As :meth:`send`, which then gives what else is to be sent: those to be asked now for the first time."""
+        self._tick(now)
+        begun, self._begun = self._begun, ()
+        return () if self._ended else begun
+
+    def datagram(self, ask: Ask) -> Datagram:
+        """What asks its peer at the first address, for whoever does not match the answers to it."""
+        address, port = ask.peer.route[0], ask.peer.port
+        self._by_source[address, port, ask.ident] = ask
+        return address, port, ask.ident + (self._rest_rd if ask.merged else self.rest)
 
     def tcp(self) -> list[Ask]:
         """The asks that need a TCP connection now, to the address that answered: ``ask.over_tcp``."""
@@ -175,8 +195,8 @@ class Lookup:
     def query_for(self, ask: Ask) -> bytes:
         """The query's octets for one ask."""
         if ask.transfer is not None:
-            return pack_query(self.apex.wire, AXFR, ident=ask.ident, rd=False)
-        return ask.ident.to_bytes(2, "big") + (self._rest_rd if ask.merged else self._rest)
+            return pack_query(self.apex.wire, AXFR, ident=int.from_bytes(ask.ident, "big"), rd=False)
+        return ask.ident + (self._rest_rd if ask.merged else self.rest)
 
     def timer(self) -> float:
         """When to call :meth:`send` again at the latest."""
@@ -198,12 +218,42 @@ class Lookup:
         """A datagram came. Id, source and question all match, or it is passed over."""
         if len(wire) < 12:
             return
-        ask = self._by_source.get((address, port, wire[0] << 8 | wire[1]))
-        if ask is None or ask.outcome is not _PENDING or ask.over_tcp:
-            return
-        answer = self._judge(wire)
-        if answer is None:
-            return
+        ask = self._by_source.get((address, port, wire[:2]))
+        if ask is not None:
+            self.answers(((ask, wire),), now, address)
+
+    def answers(self, arrived: Iterable[tuple[Ask, bytes]], now: float, address: str | None = None) -> None:
+        """Datagrams of at least a header came, each with the source and the id of its ask.
+
+        From `address`, or each from the first one of its peer.
+        """
+        judge, waiting, alone = self._reader.read, self._waiting, self._enough is None
+        landed, earliest, usual = 0, now, None
+        for ask, wire in arrived:
+            if not ask.flying and (ask.outcome is not _PENDING or ask.over_tcp):
+                continue
+            answer = judge(wire)
+            if answer is None:
+                continue
+            if answer is not usual:
+                _, refused, partial, failed, _ = answer
+                usual = None if refused or partial or failed else answer
+            if usual is None or not (ask.flying and alone):
+                self._answered(ask, answer, wire, address or ask.peer.route[0], now)
+                continue
+            # Nearly all of many: in flight is who was asked once, and has not said anything yet.
+            sent = ask.sent
+            ask.flying = False
+            ask.outcome, ask.answer, ask.message, ask.rtt = _ANSWERED, answer, wire, now - sent
+            waiting[ask.standing] -= 1
+            landed += 1
+            if sent < earliest:
+                earliest = sent
+        if landed:
+            self._flying -= landed
+            self._last, self._slowest = now, max(self._slowest, now - earliest)
+
+    def _answered(self, ask: Ask, answer: Answer, wire: bytes, address: str, now: float) -> None:
         if ask.rtt is None and not ask.resent:
             ask.rtt = now - ask.sent
         ask.answer, ask.message = answer, wire
@@ -224,7 +274,7 @@ class Lookup:
 
     def tcp_received(self, ask: Ask, wire: bytes, now: float) -> bool:
         """A message came over TCP; True where more of them are wanted on this connection."""
-        if len(wire) < 12 or wire[:2] != ask.ident.to_bytes(2, "big"):
+        if len(wire) < 12 or wire[:2] != ask.ident:
             return False
         if ask.transfer is not None:
             return self._transferred(ask, ask.transfer, wire, now)
@@ -335,7 +385,7 @@ class Lookup:
         for ask in self._asked_at(address, port):
             if ask.outcome is not _PENDING or ask.over_tcp or address not in ask.open:
                 continue
-            ask.open = tuple(each for each in ask.open if each != address)
+            ask.closed = (*ask.closed, address)
             if ask.tried < len(ask.peer.route):
                 self._open(ask, now)
             elif not ask.open:
@@ -357,28 +407,26 @@ class Lookup:
         """The asks that were sent to an address; their index is made at the first error, and mostly never."""
         if self._by_address is None:
             self._by_address = {}
-            for (each, number, _), ask in self._by_source.items():
-                self._by_address.setdefault((each, number), []).append(ask)
+            for ask in (self.holder, *self.asks) if self.holder else self.asks:
+                for each in ask.peer.route[: ask.tried]:
+                    self._by_address.setdefault((each, ask.peer.port), []).append(ask)
         return self._by_address.get((address, port), [])
 
     def _tick(self, now: float) -> None:
         if now >= self._hold > -math.inf:
             self._release()
-        while self._flight and (not self._flight[0][1].flying or self._flight[0][0] + FLIGHT_TIME <= now):
-            self._land(self._flight.popleft()[1])
-        while self._queue and self._flying < IN_FLIGHT:
-            ask = self._queue.popleft()
-            if ask.outcome is _PENDING:
-                self._open(ask, now)
+        self._land_the_late(now)
+        if self._queue and self._flying < IN_FLIGHT:
+            self._open_next(IN_FLIGHT - self._flying, now)
         while self._retries and self._retries[0][0] + RETRY <= now:
-            ask = self._retries.popleft()[1]
-            if ask.outcome is _PENDING and not ask.over_tcp:
-                ask.resent = True
-                self._out.extend((address, ask.peer.port, self.query_for(ask)) for address in ask.open)
+            for ask in self._retries.popleft()[1]:
+                if ask.outcome is _PENDING and not ask.over_tcp:
+                    ask.resent = True
+                    self._out.extend((address, ask.peer.port, self.query_for(ask)) for address in ask.open)
         while self._others and self._others[0][0] <= now:
-            ask = self._others.popleft()[1]
-            if ask.outcome is _PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
-                self._open(ask, now)
+            for ask in self._others.popleft()[1]:
+                if ask.outcome is _PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
+                    self._open(ask, now)
         if self._unheard:
             late = [ask for at, ask in self._unheard if at <= now]
             self._unheard = [each for each in self._unheard if each[0] > now]
@@ -395,29 +443,55 @@ class Lookup:
             self._hold = -math.inf
             self._queue.extend(self.asks)
 
+    def _land_the_late(self, now: float) -> None:
+        """Gives the places of those that have not answered in time to the next."""
+        while self._flight and self._flight[0][0] + FLIGHT_TIME <= now:
+            for ask in self._flight.popleft()[1]:
+                self._land(ask)
+
+    def _open_next(self, count: int, now: float) -> None:
+        """Asks that many of the queue at their first address."""
+        queue = self._queue
+        asks = [queue.popleft() for _ in range(min(count, len(queue)))]
+        for ask in asks:
+            ask.tried = 1
+            ask.sent = now
+            ask.flying = True
+        self._flying += len(asks)
+        self._flight.append((now, asks))
+        # They are asked in order of what they are owed.
+        waited_for = asks if asks[-1].standing is not _IDLE else [ask for ask in asks if ask.standing is not _IDLE]
+        if waited_for:
+            self._retries.append((now, waited_for))
+        self._others.append((now + self._other_family, asks))
+        if self._by_address is not None:
+            for ask in asks:
+                self._by_address.setdefault((ask.peer.route[0], ask.peer.port), []).append(ask)
+        if self._lists:
+            for ask in asks:
+                if ask.peer.id in self._lists:
+                    self._ask_web(ask)
+        self._begun = (*self._begun, *asks) if self._begun else asks
+
     def _open(self, ask: Ask, now: float) -> None:
         """Asks a peer at its next address."""
-        peer, tried, entry = ask.peer, ask.tried, (now, ask)
-        route, port = peer.route, peer.port
-        address = route[tried]
+        peer, tried = ask.peer, ask.tried
+        address, port = peer.route[tried], peer.port
         if not ask.open and ask.standing is not _IDLE:
-            self._retries.append(entry)
+            self._retries.append((now, (ask,)))
         ask.tried = tried + 1
-        ask.open = (*ask.open, address) if tried else (address,)
         ask.sent = now
         self._by_source[address, port, ask.ident] = ask
         if self._by_address is not None:
             self._by_address.setdefault((address, port), []).append(ask)
-        rest = self._rest_rd if ask.merged else self._rest
-        self._out.append((address, port, ask.ident.to_bytes(2, "big") + rest))
-        if not ask.flying:
+        rest = self._rest_rd if ask.merged else self.rest
+        self._out.append((address, port, ask.ident + rest))
+        if not (ask.flying or ask.resent or ask.merged):
             ask.flying = True
             self._flying += 1
-            self._flight.append(entry)
-        if not tried and self._lists and peer.id in self._lists:
-            self._ask_web(ask)
-        if tried + 1 < len(route):
-            self._others.append((now + self._other_family, ask))
+            self._flight.append((now, (ask,)))
+        if ask.tried < len(peer.route):
+            self._others.append((now + self._other_family, (ask,)))
 
     def _await(self, ask: Ask) -> None:
         """It has begun to answer, so it is worth waiting for."""
@@ -470,6 +544,7 @@ class Lookup:
                 told = ask.over_tcp and ask.answer is not None and ask.answer.told
                 refused = ask.listed is _REFUSED
                 ask.outcome = _ANSWERED if told else _REFUSED if refused else _SILENT
+                ask.flying = False
 
 
 def _outcome(ask: Ask, answer: Answer) -> Outcome:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .model import Peer
 
 GONE_AFTER: Final = 30.0  # seconds without an answer, after which a registry counts for nothing
 FIRST_PAUSE: Final = 5.0  # seconds before a peer that refused, or never answered, is asked again by a node
@@ -102,12 +105,22 @@ class Memory:
             return Way.AT_ONCE
         return Way.NEVER if now < manners.web_paused_until else Way.REFUSED
 
-    def just_idle(self, peer: str, now: float) -> bool:
-        """Whether `peer`, of whom nothing is expected, was found so a moment ago."""
-        manners = self._peers.get(peer)
-        if manners is None or now - manners.idle >= _JUST_NOW:
-            return False
-        return manners.answered is None or manners.gone(now)
+    def owed(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Standing]]:
+        """Whom a lookup at `now` asks, and what it owes each.
+
+        Those of whom nothing is expected, and who were found so a moment ago, are left alone.
+        """
+        known = self._peers
+        chosen = []
+        for peer in peers:
+            manners = known.get(peer.id)
+            if manners is None:
+                chosen.append((peer, _NEW))
+            elif manners.missed is None and manners.answered is not None:
+                chosen.append((peer, _REGISTRY))
+            elif (standing := self.standing(peer.id, now)) is not _IDLE or now - manners.idle >= _JUST_NOW:
+                chosen.append((peer, standing))
+        return chosen
 
     def silent(self, peer: str, now: float) -> bool:
         """Whether `peer` is a registry that owes an answer and still counts."""
@@ -123,6 +136,19 @@ class Memory:
         """Whether what `peer` said is to be dropped."""
         manners = self._peers.get(peer)
         return manners is not None and manners.gone(now)
+
+    def all_silent(self, peers: Iterable[Peer], now: float) -> list[Peer]:
+        """Those of `peers` that owe an answer and still count."""
+        known = self._peers
+        # Nearly all have no debts.
+        owing = [peer for peer in peers if (manners := known.get(peer.id)) is not None and manners.missed is not None]
+        return [peer for peer in owing if self.silent(peer.id, now)]
+
+    def all_gone(self, peers: Iterable[str], now: float) -> frozenset[str]:
+        """Those of `peers` whose word is to be dropped."""
+        known = self._peers
+        owing = [peer for peer in peers if (manners := known.get(peer)) is not None and manners.missed is not None]
+        return frozenset(peer for peer in owing if self.gone(peer, now))
 
     def rtt(self, peer: str) -> float | None:
         """Seconds that its last answer took."""
@@ -141,6 +167,19 @@ class Memory:
             manners.rtt = rtt
         if web or manners.web_pause or manners.web > -math.inf:
             self._told_by_web(peer, manners, now, web, dns)
+
+    def all_answered(self, answers: Iterable[tuple[str, float | None]], now: float) -> None:
+        """As :meth:`answered` with DNS, for many at once: peer and seconds each."""
+        known = self._peers
+        for peer, rtt in answers:
+            manners = known.get(peer)
+            if manners is None and len(known) < _MOST_PEERS:
+                manners = known[peer] = Manners()
+                manners.answered = now
+                manners.rtt = rtt
+            else:
+                self.answered(peer, now, rtt)
+        self.changed = True
 
     def refused(self, peer: str, now: float) -> None:
         """Nobody answers there, says its kernel; or somebody who does not speak for our zone."""

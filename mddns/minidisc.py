@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
 from .answers import Told
@@ -123,6 +122,8 @@ def _read_entry(entry: Any, peer: Peer, problems: _Problems) -> Told:
         raise ValueError(f"service {name!r}: no addrPort")
     address, port = split_address(where)
     address = check_address(address)
+    from ipaddress import ip_address  # slow to load, and for where Minidisc is
+
     parsed = ip_address(address)
     if address not in peer.addresses and (parsed.is_loopback or parsed.is_link_local):
         raise ValueError(f"service {name!r}: {address} means something on one machine only")

@@ -108,3 +108,9 @@ def pack_query(qname: bytes, qtype: int, *, ident: int, rd: bool, size: int = UD
 def random_ids(count: int) -> list[int]:
     """Message ids that nobody can guess."""
     return list(memoryview(os.urandom(2 * count)).cast("H"))
+
+
+def random_heads(count: int) -> list[bytes]:
+    """The same, as messages begin with them."""
+    octets = os.urandom(2 * count)
+    return [octets[at : at + 2] for at in range(0, 2 * count, 2)]

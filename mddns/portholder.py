@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 import sys
@@ -94,6 +93,8 @@ def _address(printed: str) -> str:
     octets = bytes.fromhex(printed)
     words = [octets[at : at + 4] for at in range(0, len(octets), 4)]
     packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    import ipaddress  # slow to load, and for who is refused the port
+
     address = ipaddress.ip_address(packed)
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)

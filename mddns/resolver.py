@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from . import clock
 from .errors import Error, Incomplete
 from .inquiry import Found, Inquirer, Query, by_preference, held_back
-from .leading import leader
 from .memory import Memory
 from .model import Endpoint, Service, Services, Snapshot, fold
 from .networks import Network
@@ -93,6 +92,8 @@ class Resolver:
 
     def leader(self, name: str, labels: Mapping[str, str] | None = None) -> Service | None:
         """As :func:`mddns.leader`."""
+        from .leading import leader
+
         found = self.find(Query.of(name, labels))
         _check(found, self._strict)
         return leader(found.services, clock.unix_ms())

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -136,7 +135,7 @@ class Seat:
                         raise
                     self._stand_by()
                     break
-                await asyncio.sleep(random.uniform(0.01, 0.05))
+                await asyncio.sleep(_at_random(0.01, 0.05))
         self._watch()
         self.place = address, port
 
@@ -399,7 +398,7 @@ class Seat:
                         _log.info("the host's registry has let this one in", extra={"event": "tenant"})
                         return
                     knock = time.monotonic() + _KNOCK_AGAIN if self._membership.knocked else 0.0
-                await asyncio.sleep(random.uniform(0.5, 1.0) * RACE_EVERY)
+                await asyncio.sleep(_at_random(0.5, 1.0) * RACE_EVERY)
             else:
                 self._changed()
                 _log.info("this process answers for the host from now on", extra={"event": "holder"})
@@ -416,3 +415,9 @@ class Seat:
         self._sockets.stop()
         self._desk.close()
         self._move(at_once=False)
+
+
+def _at_random(least: float, most: float) -> float:
+    from random import uniform  # drags hashes in, and most have the port at once
+
+    return uniform(least, most)

@@ -14,10 +14,13 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .errors import NetworkError
 from .lookup import Ask, Datagram, Lookup
+
+if TYPE_CHECKING:
+    from .volley import Volley
 
 Clock = Callable[[], float]
 
@@ -26,7 +29,9 @@ _IPV6_RECVERR: Final = 25  # linux/in6.h
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")  # struct sock_extended_err, linux/errqueue.h
 _LINUX: Final = sys.platform.startswith("linux")
 _BURST: Final = 256  # datagrams read before anything else gets a turn
+_TURNS: Final = 4  # the same, where many come at once
 _LARGEST: Final = 65_535
+MANY: Final = 512  # peers from which on it is worth loading what sends and receives many datagrams at once
 
 
 if sys.platform.startswith("linux"):
@@ -45,6 +50,7 @@ class Exchange:
         self._clock = clock
         self._udp: dict[bool, socket.socket | None] = {}
         self._streams: dict[socket.socket, _Stream | _WebStream] = {}
+        self._volley = self._many() if len(lookup.asks) >= MANY else None
 
     def step(self) -> float | None:
         """Reads, decides, sends. Returns when to be called again, None when the lookup is done."""
@@ -56,6 +62,8 @@ class Exchange:
                     self._step_stream(sock, now)
                 else:
                     self._drain(sock, now)
+        if self._volley:
+            self._ask_many(self._volley)
         while not lookup.done:
             datagrams = lookup.send(self._clock())
             self._send_all(datagrams)
@@ -118,7 +126,34 @@ class Exchange:
                     self.lookup.failed(address, port, self._clock(), refused=False)
                     return
 
+    def _many(self) -> Volley | None:
+        """What asks very many over IPv4, where the system has it."""
+        sock = self._socket(False)
+        if sock is None or not _LINUX:
+            return None
+        from .volley import Volley
+
+        try:
+            return Volley(sock, self.lookup.rest)
+        except OSError:
+            return None
+
+    def _ask_many(self, volley: Volley) -> None:
+        """Asks those whose turn it is."""
+        lookup = self.lookup
+        asks = lookup.begin(self._clock())
+        while asks:
+            asks = volley.send(asks)
+            if asks:
+                # Some other peer's refusal, most likely; or IPv6 alone, or a network that is down.
+                self._send(*lookup.datagram(asks[0]))
+                asks = asks[1:]
+
     def _drain(self, sock: socket.socket, now: float) -> None:
+        volley = self._volley
+        if volley and sock.family == socket.AF_INET:
+            self._drain_many(volley, sock, now)
+            return
         received = self.lookup.received
         for _ in range(_BURST):
             try:
@@ -129,6 +164,17 @@ class Exchange:
                 self._drain_errors(sock)
                 continue
             received(wire, source[0], source[1], now)
+
+    def _drain_many(self, volley: Volley, sock: socket.socket, now: float) -> None:
+        lookup = self.lookup
+        for _ in range(_TURNS):
+            count, answers, others = volley.receive()
+            if not count and not self._drain_errors(sock):
+                break
+            lookup.answers(answers, now)
+            for wire, address, port in others:
+                lookup.received(wire, address, port, now)
+            self._ask_many(volley)
 
     def _drain_errors(self, sock: socket.socket) -> bool:
         """Reads which peers the kernel gave up on; whether there were any."""

@@ -62,6 +62,7 @@ FLOORS = {
         forked
         health
         http_connection
+        lean
         listeners
         neighbour
         networks
@@ -75,6 +76,7 @@ FLOORS = {
         transport
         upstream_source
         upstream_transport
+        volley
     """,  # sockets, LocalAPI
     # ===== I/O above; below this line no socket, no asyncio, no clock: `now` is passed in =====
     2: """
@@ -90,6 +92,7 @@ FLOORS = {
         directory
         dso
         followed
+        form
         hot
         http_dns
         http_metrics
@@ -122,8 +125,8 @@ FLOORS = {
         transfer
         update
         upstream
-        vitality
         view
+        vitality
         web
         zone
     """,  # decisions

@@ -38,7 +38,14 @@ def in_a_loop(lookup: Lookup) -> None:
     asyncio.run(aio_transport.run(lookup, time.monotonic))
 
 
-@pytest.fixture(params=[blocking, in_a_loop])
+def at_once(lookup: Lookup) -> None:
+    """As thousands are asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "MANY", 1)
+        blocking(lookup)
+
+
+@pytest.fixture(params=[blocking, in_a_loop, at_once])
 def carry(request: pytest.FixtureRequest) -> Runner:
     runner: Runner = request.param
     return runner

@@ -6,15 +6,13 @@ where the clock was set back while it did not run. A file that cannot be read or
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 from typing import Final
 
 from .apex import is_after
 from .names import Name
-from .remembered import own_file
+from .own_file import own_file, read, replace
 
 _log = logging.getLogger("mddns")
 
@@ -57,33 +55,15 @@ class Serials:
         for oldest in list(zones)[:-_MOST_ZONES]:
             del zones[oldest]
         try:
-            self._write(self._path, zones)
+            replace(self._path, zones)
         except OSError as error:
             if not self._told:
                 self._told = True
                 _log.info("the zone's serial is not kept for the next run: %s: %s", self._path, error.strerror)
 
     def _read(self) -> dict[str, int]:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            if self._path and os.path.getsize(self._path) <= _MOST_OCTETS:
-                with open(self._path, encoding="utf-8") as file:
-                    data = json.load(file)
-                if isinstance(data, dict):
-                    return {zone: serial for zone, serial in data.items() if _is_serial(serial)}
-        return {}
-
-    @staticmethod
-    def _write(path: str, zones: dict[str, int]) -> None:
-        temporary = f"{path}.{os.getpid()}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(zones, file)
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        kept = read(self._path, _MOST_OCTETS)
+        return {zone: serial for zone, serial in kept.items() if _is_serial(serial)}
 
 
 def _is_serial(value: object) -> bool:

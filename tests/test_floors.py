@@ -69,6 +69,7 @@ FLOORS = {
         notifier
         portholder
         probing
+        own_file
         remembered
         serials
         sessions
@@ -191,6 +192,7 @@ TESTED_ELSEWHERE = {
     "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",
     "http_routes": "test_http_site: on a node",
+    "own_file": "test_remembered, test_serials",
     "records": "test_hosts_md: md query",
     "seat": "test_hosts_tenants",
     "upstream_transport": "test_relay",

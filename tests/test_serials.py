@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from played import APEX
 
+import mddns.serials as serials_module
 from mddns.apex import is_after
 from mddns.merged_zone import MergedZone
 from mddns.names import Name
@@ -37,7 +38,7 @@ def test_the_next_run_begins_behind_every_serial_that_was_given_out(path: str) -
 
 def test_the_file_is_written_once_for_many(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    monkeypatch.setattr(Serials, "_write", staticmethod(lambda path, zones: written.append(zones)))
+    monkeypatch.setattr(serials_module, "replace", lambda path, zones: written.append(zones))
     serials = Serials(APEX, path)
     for serial in range(1000, 1000 + 3 * AHEAD):
         serials.given_out(serial)

@@ -9,7 +9,7 @@ import pytest
 from bed.hosts import Bed, Host
 from bed.process import Process, wait_until
 from bed.resolvconf import resolv_conf
-from clients import HOSTS, RESOLV_CONF, configuration, forward, placed, seconds_until, version_of
+from clients import HOSTS, RESOLV_CONF, configuration, forward, hosts_in, placed, seconds_until, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -33,9 +33,11 @@ def serve(host: Host, name: str, port: int = 50051, age: str = "") -> Process:
     return process
 
 
-def call(bed: Bed, name: str) -> Process:
-    """The client, which calls it over and over."""
+def call(bed: Bed, name: str, *hosts: str) -> Process:
+    """The client, which calls it over and over; started when these hosts are known, as it asks once."""
     desk = bed.host("desk")
+    look = ["getent", "ahostsv4", f"{name}.minidisc"]
+    assert wait_until(lambda: hosts_in(bed, desk.run(look).stdout) == {*hosts}, 10)
     client = placed(desk, "grpc_client.py", configuration("grpc_client.py"))
     return desk.start(["python", client, f"{name}.minidisc:50051", "/Greeter/Who"])
 
@@ -47,7 +49,7 @@ def lately(process: Process) -> set[str]:
 
 def test_calls_go_to_each_instance_and_to_those_that_are_left(bed: Bed, measured: Measured) -> None:
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
-    with serve(alpha, "greeter") as first, serve(bravo, "greeter"), call(bed, "greeter") as client:
+    with serve(alpha, "greeter") as first, serve(bravo, "greeter"), call(bed, "greeter", "alpha", "bravo") as client:
         seconds_until(lambda: lately(client) == {"alpha", "bravo"}, 20)
         first.terminate()
         took = seconds_until(lambda: lately(client) == {"bravo"}, 15)
@@ -58,7 +60,7 @@ def test_calls_go_to_each_instance_and_to_those_that_are_left(bed: Bed, measured
 
 def test_who_joins_is_called_once_a_connection_ends(bed: Bed, measured: Measured) -> None:
     """gRPC asks again only then: a server has an age at which it ends connections."""
-    with serve(bed.host("alpha"), "aged", age="1"), call(bed, "aged") as client:
+    with serve(bed.host("alpha"), "aged", age="1"), call(bed, "aged", "alpha") as client:
         seconds_until(lambda: lately(client) == {"alpha"}, 20)
         with serve(bed.host("bravo"), "aged", age="1"):
             took = seconds_until(lambda: lately(client) == {"alpha", "bravo"}, 20)
@@ -68,6 +70,7 @@ def test_who_joins_is_called_once_a_connection_ends(bed: Bed, measured: Measured
 
 def test_the_port_is_the_one_of_the_target_for_all(bed: Bed) -> None:
     """SRV records are not read: who has another port is not called."""
-    with serve(bed.host("alpha"), "ports"), serve(bed.host("bravo"), "ports", 50052), call(bed, "ports") as client:
+    alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    with serve(alpha, "ports"), serve(bravo, "ports", 50052), call(bed, "ports", "alpha", "bravo") as client:
         assert wait_until(lambda: len(client.stdout.split()) >= 10, 20), client.stderr
         assert set(client.stdout.split()) == {"alpha"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -33,7 +34,11 @@ def readable_code(host: Host) -> dict[str, str]:
     """The environment in which any user of a host finds our code and tailscaled: ours are where no other may read."""
     for path in (host.directory, host.directory.parent):
         path.chmod(0o755)
-    return {"PYTHONPATH": str(_copied(host))}
+    code = _copied(host)
+    for name in ("click", "dnslib", "yaml"):
+        for place in getattr(importlib.util.find_spec(name), "submodule_search_locations", None) or ():
+            shutil.copytree(place, code / name, dirs_exist_ok=True)
+    return {"PYTHONPATH": str(code)}
 
 
 def _copied(host: Host) -> Path:

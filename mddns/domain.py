@@ -193,6 +193,7 @@ class Domain:
                 directory.missed(ask.peer, now)
             for address in ask.peer.addresses:
                 self.idle.setdefault(address, set()).add(ask.peer.id)
+        directory.lapse(now)
         for address in callers & self.idle.keys():
             self.heard(address)
 

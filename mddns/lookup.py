@@ -149,6 +149,7 @@ class Lookup:
         self._last = now
         self._slowest = 0.0
         self._ended = False
+        self.matched = False  # ended by `enough`
         if self.holder:
             self._open(self.holder, now)
 
@@ -523,7 +524,7 @@ class Lookup:
         if ask.rtt is not None and ask.rtt > self._slowest:
             self._slowest = ask.rtt
         if self._enough and ask.answer and self._enough(ask.peer, ask.answer):
-            self._ended = True  # the others were not given the time that they had
+            self._ended = self.matched = True  # the others were not given the time that they had
 
     def _grace(self) -> float | None:
         """When to stop although some have not answered: None while those that count are waited for."""

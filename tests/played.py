@@ -257,6 +257,7 @@ class Fleet:
                     directory.refused(each.peer, now)
                 else:
                     directory.missed(each.peer, now)
+            directory.lapse(now)
         return ask.finish(now)
 
     def octets(self, host: Host, wire: bytes, *, now: float, source: str = "", tcp: bool = True) -> bytes | None:

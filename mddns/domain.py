@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, MutableSequ
 from typing import TYPE_CHECKING, Any, Final
 
 from . import aio_transport, clock
+from .ask import Outcome
 from .counts import Counts
 from .directory import NEGATIVE_TTL, Directory
 from .http_targets import Known
 from .inquiry import learn
 from .instance import TTL
-from .lookup import HEAD_START, Lookup, Outcome
+from .lookup import HEAD_START, Lookup
 from .memory import Memory
 from .model import Snapshot
 from .names import Name

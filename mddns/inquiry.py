@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
 from .answers import Answer, Told, introduce, lifetime
+from .ask import Ask, Outcome
 from .directory import NEGATIVE_TTL, Directory
 from .grammar import normal_name
 from .instance import TTL, instance_label, machine_label, spoken_protocol
-from .lookup import Ask, Lookup, Outcome
+from .lookup import Lookup
 from .memory import Memory, Standing, Way
 from .model import Peer, Service, Snapshot, fold, replace
 from .names import Name

@@ -7,7 +7,6 @@ passed over and the peer stays asked: one peer can only cost its own answer.
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -15,73 +14,30 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from .answers import Answer
+from .ask import Ask, Outcome
 from .direct import Reader
 from .errors import BadMessage
+from .lookup_web import Web
 from .memory import Standing, Way
 from .model import Peer
 from .names import Name
 from .packer import pack_query, random_heads
+from .patience import Patience
 from .wire import AXFR, EDE_NO_AUTHORITY, PTR, SRV
-
-IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
-FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
-RETRY: Final = 0.150  # seconds before the one retransmission
-NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard of get
-IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
-WEB_AT_ONCE: Final = 64  # connections to peers that have no DNS
-TCP_BEGINS: Final = 0.250  # seconds (or four round trips) in which DNS over TCP has an answer, where it is DNS
-HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
 
 if TYPE_CHECKING:
     from .transfer import TransferIn
 
-
-class Outcome(enum.Enum):
-    """How it went with one peer."""
-
-    PENDING = "pending"
-    ANSWERED = "answered"
-    REFUSED = "refused"
-    SILENT = "silent"
-
+IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
+FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
+RETRY: Final = 0.150  # seconds before the one retransmission
+HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
 
 # A member of an Enum is looked up slowly, and every peer's answer needs some.
 _PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome
 _REGISTRY, _NEW, _IDLE = Standing
 
 Datagram = tuple[str, int, bytes]  # address, port, octets
-
-
-class Ask:
-    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted; ``listed`` how HTTP went."""
-
-    # As most asks have them from beginning to end, which makes thousands of them cheap.
-    tried = 0  # how many addresses of the peer's route were asked
-    closed: tuple[str, ...] = ()  # those of them that refused
-    outcome = Outcome.PENDING
-    answer: Answer | None = None
-    message: bytes | None = None
-    sent = 0.0
-    resent = False
-    flying = False  # asked a moment ago, and nothing has come of it
-    over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
-    transfer: TransferIn | None = None
-    rtt: float | None = None
-    merged = False
-    way: Way | None = None  # not looked up yet
-    over_web: str | None = None  # the address that is, or was, asked for /services
-    listed = Outcome.PENDING  # whether that was answered with a list
-
-    def __init__(self, peer: Peer, standing: Standing, ident: bytes) -> None:
-        self.peer = peer
-        self.standing = standing
-        self.ident = ident
-
-    @property
-    def open(self) -> tuple[str, ...]:
-        """The addresses that were asked and have not refused."""
-        asked = self.peer.route[: self.tried]
-        return tuple(each for each in asked if each not in self.closed) if self.closed else asked
 
 
 class Lookup:
@@ -123,8 +79,7 @@ class Lookup:
         chosen = sorted(peers, key=itemgetter(1))
         idents = random_heads(len(chosen) + 1)
         self.asks = [Ask(peer, standing, ident) for (peer, standing), ident in zip(chosen, idents[1:], strict=True)]
-        standings = [ask.standing for ask in self.asks]
-        self._waiting = [standings.count(each) for each in Standing]
+        self._patience = Patience(self.asks, now)
         self.holder = Ask(holder, _REGISTRY, idents[0]) if holder else None
         if self.holder:
             self.holder.merged = True
@@ -141,13 +96,8 @@ class Lookup:
         self._begun: Sequence[Ask] = ()
         self._out: list[Datagram] = []
         self._tcp: list[Ask] = []
-        self._way = way if self._name or self._everything else None
-        self._lists = lists if self._way else ()
-        self._web: deque[Ask] = deque()
-        self._unheard: list[tuple[float, Ask]] = []  # asked over TCP, and by when that should have begun to answer
-        self._on_web = 0
-        self._last = now
-        self._slowest = 0.0
+        by_web = self._name is not None or self._everything
+        self._web = Web(way if by_web else None, lists, self._name)
         self._ended = False
         self.matched = False  # ended by `enough`
         if self.holder:
@@ -187,11 +137,7 @@ class Lookup:
 
     def web(self) -> list[Ask]:
         """The asks that need ``GET /services`` now, at ``ask.over_web``, and no connection for DNS any more."""
-        wanted = []
-        while self._web and self._on_web < WEB_AT_ONCE:
-            wanted.append(self._web.popleft())
-            self._on_web += 1
-        return wanted
+        return self._web.wanted()
 
     def query_for(self, ask: Ask) -> bytes:
         """The query's octets for one ask."""
@@ -210,7 +156,7 @@ class Lookup:
             when.append(self._retries[0][0] + RETRY)
         if self._others:
             when.append(self._others[0][0])
-        when.extend(at for at, _ in self._unheard)
+        when.extend(self._web.doubts())
         if (grace := self._grace()) is not None:
             when.append(grace)
         return min(when)
@@ -228,7 +174,7 @@ class Lookup:
 
         From `address`, or each from the first one of its peer.
         """
-        judge, waiting, alone = self._reader.read, self._waiting, self._enough is None
+        judge, waiting, alone = self._reader.read, self._patience.waiting, self._enough is None
         landed, earliest, usual = 0, now, None
         for ask, wire in arrived:
             if not ask.flying and (ask.outcome is not _PENDING or ask.over_tcp):
@@ -252,7 +198,7 @@ class Lookup:
                 earliest = sent
         if landed:
             self._flying -= landed
-            self._last, self._slowest = now, max(self._slowest, now - earliest)
+            self._patience.answered(now, now - earliest)
 
     def _answered(self, ask: Ask, answer: Answer, wire: bytes, address: str, now: float) -> None:
         if ask.rtt is None and not ask.resent:
@@ -263,11 +209,11 @@ class Lookup:
             self._await(ask)
             self._land(ask)
             # Where Minidisc has the port, it takes a DNS message for the beginning of a request, and waits for more.
-            way = self._way_to(ask)
+            way = self._web.way_to(ask)
             if way is not Way.AT_ONCE:
                 self._tcp.append(ask)
                 if way is Way.REFUSED:
-                    self._unheard.append((now + max(TCP_BEGINS, 4 * (ask.rtt or 0.0)), ask))
+                    self._web.doubt(ask, now)
             elif ask.listed is not _PENDING:
                 self._told_in_part(ask, now)
         else:
@@ -310,7 +256,7 @@ class Lookup:
 
     def tcp_failed(self, ask: Ask, now: float) -> None:
         """The connection has ended. Without an answer, what came over UDP, if it told anything, has to do."""
-        if ask.outcome is _PENDING and ask not in self._tcp and not self._ask_web(ask):
+        if ask.outcome is _PENDING and ask not in self._tcp and not self._web.ask(ask):
             self._told_in_part(ask, now)
 
     def _told_in_part(self, ask: Ask, now: float) -> None:
@@ -325,34 +271,18 @@ class Lookup:
 
     def web_received(self, ask: Ask, body: bytes, now: float) -> None:
         """``/services`` was answered. What is no list is as good as nothing."""
-        from .minidisc import beside_dns, read_services  # where nobody speaks Minidisc, nobody needs it
-
-        try:
-            listed = read_services(body, ask.peer)
-        except ValueError:
+        answer = self._web.received(ask, body)
+        if answer is None:
             self.web_failed(ask, now)
-            return
-        self._on_web -= 1
-        ask.listed = _ANSWERED
-        if ask.outcome is not _PENDING:
-            return
-        if listed.left_out:
-            import logging
-
-            logging.getLogger("mddns").info(
-                "%s: %d entries of its list cannot be taken: %s", ask.peer.shown, listed.left_out, listed.why
-            )
-        if ask.answer is None and ask.rtt is None:
-            ask.rtt = now - ask.sent
-        known = ask.answer.told if ask.answer else ()
-        told = beside_dns(listed.told, None if self._name is None else self._name.decode(), known)
-        ask.answer = Answer(told, False, False, False, ())
-        self._settle(ask, _ANSWERED, now)
+        elif ask.outcome is _PENDING:
+            if ask.answer is None and ask.rtt is None:
+                ask.rtt = now - ask.sent
+            ask.answer = answer
+            self._settle(ask, _ANSWERED, now)
 
     def web_failed(self, ask: Ask, now: float) -> None:
         """Nobody lists services there; or whoever does broke off."""
-        self._on_web -= 1
-        ask.listed = _REFUSED
+        self._web.failed(ask)
         if ask.outcome is not _PENDING:
             return
         if ask.over_tcp:
@@ -361,25 +291,7 @@ class Lookup:
             self._settle(ask, _REFUSED, now)
         else:
             # Kernels ration their refusals of datagrams: it is not waited for.
-            self._waiting[ask.standing] -= 1
-            ask.standing = _IDLE
-            self._waiting[ask.standing] += 1
-
-    def _way_to(self, ask: Ask) -> Way:
-        if ask.way is None:
-            ask.way = Way.NEVER if ask.merged or self._way is None else self._way(ask.peer)
-        return ask.way
-
-    def _ask_web(self, ask: Ask) -> bool:
-        """Asks by HTTP, where that is worth it; Minidisc answers at IPv4 alone. False where it is not."""
-        if ask.over_web or self._way_to(ask) is Way.NEVER:
-            return False
-        address = next((each for each in ask.peer.route if ":" not in each), None)
-        if address is None:
-            return False
-        ask.over_web = address
-        self._web.append(ask)
-        return True
+            self._patience.owe(ask, _IDLE)
 
     def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
         """A kernel says that `address` cannot be reached, or (`refused`) that nobody answers there."""
@@ -396,11 +308,9 @@ class Lookup:
         self._land(ask)
         if ask.over_web and ask.listed is _PENDING:
             return  # it is being asked otherwise
-        if refused and self._ask_web(ask):
+        if refused and self._web.ask(ask):
             if ask.standing is _IDLE:
-                self._waiting[ask.standing] -= 1
-                ask.standing = _NEW
-                self._waiting[ask.standing] += 1
+                self._patience.owe(ask, _NEW)
             return
         self._settle(ask, _REFUSED if refused else _SILENT, now)
 
@@ -428,12 +338,7 @@ class Lookup:
             for ask in self._others.popleft()[1]:
                 if ask.outcome is _PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
                     self._open(ask, now)
-        if self._unheard:
-            late = [ask for at, ask in self._unheard if at <= now]
-            self._unheard = [each for each in self._unheard if each[0] > now]
-            for ask in late:
-                if ask.outcome is _PENDING and ask.transfer is None:
-                    self._ask_web(ask)
+        self._web.ask_unheard(now)
         grace = self._grace()
         if now >= self.deadline or (grace is not None and now >= grace):
             self._end()
@@ -468,10 +373,10 @@ class Lookup:
         if self._by_address is not None:
             for ask in asks:
                 self._by_address.setdefault((ask.peer.route[0], ask.peer.port), []).append(ask)
-        if self._lists:
+        if self._web.lists:
             for ask in asks:
-                if ask.peer.id in self._lists:
-                    self._ask_web(ask)
+                if ask.peer.id in self._web.lists:
+                    self._web.ask(ask)
         self._begun = (*self._begun, *asks) if self._begun else asks
 
     def _open(self, ask: Ask, now: float) -> None:
@@ -497,9 +402,7 @@ class Lookup:
     def _await(self, ask: Ask) -> None:
         """It has begun to answer, so it is worth waiting for."""
         if not ask.merged:
-            self._waiting[ask.standing] -= 1
-            ask.standing = _REGISTRY
-            self._waiting[ask.standing] += 1
+            self._patience.owe(ask, _REGISTRY)
 
     def _land(self, ask: Ask) -> None:
         if ask.flying:
@@ -517,26 +420,20 @@ class Lookup:
             else:
                 self._release()
             return
-        self._waiting[ask.standing] -= 1
+        self._patience.waiting[ask.standing] -= 1
         if outcome is not _ANSWERED:
             return
-        self._last = now
-        if ask.rtt is not None and ask.rtt > self._slowest:
-            self._slowest = ask.rtt
+        self._patience.answered(now, ask.rtt)
         if self._enough and ask.answer and self._enough(ask.peer, ask.answer):
             self._ended = self.matched = True  # the others were not given the time that they had
 
     def _grace(self) -> float | None:
         """When to stop although some have not answered: None while those that count are waited for."""
-        if self._hold > -math.inf or self._queue or self._waiting[_REGISTRY]:
+        if self._hold > -math.inf or self._queue:
             return None
         if self.holder and self.holder.outcome is _PENDING:
             return None  # it waits for somebody of whom we may never have heard, and will say who
-        if self._waiting[_NEW]:
-            return self._last + NEW_GRACE
-        if self._waiting[_IDLE]:
-            return self._last + max(IDLE_GRACE, 2 * self._slowest)
-        return -math.inf
+        return self._patience.ends()
 
     def _end(self) -> None:
         self._ended = True

@@ -12,20 +12,12 @@ from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, peer, question
 
 import mddns.direct
 from mddns.answers import Answer
-from mddns.lookup import (
-    FLIGHT_TIME,
-    HEAD_START,
-    IDLE_GRACE,
-    IN_FLIGHT,
-    NEW_GRACE,
-    RETRY,
-    Ask,
-    Lookup,
-    Outcome,
-)
+from mddns.ask import Ask, Outcome
+from mddns.lookup import FLIGHT_TIME, HEAD_START, IN_FLIGHT, RETRY, Lookup
 from mddns.memory import Standing
 from mddns.model import Peer
 from mddns.names import Name
+from mddns.patience import IDLE_GRACE, NEW_GRACE
 from mddns.wire import PTR, SRV, Message
 
 WEB = Name.parse("web.minidisc.").wire

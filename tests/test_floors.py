@@ -82,11 +82,13 @@ FLOORS = {
     2: """
         answers
         apex
+        ask
         cache
         changes
         compose
         counts
         delegates
+        departures
         diagnosis
         direct
         directory
@@ -103,12 +105,14 @@ FLOORS = {
         journal
         leading
         lookup
+        lookup_web
         memory
         merged_zone
         minidisc
         mirrored
         news
         notify_out
+        patience
         policy
         push
         reaction
@@ -192,6 +196,10 @@ TESTED_ELSEWHERE = {
     "errors": "test_docs holds its table",
     "http_routes": "test_http_site: on a node",
     "records": "test_hosts_md: md query",
+    "ask": "test_lookup",
+    "departures": "test_lookup",
+    "patience": "test_lookup",
+    "lookup_web": "test_lookup_minidisc",
     "seat": "test_hosts_tenants",
     "upstream_transport": "test_relay",
 }

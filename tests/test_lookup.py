@@ -13,7 +13,8 @@ from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, peer, question
 import mddns.direct
 from mddns.answers import Answer
 from mddns.ask import Ask, Outcome
-from mddns.lookup import FLIGHT_TIME, HEAD_START, IN_FLIGHT, RETRY, Lookup
+from mddns.departures import FLIGHT_TIME, IN_FLIGHT, RETRY
+from mddns.lookup import HEAD_START, Lookup
 from mddns.memory import Standing
 from mddns.model import Peer
 from mddns.names import Name

@@ -18,7 +18,8 @@ from test_inquiry import Seeker
 from test_transport import Runner, answer_of, blocking, in_a_loop
 
 from mddns.ask import Outcome
-from mddns.lookup import RETRY, Lookup
+from mddns.departures import RETRY
+from mddns.lookup import Lookup
 from mddns.lookup_web import TCP_BEGINS, WEB_AT_ONCE
 from mddns.memory import BESIDE_STANDS, FIRST_PAUSE, LONGEST_WITHOUT_WEB, Memory, Standing, Way
 from mddns.model import Peer

@@ -21,8 +21,9 @@ Datagram = tuple[str, int, bytes]  # address, port, octets
 class Departures:
     """To whom of `everybody` its turn has come: by ``queue``, where those wait who may be asked, or :meth:`open`.
 
-    The question's octets behind the id are `rest`; `rest_rd` for who is asked with RD=1. `other_family` is the seconds after which a peer that has not answered is asked at its next address. ``flying`` is
-    how many were asked a moment ago, and nothing has come of it.
+    The question's octets behind the id are `rest`; `rest_rd` for who is asked with RD=1. `other_family` is the seconds
+    after which a peer that has not answered is asked at its next address. ``flying`` is how many were asked a moment
+    ago, and nothing has come of it.
     """
 
     def __init__(self, everybody: Sequence[Ask], rest: bytes, rest_rd: bytes, other_family: float) -> None:

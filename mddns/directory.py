@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .answers import merge
 from .instance import TTL, machine_label
-from .memory import Memory, Standing
+from .memory import GONE_AFTER, Memory, Standing
 from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
 
@@ -28,12 +28,13 @@ NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" sta
 class _Source:
     """One peer's word."""
 
-    __slots__ = ("asked", "names", "peer", "services", "whole")
+    __slots__ = ("asked", "names", "peer", "services", "told", "whole")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.services: dict[str, tuple[Service, ...]] = {}
-        self.whole: float | None = None  # when it last told everything
+        self.told = -math.inf  # when it last told everything
+        self.whole: float | None = None  # the same, None where that is not to be relied on any more
         self.asked: float | None = None  # when it was last asked for everything
         self.names: dict[str, float] = {}  # when it last told all of one name
 
@@ -43,6 +44,11 @@ class _Source:
             return True
         told = self.whole if name is None else self.names.get(name)
         return told is not None and now - told < (TTL if name in self.services else NEGATIVE_TTL)
+
+    def lapsed(self, name: str | None, before: float) -> list[str]:
+        """The names (or `name`, if it is so) of which what it has was told by then, and not since."""
+        names = self.services if name is None else (name,) if name in self.services else ()
+        return [each for each in names if self.names.get(each, self.told) <= before]
 
 
 class Merged(NamedTuple):
@@ -77,6 +83,7 @@ class Directory:
         self._nothing: dict[str | None, list[tuple[float, frozenset[str]]]] = {}
         self._in_flight: set[str] = set()
         self._ahead: set[str] = set()  # those that are asked ahead of time
+        self._stood = -math.inf  # when all that is known was so at the latest, whoever said it and when
         self._merged: tuple[float, Merged] | None = None
 
     @property
@@ -147,6 +154,24 @@ class Directory:
         """We were away for so long, until now: all are asked again, and nobody is gone for what we could not hear."""
         self.memory.slept(seconds, now)
         self.expire()
+        self._stood = now
+
+    def lapse(self, now: float, name: str | None = None) -> None:
+        """Drops what was told 30 s ago or longer (of `name`, in lower case): its peers, just asked, have not said so.
+
+        For whoever asks before each answer. Who watches is told of changes alone: what it knows stands however old.
+        """
+        # A peer that nobody asked meanwhile has not been silent for as long as that, so it may well count still.
+        before, changed = now - GONE_AFTER, False
+        if self._stood > before:
+            return
+        for source in self._sources.values():
+            for each in source.lapsed(name, before):
+                del source.services[each]
+                source.names.pop(each, None)
+                changed = True
+        if changed:
+            self._changed()
 
     def stale(self, now: float, age: float = TTL) -> bool:
         """Whether peers are due, or are being asked at this moment."""
@@ -292,7 +317,7 @@ class Directory:
             if not service.held and self._policy.admit(service, peer):
                 key = fold(service.name)
                 told[key] = (*told.get(key, ()), service)
-        source.whole = source.asked = now
+        source.told = source.whole = source.asked = now
         source.names.clear()
         if told != source.services:
             source.services = told

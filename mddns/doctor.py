@@ -22,11 +22,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from . import __version__, clock, diagnosis, resolving
+from .ask import Ask, Outcome
 from .channel import channel_path, connect, listener_of
 from .diagnosis import Asked, Live, Port
 from .errors import BadMessage, Error, TailscaleError
 from .finding import OK, Finding, fail, warn
-from .lookup import Ask, Lookup, Outcome
+from .lookup import Lookup
 from .memory import Memory, Standing
 from .model import Peer, Snapshot
 from .names import Name

@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, MutableSequ
 from typing import TYPE_CHECKING, Any, Final
 
 from . import aio_transport, clock
+from .ask import Outcome
 from .counts import Counts
 from .directory import NEGATIVE_TTL, Directory
 from .http_targets import Known
 from .inquiry import learn
 from .instance import TTL
-from .lookup import HEAD_START, Lookup, Outcome
+from .lookup import HEAD_START, Lookup
 from .memory import Memory
 from .model import Snapshot
 from .names import Name
@@ -193,6 +194,7 @@ class Domain:
                 directory.missed(ask.peer, now)
             for address in ask.peer.addresses:
                 self.idle.setdefault(address, set()).add(ask.peer.id)
+        directory.lapse(now)
         for address in callers & self.idle.keys():
             self.heard(address)
 

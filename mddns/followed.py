@@ -49,6 +49,8 @@ class Followed(Directory):
         if self._last and not self._trusted and now >= self._from:
             self._trusted = True
             self._take(*self._last[:2])
+        if self._trusted:
+            self._stood = now
 
     def slept(self, seconds: float, now: float) -> None:
         """As of a plain directory, which this is again for a while."""

@@ -4,16 +4,17 @@ A resolver calls :meth:`Inquirer.begin`; where that gives a Lookup, it carries i
 then calls :meth:`Inquirer.finish`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import log
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
 from .answers import Answer, Told, introduce, lifetime
+from .ask import Ask, Outcome
 from .directory import NEGATIVE_TTL, Directory
 from .grammar import normal_name
 from .instance import TTL, instance_label, machine_label, spoken_protocol
-from .lookup import Ask, Lookup, Outcome
+from .lookup import Lookup
 from .memory import Memory, Standing, Way
 from .model import Peer, Service, Snapshot, fold, replace
 from .names import Name
@@ -103,7 +104,7 @@ class Inquirer:
         if self._is_held(query, now):
             return None
         peers = directory.to_ask(query.key, now)
-        if not peers or (query.first and any(self._matching(query, now))):
+        if not peers or (query.first and self._is_known(query, {peer.id for peer, _ in peers}, now)):
             return None
         if query.name is None:
             qname, qtype = Name.of((b"_list",), self.apex).wire, PTR
@@ -136,6 +137,10 @@ class Inquirer:
         if found is None:
             directory = self.directory
             services = directory.services(now, query.name)
+            if lookup is not None and lookup.matched:
+                # What those said before whom nobody waited for is out of date, and might be taken for the match.
+                passed_over = {ask.peer.id for ask in lookup.outcomes(_PENDING)}
+                services = [each for each in services if each.via not in passed_over]
             found = Found(tuple(services), directory.silent(now), directory.count(now), answered, refused)
         return found.matching(query.labels)
 
@@ -150,12 +155,17 @@ class Inquirer:
         told = self._held.get(query.key)
         return told is not None and now < told.until
 
-    def _matching(self, query: Query, now: float) -> list[Service]:
-        return [each for each in self.directory.services(now, query.name) if each.matches(None, query.labels)]
+    def _is_known(self, query: Query, due: Collection[str], now: float) -> bool:
+        """Whether anybody has it but those `due`, whose word is out of date."""
+        services = self.directory.services(now, query.name)
+        return any(each.via not in due and each.matches(None, query.labels) for each in services)
 
     def _enough(self, query: Query) -> Callable[[Peer, Answer], bool]:
+        admit = self._policy.admit
+
         def enough(peer: Peer, answer: Answer) -> bool:
-            return any(introduce(told, peer, "").matches(query.name, query.labels) for told in answer.told)
+            services = (introduce(told, peer, "") for told in answer.told)
+            return any(each.matches(query.name, query.labels) and admit(each, peer) for each in services)
 
         return enough
 
@@ -166,6 +176,7 @@ class Inquirer:
             directory.refused(lookup.holder.peer, now)
         name, network = query.key, self._snapshot.network if self._snapshot else ""
         learn_all(directory, lookup.asks, network, now, name)
+        directory.lapse(now, name)
         outcomes = [ask.outcome for ask in lookup.asks]
         return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 

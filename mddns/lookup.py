@@ -7,81 +7,32 @@ passed over and the peer stays asked: one peer can only cost its own answer.
 
 from __future__ import annotations
 
-import enum
 import math
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from .answers import Answer
+from .ask import Ask, Outcome
+from .departures import Datagram, Departures
 from .direct import Reader
 from .errors import BadMessage
+from .lookup_web import Web
 from .memory import Standing, Way
 from .model import Peer
 from .names import Name
 from .packer import pack_query, random_heads
+from .patience import Patience
 from .wire import AXFR, EDE_NO_AUTHORITY, PTR, SRV
-
-IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
-FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
-RETRY: Final = 0.150  # seconds before the one retransmission
-NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard of get
-IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
-WEB_AT_ONCE: Final = 64  # connections to peers that have no DNS
-TCP_BEGINS: Final = 0.250  # seconds (or four round trips) in which DNS over TCP has an answer, where it is DNS
-HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
 
 if TYPE_CHECKING:
     from .transfer import TransferIn
 
-
-class Outcome(enum.Enum):
-    """How it went with one peer."""
-
-    PENDING = "pending"
-    ANSWERED = "answered"
-    REFUSED = "refused"
-    SILENT = "silent"
-
+HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
 
 # A member of an Enum is looked up slowly, and every peer's answer needs some.
 _PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome
 _REGISTRY, _NEW, _IDLE = Standing
-
-Datagram = tuple[str, int, bytes]  # address, port, octets
-
-
-class Ask:
-    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted; ``listed`` how HTTP went."""
-
-    # As most asks have them from beginning to end, which makes thousands of them cheap.
-    tried = 0  # how many addresses of the peer's route were asked
-    closed: tuple[str, ...] = ()  # those of them that refused
-    outcome = Outcome.PENDING
-    answer: Answer | None = None
-    message: bytes | None = None
-    sent = 0.0
-    resent = False
-    flying = False  # asked a moment ago, and nothing has come of it
-    over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
-    transfer: TransferIn | None = None
-    rtt: float | None = None
-    merged = False
-    way: Way | None = None  # not looked up yet
-    over_web: str | None = None  # the address that is, or was, asked for /services
-    listed = Outcome.PENDING  # whether that was answered with a list
-
-    def __init__(self, peer: Peer, standing: Standing, ident: bytes) -> None:
-        self.peer = peer
-        self.standing = standing
-        self.ident = ident
-
-    @property
-    def open(self) -> tuple[str, ...]:
-        """The addresses that were asked and have not refused."""
-        asked = self.peer.route[: self.tried]
-        return tuple(each for each in asked if each not in self.closed) if self.closed else asked
 
 
 class Lookup:
@@ -109,7 +60,6 @@ class Lookup:
     ) -> None:
         self.apex = apex
         self.rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]  # the question's octets behind the id
-        self._rest_rd = pack_query(qname, qtype, ident=0, rd=True)[2:]
         labels = Name(qname.lower()).relative_to(apex) or ()
         # The two questions for services, whose answers a transfer gives too: all of one name, or everything.
         self._name = labels[0] if qtype == SRV and len(labels) == 1 else None
@@ -117,40 +67,29 @@ class Lookup:
         self._reader = Reader(apex, self.rest[10 : 10 + len(qname) + 4], by_name=self._name is not None)
         self._judge = self._reader.read
         self.deadline = now + timeout
-        self._other_family = timeout / 3
         self._enough = enough
         # Those that are known to answer go first, the nearest among them foremost.
         chosen = sorted(peers, key=itemgetter(1))
         idents = random_heads(len(chosen) + 1)
         self.asks = [Ask(peer, standing, ident) for (peer, standing), ident in zip(chosen, idents[1:], strict=True)]
-        standings = [ask.standing for ask in self.asks]
-        self._waiting = [standings.count(each) for each in Standing]
+        self._patience = Patience(self.asks, now)
         self.holder = Ask(holder, _REGISTRY, idents[0]) if holder else None
         if self.holder:
             self.holder.merged = True
-        self._queue: deque[Ask] = deque() if self.holder else deque(self.asks)
+        rest_rd = pack_query(qname, qtype, ident=0, rd=True)[2:]
+        everybody = [self.holder, *self.asks] if self.holder else self.asks
+        self._departures = Departures(everybody, self.rest, rest_rd, timeout / 3)
+        self._queue = self._departures.queue
         self._hold = now + HEAD_START if self.holder else -math.inf
-        # A datagram is an answer where source and id are right: one look tells.
-        self._by_source: dict[tuple[str, int, bytes], Ask] = {}
-        self._by_address: dict[tuple[str, int], list[Ask]] | None = None
-        # Those that were asked at one moment, and when that was.
-        self._flight: deque[tuple[float, Sequence[Ask]]] = deque()
-        self._flying = 0
-        self._retries: deque[tuple[float, Sequence[Ask]]] = deque()
-        self._others: deque[tuple[float, Sequence[Ask]]] = deque()
-        self._begun: Sequence[Ask] = ()
-        self._out: list[Datagram] = []
         self._tcp: list[Ask] = []
-        self._way = way if self._name or self._everything else None
-        self._lists = lists if self._way else ()
-        self._web: deque[Ask] = deque()
-        self._unheard: list[tuple[float, Ask]] = []  # asked over TCP, and by when that should have begun to answer
-        self._on_web = 0
-        self._last = now
-        self._slowest = 0.0
+        by_web = self._name is not None or self._everything
+        self._web = Web(way if by_web else None, lists, self._name)
         self._ended = False
+        self.matched = False  # ended by `enough`
         if self.holder:
-            self._open(self.holder, now)
+            self._departures.open(self.holder, now)
+        else:
+            self._queue.extend(self.asks)
 
     @property
     def done(self) -> bool:
@@ -163,21 +102,20 @@ class Lookup:
 
     def send(self, now: float) -> Sequence[Datagram]:
         """What is to be sent now. Also notices what time has brought; call it whenever something happened."""
-        self._out += [self.datagram(ask) for ask in self.begin(now)]
-        out, self._out = self._out, []
+        begun = self.begin(now)
+        out = self._departures.take()
+        out += [self.datagram(ask) for ask in begun]
         return () if self._ended else out
 
     def begin(self, now: float) -> Sequence[Ask]:
         """As :meth:`send`, which then gives what else is to be sent: those to be asked now for the first time."""
         self._tick(now)
-        begun, self._begun = self._begun, ()
+        begun = self._departures.take_begun()
         return () if self._ended else begun
 
     def datagram(self, ask: Ask) -> Datagram:
         """What asks its peer at the first address, for whoever does not match the answers to it."""
-        address, port = ask.peer.route[0], ask.peer.port
-        self._by_source[address, port, ask.ident] = ask
-        return address, port, ask.ident + (self._rest_rd if ask.merged else self.rest)
+        return self._departures.datagram(ask)
 
     def tcp(self) -> list[Ask]:
         """The asks that need a TCP connection now, to the address that answered: ``ask.over_tcp``."""
@@ -186,30 +124,21 @@ class Lookup:
 
     def web(self) -> list[Ask]:
         """The asks that need ``GET /services`` now, at ``ask.over_web``, and no connection for DNS any more."""
-        wanted = []
-        while self._web and self._on_web < WEB_AT_ONCE:
-            wanted.append(self._web.popleft())
-            self._on_web += 1
-        return wanted
+        return self._web.wanted()
 
     def query_for(self, ask: Ask) -> bytes:
         """The query's octets for one ask."""
         if ask.transfer is not None:
             return pack_query(self.apex.wire, AXFR, ident=int.from_bytes(ask.ident, "big"), rd=False)
-        return ask.ident + (self._rest_rd if ask.merged else self.rest)
+        return self._departures.query(ask)
 
     def timer(self) -> float:
         """When to call :meth:`send` again at the latest."""
         when = [self.deadline]
         if self._hold > -math.inf:
             when.append(self._hold)
-        if self._queue and self._flight:
-            when.append(self._flight[0][0] + FLIGHT_TIME)
-        if self._retries:
-            when.append(self._retries[0][0] + RETRY)
-        if self._others:
-            when.append(self._others[0][0])
-        when.extend(at for at, _ in self._unheard)
+        when.extend(self._departures.timers())
+        when.extend(self._web.doubts())
         if (grace := self._grace()) is not None:
             when.append(grace)
         return min(when)
@@ -218,7 +147,7 @@ class Lookup:
         """A datagram came. Id, source and question all match, or it is passed over."""
         if len(wire) < 12:
             return
-        ask = self._by_source.get((address, port, wire[:2]))
+        ask = self._departures.whose(address, port, wire[:2])
         if ask is not None:
             self.answers(((ask, wire),), now, address)
 
@@ -227,7 +156,7 @@ class Lookup:
 
         From `address`, or each from the first one of its peer.
         """
-        judge, waiting, alone = self._reader.read, self._waiting, self._enough is None
+        judge, waiting, alone = self._reader.read, self._patience.waiting, self._enough is None
         landed, earliest, usual = 0, now, None
         for ask, wire in arrived:
             if not ask.flying and (ask.outcome is not _PENDING or ask.over_tcp):
@@ -250,8 +179,8 @@ class Lookup:
             if sent < earliest:
                 earliest = sent
         if landed:
-            self._flying -= landed
-            self._last, self._slowest = now, max(self._slowest, now - earliest)
+            self._departures.flying -= landed
+            self._patience.answered(now, now - earliest)
 
     def _answered(self, ask: Ask, answer: Answer, wire: bytes, address: str, now: float) -> None:
         if ask.rtt is None and not ask.resent:
@@ -260,13 +189,13 @@ class Lookup:
         if answer.partial:
             ask.over_tcp = address
             self._await(ask)
-            self._land(ask)
+            self._departures.land(ask)
             # Where Minidisc has the port, it takes a DNS message for the beginning of a request, and waits for more.
-            way = self._way_to(ask)
+            way = self._web.way_to(ask)
             if way is not Way.AT_ONCE:
                 self._tcp.append(ask)
                 if way is Way.REFUSED:
-                    self._unheard.append((now + max(TCP_BEGINS, 4 * (ask.rtt or 0.0)), ask))
+                    self._web.doubt(ask, now)
             elif ask.listed is not _PENDING:
                 self._told_in_part(ask, now)
         else:
@@ -309,7 +238,7 @@ class Lookup:
 
     def tcp_failed(self, ask: Ask, now: float) -> None:
         """The connection has ended. Without an answer, what came over UDP, if it told anything, has to do."""
-        if ask.outcome is _PENDING and ask not in self._tcp and not self._ask_web(ask):
+        if ask.outcome is _PENDING and ask not in self._tcp and not self._web.ask(ask):
             self._told_in_part(ask, now)
 
     def _told_in_part(self, ask: Ask, now: float) -> None:
@@ -324,34 +253,18 @@ class Lookup:
 
     def web_received(self, ask: Ask, body: bytes, now: float) -> None:
         """``/services`` was answered. What is no list is as good as nothing."""
-        from .minidisc import beside_dns, read_services  # where nobody speaks Minidisc, nobody needs it
-
-        try:
-            listed = read_services(body, ask.peer)
-        except ValueError:
+        answer = self._web.received(ask, body)
+        if answer is None:
             self.web_failed(ask, now)
-            return
-        self._on_web -= 1
-        ask.listed = _ANSWERED
-        if ask.outcome is not _PENDING:
-            return
-        if listed.left_out:
-            import logging
-
-            logging.getLogger("mddns").info(
-                "%s: %d entries of its list cannot be taken: %s", ask.peer.shown, listed.left_out, listed.why
-            )
-        if ask.answer is None and ask.rtt is None:
-            ask.rtt = now - ask.sent
-        known = ask.answer.told if ask.answer else ()
-        told = beside_dns(listed.told, None if self._name is None else self._name.decode(), known)
-        ask.answer = Answer(told, False, False, False, ())
-        self._settle(ask, _ANSWERED, now)
+        elif ask.outcome is _PENDING:
+            if ask.answer is None and ask.rtt is None:
+                ask.rtt = now - ask.sent
+            ask.answer = answer
+            self._settle(ask, _ANSWERED, now)
 
     def web_failed(self, ask: Ask, now: float) -> None:
         """Nobody lists services there; or whoever does broke off."""
-        self._on_web -= 1
-        ask.listed = _REFUSED
+        self._web.failed(ask)
         if ask.outcome is not _PENDING:
             return
         if ask.over_tcp:
@@ -360,79 +273,38 @@ class Lookup:
             self._settle(ask, _REFUSED, now)
         else:
             # Kernels ration their refusals of datagrams: it is not waited for.
-            self._waiting[ask.standing] -= 1
-            ask.standing = _IDLE
-            self._waiting[ask.standing] += 1
-
-    def _way_to(self, ask: Ask) -> Way:
-        if ask.way is None:
-            ask.way = Way.NEVER if ask.merged or self._way is None else self._way(ask.peer)
-        return ask.way
-
-    def _ask_web(self, ask: Ask) -> bool:
-        """Asks by HTTP, where that is worth it; Minidisc answers at IPv4 alone. False where it is not."""
-        if ask.over_web or self._way_to(ask) is Way.NEVER:
-            return False
-        address = next((each for each in ask.peer.route if ":" not in each), None)
-        if address is None:
-            return False
-        ask.over_web = address
-        self._web.append(ask)
-        return True
+            self._patience.owe(ask, _IDLE)
 
     def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
         """A kernel says that `address` cannot be reached, or (`refused`) that nobody answers there."""
-        for ask in self._asked_at(address, port):
+        for ask in self._departures.asked_at(address, port):
             if ask.outcome is not _PENDING or ask.over_tcp or address not in ask.open:
                 continue
             ask.closed = (*ask.closed, address)
             if ask.tried < len(ask.peer.route):
-                self._open(ask, now)
+                self._departures.open(ask, now)
             elif not ask.open:
                 self._unreached(ask, now, refused=refused)
 
     def _unreached(self, ask: Ask, now: float, *, refused: bool) -> None:
-        self._land(ask)
+        self._departures.land(ask)
         if ask.over_web and ask.listed is _PENDING:
             return  # it is being asked otherwise
-        if refused and self._ask_web(ask):
+        if refused and self._web.ask(ask):
             if ask.standing is _IDLE:
-                self._waiting[ask.standing] -= 1
-                ask.standing = _NEW
-                self._waiting[ask.standing] += 1
+                self._patience.owe(ask, _NEW)
             return
         self._settle(ask, _REFUSED if refused else _SILENT, now)
-
-    def _asked_at(self, address: str, port: int) -> list[Ask]:
-        """The asks that were sent to an address; their index is made at the first error, and mostly never."""
-        if self._by_address is None:
-            self._by_address = {}
-            for ask in (self.holder, *self.asks) if self.holder else self.asks:
-                for each in ask.peer.route[: ask.tried]:
-                    self._by_address.setdefault((each, ask.peer.port), []).append(ask)
-        return self._by_address.get((address, port), [])
 
     def _tick(self, now: float) -> None:
         if now >= self._hold > -math.inf:
             self._release()
-        self._land_the_late(now)
-        if self._queue and self._flying < IN_FLIGHT:
-            self._open_next(IN_FLIGHT - self._flying, now)
-        while self._retries and self._retries[0][0] + RETRY <= now:
-            for ask in self._retries.popleft()[1]:
-                if ask.outcome is _PENDING and not ask.over_tcp:
-                    ask.resent = True
-                    self._out.extend((address, ask.peer.port, self.query_for(ask)) for address in ask.open)
-        while self._others and self._others[0][0] <= now:
-            for ask in self._others.popleft()[1]:
-                if ask.outcome is _PENDING and not ask.over_tcp and ask.tried < len(ask.peer.route):
-                    self._open(ask, now)
-        if self._unheard:
-            late = [ask for at, ask in self._unheard if at <= now]
-            self._unheard = [each for each in self._unheard if each[0] > now]
-            for ask in late:
-                if ask.outcome is _PENDING and ask.transfer is None:
-                    self._ask_web(ask)
+        begun = self._departures.tick(now)
+        if self._web.lists:
+            for ask in begun:
+                if ask.peer.id in self._web.lists:
+                    self._web.ask(ask)
+        self._web.ask_unheard(now)
         grace = self._grace()
         if now >= self.deadline or (grace is not None and now >= grace):
             self._end()
@@ -443,99 +315,34 @@ class Lookup:
             self._hold = -math.inf
             self._queue.extend(self.asks)
 
-    def _land_the_late(self, now: float) -> None:
-        """Gives the places of those that have not answered in time to the next."""
-        while self._flight and self._flight[0][0] + FLIGHT_TIME <= now:
-            for ask in self._flight.popleft()[1]:
-                self._land(ask)
-
-    def _open_next(self, count: int, now: float) -> None:
-        """Asks that many of the queue at their first address."""
-        queue = self._queue
-        asks = [queue.popleft() for _ in range(min(count, len(queue)))]
-        for ask in asks:
-            ask.tried = 1
-            ask.sent = now
-            ask.flying = True
-        self._flying += len(asks)
-        self._flight.append((now, asks))
-        # They are asked in order of what they are owed.
-        waited_for = asks if asks[-1].standing is not _IDLE else [ask for ask in asks if ask.standing is not _IDLE]
-        if waited_for:
-            self._retries.append((now, waited_for))
-        self._others.append((now + self._other_family, asks))
-        if self._by_address is not None:
-            for ask in asks:
-                self._by_address.setdefault((ask.peer.route[0], ask.peer.port), []).append(ask)
-        if self._lists:
-            for ask in asks:
-                if ask.peer.id in self._lists:
-                    self._ask_web(ask)
-        self._begun = (*self._begun, *asks) if self._begun else asks
-
-    def _open(self, ask: Ask, now: float) -> None:
-        """Asks a peer at its next address."""
-        peer, tried = ask.peer, ask.tried
-        address, port = peer.route[tried], peer.port
-        if not ask.open and ask.standing is not _IDLE:
-            self._retries.append((now, (ask,)))
-        ask.tried = tried + 1
-        ask.sent = now
-        self._by_source[address, port, ask.ident] = ask
-        if self._by_address is not None:
-            self._by_address.setdefault((address, port), []).append(ask)
-        rest = self._rest_rd if ask.merged else self.rest
-        self._out.append((address, port, ask.ident + rest))
-        if not (ask.flying or ask.resent or ask.merged):
-            ask.flying = True
-            self._flying += 1
-            self._flight.append((now, (ask,)))
-        if ask.tried < len(peer.route):
-            self._others.append((now + self._other_family, (ask,)))
-
     def _await(self, ask: Ask) -> None:
         """It has begun to answer, so it is worth waiting for."""
         if not ask.merged:
-            self._waiting[ask.standing] -= 1
-            ask.standing = _REGISTRY
-            self._waiting[ask.standing] += 1
-
-    def _land(self, ask: Ask) -> None:
-        if ask.flying:
-            ask.flying = False
-            self._flying -= 1
+            self._patience.owe(ask, _REGISTRY)
 
     def _settle(self, ask: Ask, outcome: Outcome, now: float) -> None:
         ask.outcome = outcome
-        if ask.flying:
-            ask.flying = False
-            self._flying -= 1
+        self._departures.land(ask)
         if ask.merged:
             if outcome is _ANSWERED:
                 self._end()
             else:
                 self._release()
             return
-        self._waiting[ask.standing] -= 1
+        self._patience.waiting[ask.standing] -= 1
         if outcome is not _ANSWERED:
             return
-        self._last = now
-        if ask.rtt is not None and ask.rtt > self._slowest:
-            self._slowest = ask.rtt
+        self._patience.answered(now, ask.rtt)
         if self._enough and ask.answer and self._enough(ask.peer, ask.answer):
-            self._ended = True  # the others were not given the time that they had
+            self._ended = self.matched = True  # the others were not given the time that they had
 
     def _grace(self) -> float | None:
         """When to stop although some have not answered: None while those that count are waited for."""
-        if self._hold > -math.inf or self._queue or self._waiting[_REGISTRY]:
+        if self._hold > -math.inf or self._queue:
             return None
         if self.holder and self.holder.outcome is _PENDING:
             return None  # it waits for somebody of whom we may never have heard, and will say who
-        if self._waiting[_NEW]:
-            return self._last + NEW_GRACE
-        if self._waiting[_IDLE]:
-            return self._last + max(IDLE_GRACE, 2 * self._slowest)
-        return -math.inf
+        return self._patience.ends()
 
     def _end(self) -> None:
         self._ended = True

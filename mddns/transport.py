@@ -16,8 +16,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from .ask import Ask
+from .departures import Datagram
 from .errors import NetworkError
-from .lookup import Ask, Datagram, Lookup
+from .lookup import Lookup
 
 if TYPE_CHECKING:
     from .volley import Volley

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from .lookup import Ask
+from .ask import Ask
 
 SLOTS: Final = 64  # datagrams at a time
 OCTETS: Final = 1472  # of an answer, more than we say that we take; no power of two, for the caches' sake

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Final
 
 from . import aio_transport, clock
+from .ask import Ask, Outcome
 from .attachment import Attachment
 from .connections import within_a_quarter
 from .directory import Directory
@@ -22,7 +23,7 @@ from .errors import BadMessage
 from .following import STATUS_TIMEOUT, Follower
 from .inquiry import learn
 from .leading import leader
-from .lookup import Ask, Lookup, Outcome
+from .lookup import Lookup
 from .memory import Memory, Standing
 from .mirrored import MirrorCopy, State, Stood, census
 from .model import Service, Snapshot

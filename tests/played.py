@@ -19,9 +19,10 @@ import dns.rdataclass
 import dns.rdatatype
 
 from mddns.answers import introduce
+from mddns.ask import Outcome
 from mddns.directory import Directory
 from mddns.hot import COOKIE_OCTETS, Kept
-from mddns.lookup import Lookup, Outcome
+from mddns.lookup import Lookup
 from mddns.memory import Memory
 from mddns.model import Peer, Snapshot, replace
 from mddns.names import Name
@@ -257,6 +258,7 @@ class Fleet:
                     directory.refused(each.peer, now)
                 else:
                     directory.missed(each.peer, now)
+            directory.lapse(now)
         return ask.finish(now)
 
     def octets(self, host: Host, wire: bytes, *, now: float, source: str = "", tcp: bool = True) -> bytes | None:

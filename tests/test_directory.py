@@ -209,6 +209,51 @@ def test_what_a_gone_peer_said_is_dropped_and_back_when_it_answers() -> None:
     assert names(made, 31.0) == [f"web@{BRAVO.id}"]
 
 
+def test_what_was_told_long_ago_is_dropped_when_its_peer_is_asked_in_vain() -> None:
+    """It may well count still, as nobody asked it in between."""
+    made = directory()
+    made.answered(BRAVO, [service(BRAVO)], 0.0)
+    made.answered(CHARLIE, [service(CHARLIE)], 31.0)
+    made.missed(BRAVO, 31.0)
+    assert names(made, 31.0) == [f"web@{BRAVO.id}", f"web@{CHARLIE.id}"]
+    made.lapse(31.0)
+    assert names(made, 31.0) == [f"web@{CHARLIE.id}"]
+    assert made.silent(31.0) == ("bravo",)
+
+
+def test_each_name_lapses_by_itself() -> None:
+    made = directory()
+    made.answered(BRAVO, [service(BRAVO), service(BRAVO, "db")], 0.0)
+    made.answered(BRAVO, [service(BRAVO, "db")], 20.0, name="db")
+    made.lapse(29.9)
+    assert names(made, 29.9) == [f"web@{BRAVO.id}", f"db@{BRAVO.id}"]
+    made.lapse(30.0, "db")
+    assert names(made, 30.0) == [f"web@{BRAVO.id}", f"db@{BRAVO.id}"]
+    made.lapse(30.0)
+    assert names(made, 30.0) == [f"db@{BRAVO.id}"]
+    made.lapse(50.0, "db")
+    assert names(made, 50.0) == []
+
+
+def test_what_is_to_be_asked_anew_is_no_older_for_that() -> None:
+    made = directory()
+    made.answered(BRAVO, [service(BRAVO)], 0.0)
+    made.expire()
+    made.lapse(1.0)
+    assert names(made, 1.0) == [f"web@{BRAVO.id}"]
+
+
+def test_nothing_lapses_for_the_time_that_we_slept() -> None:
+    made = directory()
+    made.answered(BRAVO, [service(BRAVO)], 0.0)
+    made.slept(600.0, 601.0)
+    made.missed(BRAVO, 602.0)
+    made.lapse(602.0)
+    assert names(made, 602.0) == [f"web@{BRAVO.id}"]
+    made.lapse(631.0)
+    assert names(made, 631.0) == []
+
+
 def test_who_refuses_has_nothing() -> None:
     made = directory()
     made.answered(BRAVO, [service(BRAVO)], 0.0)

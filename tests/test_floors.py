@@ -83,11 +83,13 @@ FLOORS = {
     2: """
         answers
         apex
+        ask
         cache
         changes
         compose
         counts
         delegates
+        departures
         diagnosis
         direct
         directory
@@ -104,12 +106,14 @@ FLOORS = {
         journal
         leading
         lookup
+        lookup_web
         memory
         merged_zone
         minidisc
         mirrored
         news
         notify_out
+        patience
         policy
         push
         reaction
@@ -194,6 +198,10 @@ TESTED_ELSEWHERE = {
     "http_routes": "test_http_site: on a node",
     "own_file": "test_remembered, test_serials",
     "records": "test_hosts_md: md query",
+    "ask": "test_lookup",
+    "departures": "test_lookup",
+    "patience": "test_lookup",
+    "lookup_web": "test_lookup_minidisc",
     "seat": "test_hosts_tenants",
     "upstream_transport": "test_relay",
 }

@@ -126,6 +126,16 @@ def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_
     assert names(directory, 600.0 + SETTLES) == ["new@bravo"]
 
 
+def test_what_was_followed_until_a_moment_ago_stands_however_long_ago_it_was_told() -> None:
+    directory = followed(service(BRAVO))
+    for second in range(600):
+        directory.alive(float(second))
+    directory.lapse(610.0)
+    assert names(directory, 610.0) == ["web@bravo"]
+    directory.lapse(630.0)
+    assert names(directory, 630.0) == []
+
+
 def test_who_left_the_network_takes_its_services_along() -> None:
     directory = followed(service(BRAVO), service(CHARLIE))
     directory.network(Snapshot(ALPHA, (CHARLIE,)), with_own_host=True)

@@ -432,6 +432,58 @@ def test_a_holders_answer_with_ttl_0_is_not_kept(fleet: Fleet) -> None:
         assert len(seeker.inquirer.finish(query, lookup, 0.0).services) == 2
 
 
+# How old what is told may be
+
+
+def test_what_was_told_long_ago_is_not_found_when_its_host_is_silent_at_last(fleet: Fleet) -> None:
+    """Our own host's holder answered in between, so nobody asked that host, nor missed it."""
+    seeker = Seeker(fleet, me=ALPHA)
+    fleet.fall_silent(ALPHA)
+    assert endpoints(seeker.find("web", 0.0)) == ["100.64.0.2:2"]
+    fleet.wake(ALPHA)
+    for now in range(6, 60, 6):
+        assert len(seeker.find("web", float(now)).services) == 2
+    fleet.fall_silent(ALPHA, BRAVO)
+    found = seeker.find("web", 60.0)
+    assert (found.services, found.silent) == ((), ("alpha", "bravo"))
+
+
+def test_a_word_of_a_name_grows_old_although_its_host_answers_for_others(fleet: Fleet) -> None:
+    seeker = Seeker(fleet)
+    fleet[BRAVO].advertise("db", 5)
+    seeker.find("web", 0.0)
+    seeker.find("db", 27.0)
+    fleet.fall_silent(BRAVO)
+    assert endpoints(seeker.find("web", 28.0)) == ["100.64.0.1:1", "100.64.0.2:2"]
+    assert endpoints(seeker.find("web", 35.0)) == ["100.64.0.1:1"]
+    assert endpoints(seeker.find("db", 35.0)) == ["100.64.0.2:5", "100.64.0.3:3"]
+
+
+def test_one_match_is_looked_for_anew_when_what_is_known_is_out_of_date(fleet: Fleet) -> None:
+    seeker = Seeker(fleet)
+    assert endpoints(seeker.find("db", 0.0, first=True)) == ["100.64.0.3:3"]
+    for registration in fleet[CHARLIE].registry.registrations():
+        fleet[CHARLIE].registry.withdraw(registration, 0)
+    assert endpoints(seeker.find("db", 6.0, first=True)) == []
+
+
+def test_one_match_is_not_what_somebody_said_before_whom_nobody_waited_for(fleet: Fleet) -> None:
+    seeker, query = Seeker(fleet), Query.of("web", first=True)
+    seeker.find("web", 0.0)
+    fleet.fall_silent(ALPHA)
+    lookup = seeker.inquirer.begin(query, seeker.snapshot, 6.0)
+    assert lookup
+    assert fleet.carry(lookup, 6.0) == 6.0
+    assert endpoints(seeker.inquirer.finish(query, lookup, 6.0)) == ["100.64.0.2:2"]
+
+
+def test_what_policy_refuses_is_not_the_one_match(fleet: Fleet) -> None:
+    fleet[ALPHA].advertise("remote", 5, address="10.0.0.1")
+    fleet[CHARLIE].advertise("remote", 6)
+    seeker = Seeker(fleet, policy=Policy(remote=False))
+    assert endpoints(seeker.find("remote", first=True)) == ["100.64.0.3:6"]
+
+
 # How many peers there are
 
 

@@ -12,20 +12,13 @@ from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, peer, question
 
 import mddns.direct
 from mddns.answers import Answer
-from mddns.lookup import (
-    FLIGHT_TIME,
-    HEAD_START,
-    IDLE_GRACE,
-    IN_FLIGHT,
-    NEW_GRACE,
-    RETRY,
-    Ask,
-    Lookup,
-    Outcome,
-)
+from mddns.ask import Ask, Outcome
+from mddns.departures import FLIGHT_TIME, IN_FLIGHT, RETRY
+from mddns.lookup import HEAD_START, Lookup
 from mddns.memory import Standing
 from mddns.model import Peer
 from mddns.names import Name
+from mddns.patience import IDLE_GRACE, NEW_GRACE
 from mddns.wire import PTR, SRV, Message
 
 WEB = Name.parse("web.minidisc.").wire

@@ -17,10 +17,14 @@ from played import ALPHA, BRAVO, CHARLIE, Fleet, peer
 from test_inquiry import Seeker
 from test_transport import Runner, answer_of, blocking, in_a_loop
 
-from mddns.lookup import NEW_GRACE, RETRY, TCP_BEGINS, WEB_AT_ONCE, Lookup, Outcome
+from mddns.ask import Outcome
+from mddns.departures import RETRY
+from mddns.lookup import Lookup
+from mddns.lookup_web import TCP_BEGINS, WEB_AT_ONCE
 from mddns.memory import BESIDE_STANDS, FIRST_PAUSE, LONGEST_WITHOUT_WEB, Memory, Standing, Way
 from mddns.model import Peer
 from mddns.names import Name
+from mddns.patience import NEW_GRACE
 from mddns.wire import PTR, SRV
 
 APEX = Name.parse("minidisc.")

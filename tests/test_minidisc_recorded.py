@@ -24,7 +24,7 @@ from test_transport import blocking
 
 import mddns
 from mddns.answers import introduce
-from mddns.lookup import Outcome
+from mddns.ask import Outcome
 from mddns.memory import Way
 from mddns.minidisc import read_delegate, read_response, read_services, request
 from mddns.model import Peer

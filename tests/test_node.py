@@ -12,7 +12,7 @@ from played import question, ready_answer
 from mddns import clock, following
 from mddns.errors import NetworkError
 from mddns.memory import Standing
-from mddns.model import Peer, replace
+from mddns.model import Endpoint, Peer, Service, replace
 from mddns.names import Name
 from mddns.node import Node
 from mddns.offer import make
@@ -219,6 +219,27 @@ def test_without_descriptors_for_asking_around_an_answer_is_given_still(
 
     run(work)
     assert any("no file descriptor" in record.message for record in caplog.records)
+
+
+def test_what_was_told_long_ago_is_not_in_an_answer_when_nobody_tells_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_descriptors(*args: object) -> None:
+        raise NetworkError("no file descriptor is left for a lookup")
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        bravo = peers[1]
+        await until(lambda: node.directory.memory.paused_until(bravo.id) > 0)
+        monkeypatch.setattr("mddns.domain.aio_transport.run", no_descriptors)
+        for age, count in ((20, 1), (60, 0)):
+            service = Service("web", {}, Endpoint.of(bravo.addresses[0], 80), bravo.addresses, via=bravo.id)
+            node.directory.answered(bravo, [service], clock.now() - age)
+            node.directory.expire()
+            answer = node._answer(question("_list PTR", rd=True, use_edns=0), "127.0.0.1", False)
+            assert not isinstance(answer, bytes | tuple | None)
+            await answer
+            assert len(node.directory.services(clock.now())) == count
+            assert node.directory.silent(clock.now()) == (bravo.shown,)
+
+    run(work)
 
 
 # After we have been away

@@ -17,7 +17,8 @@ from loopback import TcpTrick, UdpTrick, address, fleet, free_port, hostile, in_
 from played import APEX, Host, question
 
 from mddns import aio_transport, transport
-from mddns.lookup import Lookup, Outcome
+from mddns.ask import Outcome
+from mddns.lookup import Lookup
 from mddns.memory import Standing
 from mddns.model import Peer
 from mddns.names import Name

@@ -13,7 +13,8 @@ from loopback import fleet
 from played import APEX
 
 from mddns import transport
-from mddns.lookup import Ask, Lookup, Outcome
+from mddns.ask import Ask, Outcome
+from mddns.lookup import Lookup
 from mddns.memory import Standing
 from mddns.model import Peer
 from mddns.names import Name

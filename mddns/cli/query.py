@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from .. import clock
+from ..ask import Ask, Outcome
 from ..errors import BadMessage, ConfigError, NetworkError
-from ..lookup import Ask, Lookup, Outcome
+from ..lookup import Lookup
 from ..memory import Standing
 from ..names import Name
 from ..records import rcode_text, record_text, type_number

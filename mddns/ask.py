@@ -1,0 +1,54 @@
+"""One peer in a lookup, and how it went with it."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from .memory import Standing, Way
+from .model import Peer
+
+if TYPE_CHECKING:
+    from .answers import Answer
+    from .transfer import TransferIn
+
+
+class Outcome(enum.Enum):
+    """How it went with one peer."""
+
+    PENDING = "pending"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+class Ask:
+    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted; ``listed`` how HTTP went."""
+
+    # As most asks have them from beginning to end, which makes thousands of them cheap.
+    tried = 0  # how many addresses of the peer's route were asked
+    closed: tuple[str, ...] = ()  # those of them that refused
+    outcome = Outcome.PENDING
+    answer: Answer | None = None
+    message: bytes | None = None
+    sent = 0.0
+    resent = False
+    flying = False  # asked a moment ago, and nothing has come of it
+    over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
+    transfer: TransferIn | None = None
+    rtt: float | None = None
+    merged = False
+    way: Way | None = None  # not looked up yet
+    over_web: str | None = None  # the address that is, or was, asked for /services
+    listed = Outcome.PENDING  # whether that was answered with a list
+
+    def __init__(self, peer: Peer, standing: Standing, ident: bytes) -> None:
+        self.peer = peer
+        self.standing = standing
+        self.ident = ident
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The addresses that were asked and have not refused."""
+        asked = self.peer.route[: self.tried]
+        return tuple(each for each in asked if each not in self.closed) if self.closed else asked

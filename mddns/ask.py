@@ -33,6 +33,7 @@ class Ask:
     message: bytes | None = None
     sent = 0.0
     resent = False
+    wrong = 0  # datagrams that came in answer and were none
     flying = False  # asked a moment ago, and nothing has come of it
     over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
     transfer: TransferIn | None = None

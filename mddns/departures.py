@@ -12,6 +12,7 @@ from .memory import Standing
 IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
 FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
 RETRY: Final = 0.150  # seconds before the one retransmission
+A_FLOOD: Final = 16  # datagrams of nonsense, after which a peer is not asked again: they take the others' room
 
 _PENDING, _IDLE = Outcome.PENDING, Standing.IDLE  # a member of an Enum is looked up slowly
 
@@ -96,7 +97,7 @@ class Departures:
         begun = self._open_next(IN_FLIGHT - self.flying, now) if self.queue and self.flying < IN_FLIGHT else ()
         while self._retries and self._retries[0][0] + RETRY <= now:
             for ask in self._retries.popleft()[1]:
-                if ask.outcome is _PENDING and not ask.over_tcp:
+                if ask.outcome is _PENDING and not ask.over_tcp and ask.wrong < A_FLOOD:
                     ask.resent = True
                     self._out.extend((address, ask.peer.port, self.query(ask)) for address in ask.open)
         while self._others and self._others[0][0] <= now:

@@ -163,6 +163,7 @@ class Lookup:
                 continue
             answer = judge(wire)
             if answer is None:
+                ask.wrong += 1
                 continue
             if answer is not usual:
                 _, refused, partial, failed, _ = answer

@@ -13,7 +13,7 @@ from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, peer, question
 import mddns.direct
 from mddns.answers import Answer
 from mddns.ask import Ask, Outcome
-from mddns.departures import FLIGHT_TIME, IN_FLIGHT, RETRY
+from mddns.departures import A_FLOOD, FLIGHT_TIME, IN_FLIGHT, RETRY
 from mddns.lookup import HEAD_START, Lookup
 from mddns.memory import Standing
 from mddns.model import Peer
@@ -133,6 +133,14 @@ def test_who_has_answered_is_not_asked_again() -> None:
 def test_who_is_not_expected_to_answer_is_not_asked_again() -> None:
     lookup = look((CHARLIE, IDLE), (BRAVO, REGISTRY))
     send(lookup, 0.0)
+    assert destinations(send(lookup, RETRY)) == ["100.64.0.2"]
+
+
+def test_who_answers_with_a_flood_of_nonsense_is_not_asked_again_and_the_others_are() -> None:
+    lookup = look((CHARLIE, REGISTRY), (BRAVO, REGISTRY))
+    first, _ = send(lookup, 0.0)
+    for _ in range(A_FLOOD):
+        lookup.received(first.wire[:2] + bytes(10), first.address, PORT, 0.01)
     assert destinations(send(lookup, RETRY)) == ["100.64.0.2"]
 
 

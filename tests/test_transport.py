@@ -303,7 +303,7 @@ def test_a_hostile_peer_costs_its_own_answer_and_no_more(twenty: tuple[Peer, ...
     rogue = Peer("rogue", (address(),), twenty[0].port)
     udp = UDP_TRICKS.get(trick, say(truncated))
     with hostile(rogue, udp, TCP_TRICKS.get(trick)):
-        # A flood is sent by this very process, which has to answer for the twenty as well.
+        # It floods from this very process, which has to answer for the twenty as well.
         lookup = look(rogue, *twenty, timeout=1.0 if trick == "flood" else 0.3)
         begun = time.monotonic()
         blocking(lookup)

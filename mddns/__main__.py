@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -28,6 +29,9 @@ def main() -> None:
 
         talk(f"standard output cannot be written: {error.strerror}")
         code = CANNOT_WRITE
+    # As it ends, Python looks through all that was ever loaded for garbage: a sixth of the time that `md find` takes. What
+    # has to be closed was closed, and the rest the system takes back at once.
+    gc.freeze()
     sys.exit(code)
 
 

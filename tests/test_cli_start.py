@@ -54,6 +54,15 @@ def test_no_format_needs_a_heavy_module(world: World, output: str) -> None:
     assert ("mddns.cli.asfile" in modules) == (output in ("yaml", "zone"))
 
 
+def test_at_its_end_it_looks_for_no_garbage() -> None:
+    code = (
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 1000)); "
+        "from mddns.__main__ import main; sys.argv = ['md', '--version']; main()"
+    )
+    done = subprocess.run([MD[0], "-c", code], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["help", "find"]], ids=" ".join)
 def test_help_loads_no_command_but_the_one_asked_about(world: World, args: list[str]) -> None:
     modules = loaded(world, *args)

@@ -29,8 +29,8 @@ def main() -> None:
 
         talk(f"standard output cannot be written: {error.strerror}")
         code = CANNOT_WRITE
-    # As it ends, Python looks through all that was ever loaded for garbage: a sixth of the time that `md find` takes. What
-    # has to be closed was closed, and the rest the system takes back at once.
+    # As it ends, Python looks through all that was ever loaded for garbage: a sixth of the time that `md find` takes.
+    # What has to be closed was closed, and the rest the system takes back at once.
     gc.freeze()
     sys.exit(code)
 

@@ -3,7 +3,8 @@
 Our own host is asked before all others. Where its holder mirrors the network, nobody else is asked, but hosts that it
 does not know of; where there is no holder, or none that mirrors, everybody is. When the holder goes, its successor is
 looked for first. What was known stands until the mirror has heard of it: one that has just begun has not heard of
-everybody.
+everybody. Whom it has not heard of, we ask ourselves: where holders come and go, each begins anew to wait for a host
+that has vanished, and somebody has to come to the end of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .watched import Watched
 
 ALONE_FOR: Final = 2.0  # seconds for which our own host is asked alone; a mirror that begins has a lookup's time
 AGREE_WITHIN: Final = 10.0  # seconds for which what we have heard ourselves stands against what a mirror says
+HEARD_WITHIN: Final = 1.0  # seconds in which a mirror that begins has heard of whoever is there
 
 
 class Attachment:
@@ -115,7 +117,11 @@ class Attachment:
         for key, host in hosts.items():
             stands = stood.get(key)
             # Of whom it says nothing, nothing is known while it begins.
-            if not current if stands is None else stands.state is State.UNHEARD or not stands.is_of(host.peer):
+            if not current if stands is None else not stands.is_of(host.peer):
+                continue
+            if stands and stands.state is State.UNHEARD:
+                if current and self._directory.said_by(host.peer):
+                    self._ask(host, host in before, now)
                 continue
             if (stands is None and not of_all) or (host in before and is_behind(key, host)):
                 self._elsewhere.add(host)
@@ -131,6 +137,12 @@ class Attachment:
                 self._relay(host, *relayed, moment)
                 host.relayed = relayed
         return True
+
+    def _ask(self, host: Watched, already: bool, now: float) -> None:
+        self._elsewhere.add(host)
+        host.relayed = None
+        if not already:
+            host.polled, host.next = True, max(host.next, now + HEARD_WITHIN)
 
     def _is_behind(
         self, host: Watched, stands: Stood | None, of_all: bool, words: Sequence[Service], now: float

@@ -33,7 +33,8 @@ from .names import Name
 from .neighbour import is_registry
 from .reaction import Answering
 from .sessions import Sessions
-from .tenancy import SILENT_AFTER, SUCCESSOR_AFTER, HostTable
+from .succession import SILENT_AFTER, Knowledge
+from .tenancy import HostTable
 from .update import updates
 from .web import Serving
 
@@ -84,6 +85,7 @@ class Seat:
         self._moving: asyncio.Task[None] | None = None
         self._closed = False
         self._standing_by = False
+        self._knowledge = Knowledge()
         self._wanted: tuple[str, ...] = ()  # where the holder answers
         self._bind_again = 0.0
         self._address, self._port = "", 0
@@ -286,6 +288,8 @@ class Seat:
         self._table.meet(told["apexes"])
         self._table.told_anew()
         self._generation, self._holder_number = int(told["generation"]), int(told["holder"])
+        if self._page.generation == self._generation:  # what is read late may be of one long ended
+            self._knowledge.holds(self._generation, time.monotonic())
         self._standing_by = False
 
     def _forget_sockets(self) -> None:
@@ -321,21 +325,23 @@ class Seat:
             if not page.beat(self._generation, now):
                 self._step_down()
                 return BEAT_EVERY
+            self._knowledge.holds(self._generation, now)
             self._desk.expire(now)
             if self._meet_again is not None and now >= self._meet_again:
                 self._meet()
             if now >= self._bind_again:
                 self._bind_wanted()
             return BEAT_EVERY if self._desk.occupied else _ALONE_EVERY
-        left = self._patience() - page.age(now)
+        left = self._patience(page, now) - page.age(now)
         if left <= 0 or page.generation != self._generation:
             self._move(at_once=False)
             return BEAT_EVERY
+        self._knowledge.holds(self._generation, now)
         # Who has another holder by now has to be registered there within CONFIRM_WITHIN.
         return min(left, SILENT_AFTER)
 
-    def _patience(self) -> float:
-        return SILENT_AFTER + SUCCESSOR_AFTER * self._membership.rank
+    def _patience(self, page: Page, now: float) -> float:
+        return self._knowledge.patience(self._membership.rank, page.generation, now)
 
     def _move(self, *, at_once: bool) -> None:
         if not self._closed and (self._moving is None or self._moving.done()):
@@ -353,9 +359,12 @@ class Seat:
                 return
             now, present = time.monotonic(), page.generation
             # Also one that we never were a tenant of may have ended already.
-            silent = page.age(now) > self._patience() or (at_once and present == self._generation)
+            silent = page.age(now) > self._patience(page, now) or (at_once and present == self._generation)
             if silent and (generation := page.claim(present, now)):
+                if self._knowledge.is_outdated(present, now):
+                    self._table.moved(clock.unix_ms())
                 self._generation = generation
+                self._knowledge.holds(generation, now)
                 self._table.follow(page.serial)
                 self._table.taken_over(now)
                 self._table.changed(clock.unix_ms())
@@ -371,7 +380,7 @@ class Seat:
                 await asyncio.sleep(BEAT_EVERY)
                 continue
             # One that has just ended lets nobody in, though its Unix socket, which is ours too, still takes us.
-            if await self._join(max(BEAT_EVERY, self._patience() - page.age(now))):
+            if await self._join(max(BEAT_EVERY, self._patience(page, now) - page.age(now))):
                 return
             if self._membership.refused:  # it may end, or be another one by then
                 again, pause = now + pause, min(2 * pause, REFUSED_PAUSE_AT_MOST)

@@ -21,8 +21,6 @@ from .registry import Registry
 from .update import Change
 
 CONFIRM_WITHIN: Final = 1.0  # seconds in which tenants register with a new holder
-SILENT_AFTER: Final = 0.3  # seconds without a heartbeat after which a holder is given up
-SUCCESSOR_AFTER: Final = 0.15  # the same more for each who comes before us in the succession
 
 NEIGHBOURS: Final = 0  # stands in the table for Minidisc's programs on this host, as if they were one process
 _Instance = tuple[str, str]  # name and instance label, in lower case
@@ -191,7 +189,10 @@ class HostTable:
         return apex is not None
 
     def moved(self, now_ms: int) -> None:
-        """Our host is somewhere else: the others tell anew, there, that they are and what they offer."""
+        """What we know of the others counts no more: they tell anew that they are, and what they offer.
+
+        Our host is somewhere else, or has changed hands without us.
+        """
         self._unconfirmed.clear()
         self._apexes.clear()
         if self._others:

@@ -149,12 +149,12 @@ class Watcher:
         for key, host in self._hosts.items():
             # Two that took each other for programs of their own would have news of each other without end.
             serial = None if host.copy.is_mirror else host.copy.serial
-            if memory.silent(key, now):
+            if not host.heard:
+                yield Stood.of(State.UNHEARD, host.peer)
+            elif memory.silent(key, now):
                 yield Stood.of(State.SILENT, host.peer, serial)
             elif memory.standing(key, now) is Standing.REGISTRY:
                 yield Stood.of(State.REGISTRY, host.peer, serial)
-            elif not host.heard:
-                yield Stood.of(State.UNHEARD, host.peer)
 
     def census(self) -> str:
         """Of all peers, whoever they are."""
@@ -201,7 +201,9 @@ class Watcher:
             now = self._now()
             for host in self._hosts.values():  # whom we could not hear while we were away
                 host.unanswered, host.probing, host.next, host.left_until = 0, False, now, now
+                host.heard = False
             self._kicked.set()
+            self._publish_soon()
         if self._latest and self._latest.silent:
             self._publish_soon()  # who is gone by now is silent no more
         return bool(away)
@@ -233,7 +235,7 @@ class Watcher:
 
     async def _poll(self, hosts: list[Watched]) -> None:
         """Looks up what these offer."""
-        directory, now = self._directory, clock.now()
+        directory, now, begun = self._directory, clock.now(), self._now()
         lookup = Lookup(
             self._settings.apex,
             Name.of((b"_list",), self._settings.apex).wire,
@@ -252,7 +254,7 @@ class Watcher:
         finally:
             self._polls -= 1
             for host in hosts:
-                host.busy, host.next = False, self._now() + EVERY * self._pace
+                host.busy, host.next = False, max(self._now(), begun + EVERY * self._pace)
         if clock.now() <= lookup.deadline + clock.AWAY:
             self._room = self._most_sessions - self.sessions()
             for ask in lookup.asks:
@@ -381,7 +383,7 @@ class Watcher:
                 self._relayed()
                 return
             self._without(host)
-        host.heard_at = self._now()
+        host.heard, host.heard_at = True, self._now()
         now, rtt = clock.now(), self._directory.memory.rtt(host.peer.id)
         rtt_ms = None if rtt is None else round(rtt * 1000, 2)
         if host.copy.is_mirror:  # it took us for a program of its own: it is believed of itself alone
@@ -436,6 +438,9 @@ class Watcher:
             self._kicked.set()
         elif host.probing:
             host.probing, host.unanswered = False, 0
+            if not host.heard and (serial == host.copy.serial or host.copy.is_mirror):
+                host.heard = True
+                self._publish_soon()
             self._directory.memory.answered(host.peer.id, clock.now(), None)
             own = self._attachment.is_own(host)
             # A mirror's serials are its own, so it is asked each time; but the first answer may be long in the making.

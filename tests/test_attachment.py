@@ -8,7 +8,7 @@ from typing import Any
 from played import APEX
 from test_mirrored import ALPHA, BRAVO, Holder, service
 
-from mddns.attachment import AGREE_WITHIN, ALONE_FOR, Attachment
+from mddns.attachment import AGREE_WITHIN, ALONE_FOR, HEARD_WITHIN, Attachment
 from mddns.directory import Directory
 from mddns.memory import Memory
 from mddns.mirrored import State, Stood
@@ -107,6 +107,24 @@ def test_what_was_known_stands_until_a_mirror_that_begins_has_heard_of_it() -> N
     assert scene.ports() == {80, 82}
     assert scene.says(service(BRAVO, 82), alpha=None)
     assert scene.ports() == {82}
+
+
+def test_whom_a_mirror_has_not_heard_of_is_asked_by_ourselves_where_something_is_known_of_it() -> None:
+    """Mirrors that come and go each begin anew to wait for who has vanished."""
+    scene = Scene()
+    scene.says(service(ALPHA, 80))
+    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.known = True
+    scene.alpha.unanswered = 2
+    scene.says(alpha=UNHEARD, bravo=UNHEARD)
+    assert (scene.ports(), scene.attachment.complete, scene.asked()) == ({80}, True, [scene.own])
+    scene.now += HEARD_WITHIN
+    assert scene.asked() == [scene.own, scene.alpha]
+    scene.look()
+    assert (scene.asked(), scene.alpha.unanswered) == ([scene.own, scene.alpha], 2)
+    scene.directory.vanished(ALPHA, scene.now)
+    scene.look()
+    assert scene.asked() == [scene.own]
 
 
 def test_when_the_session_is_lost_a_successor_is_asked_first() -> None:

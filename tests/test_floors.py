@@ -126,6 +126,7 @@ FLOORS = {
         responder
         secondary
         silence
+        succession
         tenancy
         transfer
         update

@@ -11,8 +11,10 @@ import pytest
 from loopback import fleet, free_port, network_of, open_sockets
 from test_sessions import Watcher as Client
 
+from mddns import clock
+from mddns.clock import Turns
 from mddns.dso import Answered, Ordinary, framed
-from mddns.mirrored import MirrorCopy
+from mddns.mirrored import MirrorCopy, State
 from mddns.model import Peer
 from mddns.names import Name
 from mddns.node import Node
@@ -267,5 +269,25 @@ def test_a_mirror_does_not_outlast_the_time_of_a_holder() -> None:
                 seen += [kept.mirror for kept in nodes[0].mirrors._kept.values()]
         assert seen[0] is seen[1]
         assert seen[1] is not seen[2]
+
+    run(work)
+
+
+def test_a_mirror_that_was_stopped_does_not_vouch_for_what_it_knew_until_it_has_heard_of_it_again() -> None:
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        watcher = Watcher(Settings(network_of(peers[0], peers), "", APEX, peers[0].port, 0.3), own=list)
+
+        def stands() -> list[State]:
+            return [each.state for each in watcher.stands() if each.id == peers[1].id]
+
+        await watcher.start()
+        try:
+            await eventually(lambda: stands() == [State.REGISTRY] and watcher.sessions() == 1)
+            watcher._turns = Turns(clock.now() - 8.0)
+            watcher._tick()
+            assert stands() == [State.UNHEARD]
+            await eventually(lambda: stands() == [State.REGISTRY])
+        finally:
+            await watcher.close()
 
     run(work)

@@ -13,7 +13,7 @@ from .errors import Error, PortInUse
 from .hot import Kept
 from .listeners import TcpListener, UdpListener
 from .model import join_address
-from .reaction import Answering
+from .reaction import Answering, Later, Reaction
 from .sessions import Sessions
 from .web import Serving
 
@@ -110,8 +110,12 @@ class HostSockets:
                 self._reading[key] = UdpListener(sock, self._answering, self._hot, self._loop, self._ours)
             else:
                 self._reading[key] = TcpListener(
-                    sock, self._answering, self._loop, self._ours, self._serving, sessions=self._sessions
+                    sock, self._by_tcp, self._loop, self._ours, self._serving, sessions=self._sessions
                 )
+
+    def _by_tcp(self, wire: bytes, source: str, stream: bool) -> Reaction | Later:
+        """What came on a connection while we were stopped, and others answered, is asked again of them."""
+        return self._answering(wire, source, stream) if self._ours() else None
 
     async def finish(self, within: float) -> None:
         """Takes no more questions, and gives the answers to those that were taken so many seconds at most."""

@@ -192,7 +192,6 @@ TESTED_ELSEWHERE = {
     "binding": "test_listeners",
     "connections": "test_listeners",
     "desk": "test_hosts_tenants",
-    "hostsockets": "test_hosts_tenants",
     "membership": "test_hosts_tenants",
     "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",

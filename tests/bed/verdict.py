@@ -12,7 +12,7 @@ from typing import Any, Final
 from .truth import FOREVER, Instance, Truth
 
 TTL: Final = 5.0
-LATE: Final = 5.0  # seconds in which everybody has heard of a change, also where a holder was stopped meanwhile
+LATE: Final = 3.0  # seconds in which everybody has heard of a change, also where a holder was stopped meanwhile
 GONE: Final = 10.0  # seconds in which a host that vanished is down
 DROPPED: Final = 30.0  # seconds in which what a silent host has said is dropped by who does not watch
 HEALED: Final = 6.0  # seconds in which a host that is back is up
@@ -56,10 +56,14 @@ def untrue(truth: Truth, host: str, number: int, events: list[Told]) -> Iterator
         elif event["event"] == "down":
             if truth.must_see(host, where, at - LATE, at, GONE):
                 yield f"{event}, and it lived"
-        elif truth.is_stopped(truth.instances[where].program, at - LATE, at, LATE):
-            continue  # whoever goes on in its place knows what it was told, and nobody else could tell
-        elif not truth.instances[where].may_have_been(event["labels"], at - LATE, at):
+        elif not truth.instances[where].may_have_been(event["labels"], at - _known(truth, host, event), at):
             yield f"{event}, and it was not so"
+
+
+def _known(truth: Truth, host: str, event: Told) -> float:
+    """How long ago what is told may have been so: who begins is told what is known of a host that is not gone yet."""
+    elsewhere, at = truth.instances[event["where"]].host, event["at"]
+    return GONE if event["event"] == "up" and truth.is_apart(host, elsewhere, at - GONE, at, 0.0) else LATE
 
 
 def standing(events: list[Told]) -> dict[str, dict[str, str]]:
@@ -119,7 +123,7 @@ def false(truth: Truth, host: str, number: int, lookups: list[Told]) -> Iterator
 
 def _oldest(truth: Truth, host: str, instance: Instance, lookup: Told, back: float) -> float:
     """How long ago what a lookup found may have been so: what a silent host said stands until it is gone."""
-    if instance.host in lookup["silent"]:
+    if instance.host in lookup["silent"] and lookup["way"] != "mirror":
         return TTL + DROPPED
     start, end = lookup["start"], lookup["end"]
     apart = truth.is_apart(host, instance.host, start - GONE, end, GONE)

@@ -168,7 +168,7 @@ class Attachment:
 
     def _relay(self, host: Watched, state: State | None, services: Sequence[Service], moment: float) -> None:
         directory, peer = self._directory, host.peer
-        host.heard, host.spoke, host.unanswered = True, state is not None, 0
+        host.heard, host.spoke, host.unanswered, host.told_at = True, state is not None, 0, moment
         if state is None:
             directory.refused(peer, moment)
             return

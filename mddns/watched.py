@@ -28,6 +28,7 @@ class Watched:
         self.busy = False  # in a lookup under way
         self.heard = False  # whether it is known by now what it is
         self.heard_at = -math.inf  # when we found that out ourselves
+        self.told_at = -math.inf  # when its word was last taken over, by the directory's clock
         self.spoke = False  # whether it ever answered
         self.unanswered = 0
         self.pause = 0.0

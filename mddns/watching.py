@@ -259,14 +259,17 @@ class Watcher:
             self._room = self._most_sessions - self.sessions()
             for ask in lookup.asks:
                 if self._attachment.asks(by_peer[ask.peer.id], self._now()):
-                    self._polled(by_peer[ask.peer.id], ask)
+                    self._polled(by_peer[ask.peer.id], ask, now)
         self._kicked.set()
         self._publish_soon()
 
-    def _polled(self, host: Watched, ask: Ask) -> None:
+    def _polled(self, host: Watched, ask: Ask, since: float) -> None:
         if self._hosts.get(host.peer.id) is not host:
             return
         host.polled, now = True, self._now()
+        if host.told_at >= since:  # while we waited for others, it has said something newer
+            host.next = now
+            return
         if ask.outcome is Outcome.ANSWERED:
             host.unanswered, host.pause, host.spoke, host.heard, host.heard_at = 0, 0.0, True, True, now
             learn(self._directory, ask, self._network, clock.now())
@@ -385,6 +388,7 @@ class Watcher:
             self._without(host)
         host.heard, host.heard_at = True, self._now()
         now, rtt = clock.now(), self._directory.memory.rtt(host.peer.id)
+        host.told_at = now
         rtt_ms = None if rtt is None else round(rtt * 1000, 2)
         if host.copy.is_mirror:  # it took us for a program of its own: it is believed of itself alone
             mine = host.words.by_peer(host.copy.told(), {host.peer.id: host.peer}, self._network)

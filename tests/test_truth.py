@@ -67,6 +67,28 @@ def test_what_stands_for_long_after_its_end_is_found(truth: Truth) -> None:
     assert any("still told of" in each for each in wrong(truth, *GOOD, until=80.0))
 
 
+def test_since_when_it_is_there_may_be_told_later(truth: Truth) -> None:
+    assert wrong(truth, *GOOD, event("update", 20.3, "20") | {"since": 1}) == []
+
+
+def test_who_begins_is_told_what_others_know_of_a_host_that_was_cut_off_a_moment_ago(truth: Truth) -> None:
+    assert any("it was not so" in each for each in wrong(truth, event("up", 29.0)))
+    truth.apart.append((frozenset(["alpha"]), Span(22, FOREVER)))
+    assert not any("it was not so" in each for each in wrong(truth, event("up", 29.0)))
+    assert any("it was not so" in each for each in wrong(truth, event("up", 31.0)))
+
+
+@pytest.mark.parametrize(("stopped", "within"), [((), 3), ((Span(20, 23),), 5)])
+def test_where_nobody_of_ones_own_host_answers_changes_may_be_told_two_seconds_later(
+    truth: Truth, stopped: tuple[Span, ...], within: int
+) -> None:
+    truth.lives[2] = "bravo", Span(0, FOREVER)
+    truth.stopped[2] = list(stopped)
+    for late, good in ((within - 0.1, True), (within + 0.1, False)):
+        events = GOOD[0], event("down", 20.1), event("up", 20.5 + late)
+        assert any("it was not so" in each for each in wrong(truth, *events)) is not good
+
+
 def test_who_was_out_of_reach_may_be_down(truth: Truth) -> None:
     events = (*GOOD, event("down", 35.0, "20"))
     assert wrong(truth, *events, until=35.0)

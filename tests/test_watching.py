@@ -9,6 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import dns.flags
 import dns.message
@@ -20,7 +22,8 @@ from loopback import Fixed, fleet, hostile, network_of, open_sockets
 import mddns
 from mddns import aio
 from mddns.dso import is_dso, refusal
-from mddns.lookup import Lookup
+from mddns.lookup import Ask, Lookup, Outcome
+from mddns.mirrored import State
 from mddns.model import Endpoint, Peer, Service, Snapshot
 from mddns.names import Name
 from mddns.settings import Settings
@@ -430,6 +433,25 @@ def test_thousands_of_hosts_are_looked_up_a_few_hundred_at_a_time(monkeypatch: p
 
     asyncio.run(work())
     assert max(sizes) <= MOST_AT_ONCE
+
+
+def test_an_answer_counts_no_more_when_the_host_has_said_something_newer_while_others_were_waited_for() -> None:
+    """A lookup ends with the last of its hosts, and our own holder's mirror may tell of one meanwhile."""
+    peer = Peer("alpha", ("100.64.0.1",))
+    watcher = Watcher(Settings(Fixed(None, (peer,)), "fixed", Name.parse("minidisc."), 28004, 1.0))
+    refused = SimpleNamespace(outcome=Outcome.REFUSED)
+    newer = Service("web", {}, Endpoint("100.64.0.1:80"))
+
+    async def work() -> None:
+        await watcher._seen(Snapshot(None, (peer,), "fixed"), 0.0)
+        (host,) = watcher._hosts.values()
+        watcher._attachment._relay(host, State.REGISTRY, (newer,), 10.0)
+        watcher._polled(host, cast("Ask", refused), 9.9)
+        assert list(watcher._directory.said_by(peer).values()) == [newer]
+        watcher._polled(host, cast("Ask", refused), 10.1)
+        assert not watcher._directory.said_by(peer)
+
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize(("hosts", "pace"), [(10, 1.0), (UNHURRIED, 1.0), (3 * UNHURRIED, 3.0)])

@@ -22,6 +22,7 @@ def main() -> None:
             told = {"at": at, "event": event.kind}
             if service:
                 told |= {"name": service.name, "where": str(service.endpoint), "labels": dict(service.labels)}
+                told["since"] = service.since
             print(json.dumps(told), flush=True)
 
 

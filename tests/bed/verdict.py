@@ -13,6 +13,7 @@ from .truth import FOREVER, Instance, Truth
 
 TTL: Final = 5.0
 LATE: Final = 3.0  # seconds in which everybody has heard of a change, also where a holder was stopped meanwhile
+ALONE: Final = 5.0  # the same where nobody of one's own host answers: three questions, a second apart, then all others
 GONE: Final = 10.0  # seconds in which a host that vanished is down
 DROPPED: Final = 30.0  # seconds in which what a silent host has said is dropped by who does not watch
 HEALED: Final = 6.0  # seconds in which a host that is back is up
@@ -23,7 +24,7 @@ Told = dict[str, Any]
 
 def illegal(events: list[Told]) -> Iterator[str]:
     """Sequences that no instance can have, and what was told twice."""
-    standing: dict[str, str] = {}
+    standing: dict[str, tuple[str, object]] = {}
     latest: dict[str, str] = {}
     if sum(event["event"] == "current" for event in events) > 1:
         yield "current, twice"
@@ -38,9 +39,11 @@ def illegal(events: list[Told]) -> Iterator[str]:
             continue
         if (where in standing) != (event["event"] == "update"):
             yield f"{event}, and it was {'' if where in standing else 'not '}up"
-        if standing.get(where) == time or float(time) < float(latest.get(where, 0)):
+        # Who lists its services by HTTP, as one does whose DNS is not there yet, does not say since when they are.
+        told = time, event.get("since")
+        if standing.get(where) == told or float(time) < float(latest.get(where, 0)):
             yield f"{event}, and what was told before was as new"
-        standing[where] = latest[where] = time
+        standing[where], latest[where] = told, time
 
 
 def untrue(truth: Truth, host: str, number: int, events: list[Told]) -> Iterator[str]:
@@ -54,7 +57,7 @@ def untrue(truth: Truth, host: str, number: int, events: list[Told]) -> Iterator
         elif truth.is_stopped(number, at - LATE, at, LATE):
             continue  # it reads now what it was told before
         elif event["event"] == "down":
-            if truth.must_see(host, where, at - LATE, at, GONE):
+            if truth.must_see(host, where, at - _late(truth, host, at), at, GONE):
                 yield f"{event}, and it lived"
         elif not truth.instances[where].may_have_been(event["labels"], at - _known(truth, host, event), at):
             yield f"{event}, and it was not so"
@@ -63,7 +66,16 @@ def untrue(truth: Truth, host: str, number: int, events: list[Told]) -> Iterator
 def _known(truth: Truth, host: str, event: Told) -> float:
     """How long ago what is told may have been so: who begins is told what is known of a host that is not gone yet."""
     elsewhere, at = truth.instances[event["where"]].host, event["at"]
-    return GONE if event["event"] == "up" and truth.is_apart(host, elsewhere, at - GONE, at, 0.0) else LATE
+    return (
+        GONE
+        if event["event"] == "up" and truth.is_apart(host, elsewhere, at - GONE, at, 0.0)
+        else _late(truth, host, at)
+    )
+
+
+def _late(truth: Truth, host: str, at: float) -> float:
+    """In how many seconds those of a host have heard of what is so since then, whatever befell its holder."""
+    return ALONE if truth.is_mute(host, at - ALONE, at, 0.0) else LATE
 
 
 def standing(events: list[Told]) -> dict[str, dict[str, str]]:
@@ -91,13 +103,14 @@ def late(truth: Truth, host: str, number: int, events: list[Told], until: float)
             elif event["event"] in ("up", "update"):
                 stands.add(event["where"])
         if not truth.is_stopped(number, now - LATE, now, LATE):
+            within = _late(truth, host, now)
             for where, instance in truth.instances.items():
-                if where not in stands and instance.ended < now - LATE:
+                if where not in stands and instance.ended < now - within:
                     continue
-                if where not in stands and truth.must_see(host, where, now - LATE, now, HEALED):
-                    yield f"{where} was there for {LATE:g} s at {now:.2f} and was not told of"
-                elif where in stands and not instance.may_have_lived(now - GONE - LATE, now):
-                    yield f"{where} was gone for {GONE + LATE:g} s at {now:.2f} and still told of"
+                if where not in stands and truth.must_see(host, where, now - within, now, HEALED):
+                    yield f"{where} was there for {within:g} s at {now:.2f} and was not told of"
+                elif where in stands and not instance.may_have_lived(now - GONE - within, now):
+                    yield f"{where} was gone for {GONE + within:g} s at {now:.2f} and still told of"
         now += SAMPLE
 
 
@@ -105,7 +118,7 @@ def false(truth: Truth, host: str, number: int, lookups: list[Told]) -> Iterator
     """Lookups that found what was not there, or did not find what was there for long."""
     for lookup in lookups:
         start, end, found, way = lookup["start"], lookup["end"], lookup["found"], lookup["way"]
-        back = LATE if way == "mirror" else TTL + 1
+        back = _late(truth, host, start) if way == "mirror" else TTL + 1
         if truth.is_stopped(number, start - back, end, LATE):
             continue
         if len(found) != lookup["count"]:

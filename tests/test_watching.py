@@ -21,8 +21,9 @@ from loopback import Fixed, fleet, hostile, network_of, open_sockets
 
 import mddns
 from mddns import aio
+from mddns.ask import Ask, Outcome
 from mddns.dso import is_dso, refusal
-from mddns.lookup import Ask, Lookup, Outcome
+from mddns.lookup import Lookup
 from mddns.mirrored import State
 from mddns.model import Endpoint, Peer, Service, Snapshot
 from mddns.names import Name
@@ -439,7 +440,7 @@ def test_an_answer_counts_no_more_when_the_host_has_said_something_newer_while_o
     """A lookup ends with the last of its hosts, and our own holder's mirror may tell of one meanwhile."""
     peer = Peer("alpha", ("100.64.0.1",))
     watcher = Watcher(Settings(Fixed(None, (peer,)), "fixed", Name.parse("minidisc."), 28004, 1.0))
-    refused = SimpleNamespace(outcome=Outcome.REFUSED)
+    refused = SimpleNamespace(peer=peer, outcome=Outcome.REFUSED, answer=None, listed=None, over_web=False)
     newer = Service("web", {}, Endpoint("100.64.0.1:80"))
 
     async def work() -> None:

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from bed.asker import Asker, faults
@@ -302,6 +303,27 @@ def test_a_tenant_that_is_killed_with_the_holder_is_gone_at_once_too(bed: Bed, m
         fleet.start(2)
     measured(f"a holder and a tenant killed together were gone after {max(took):.0f} ms at most, dig included")
     assert max(took) <= 500
+
+
+def test_who_wakes_up_behind_a_holder_that_is_stopped_does_not_tell_what_was_so_before(bed: Bed) -> None:
+    """It takes over, as nobody else can; what the other one has told meanwhile it does not know."""
+    alpha = bed.host("alpha")
+    code = {"PYTHONPATH": str(Path(__file__).parent)}
+    programs = []
+    for port in ("9000", "9001"):
+        programs.append(alpha.start([sys.executable, "-m", "bed.changer", port, "1", "0"], env=code))
+        programs[-1].wait_for("up", timeout=20)
+    first, second = programs
+    first.signal(signal.SIGSTOP)
+    assert wait_until(lambda: answers(bed) == {9000, 9001}, timeout=5)  # without the second nobody would answer
+    time.sleep(1.0)  # as for two holders that end in a row, what was known a moment ago counts
+    second.signal(signal.SIGUSR1)
+    second.wait_for("done")
+    second.signal(signal.SIGSTOP)
+    first.signal(signal.SIGCONT)
+    assert next(filter(None, (ports(bed) for _ in range(10)))) == {9000}
+    second.signal(signal.SIGCONT)
+    assert wait_until(lambda: answers(bed) == {9000, 9001}, timeout=5)
 
 
 def test_one_endpoint_of_several_processes_lives_while_one_of_them_does(bed: Bed) -> None:

@@ -155,7 +155,7 @@ class Mirror:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         services, node = self._latest
-        zone = Zone(self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms())
+        zone = Zone(self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms(), before=self._zone.zone)
         if self._zone.take(zone, clock.unix_ms(), {(OWNER,): node}):
             self._changed()
         now = loop.time()

@@ -66,13 +66,16 @@ class Watcher:
     """Watches the network of `settings`, from :meth:`start` to :meth:`close`.
 
     `own` is for the holder of our own host: what the host offers. It attaches to nobody, and tells how each peer
-    :meth:`stands`.
+    stands.
     """
 
     def __init__(
         self, settings: Settings, policy: Policy | None = None, own: Callable[[], list[Service]] | None = None
     ) -> None:
         self.view: View | None = None  # None until it is whole
+        # With the last view: how each peer stands, but who is none and offers nothing; and who they all are.
+        self.stood: tuple[Stood, ...] = ()
+        self.census = self._census = ""
         self._settings = settings
         self._directory = Directory(settings.apex.wire, Memory(), policy or Policy())
         self._own = own
@@ -141,8 +144,7 @@ class Watcher:
         numbers += self._prober.descriptors() if self._prober else ()
         return [number for number in numbers if number >= 0]
 
-    def stands(self) -> Iterator[Stood]:
-        """How each peer stands; who is none, and offers nothing, is left out."""
+    def _stands(self) -> Iterator[Stood]:
         memory, now = self._directory.memory, clock.now()
         if self._own and self._snapshot and self._snapshot.me:
             yield Stood.of(State.REGISTRY, self._snapshot.me)
@@ -155,11 +157,6 @@ class Watcher:
                 yield Stood.of(State.REGISTRY, host.peer, serial)
             elif not host.heard:
                 yield Stood.of(State.UNHEARD, host.peer)
-
-    def census(self) -> str:
-        """Of all peers, whoever they are."""
-        own = [self._snapshot.me] if self._own and self._snapshot and self._snapshot.me else []
-        return census((*own, *(host.peer for host in self._hosts.values())))
 
     def own_changed(self) -> None:
         """What our own host offers is another by now: `own` gives it."""
@@ -186,9 +183,11 @@ class Watcher:
         for key, peer in peers.items():
             if key not in self._hosts:
                 self._hosts[key] = Watched(peer, self._settings.apex, now)
+        own = [snapshot.me] if self._own and snapshot.me else []
+        self._census = census((*own, *(host.peer for host in self._hosts.values())))
         self._pace = max(1.0, len(self._hosts) / UNHURRIED)
         self._places = {(host.peer.route[0], host.peer.port): host for host in self._hosts.values()}
-        self._attachment.network(self._hosts.get(me), now)
+        self._attachment.network(self._hosts.get(me), self._census, now)
         self.own_changed()
         if self._attachment.complete:
             self._relayed()
@@ -466,9 +465,11 @@ class Watcher:
         whole = self._attachment.whole or all(host.polled for host in self._hosts.values())
         first = not self._current and whole
         silent, before = directory.silent(now), self._latest
-        version = directory.version, silent, *((self.census(), *self.stands()) if self._own else ())
+        stood = tuple(self._stands()) if self._own else ()
+        version = directory.version, silent, self._census, stood
         if before and not first and version == self._version:
             return
+        self.stood, self.census = stood, self._census
         self._version, self._current = version, self._current or first
         self._latest = View.of(directory, self._snapshot, now)
         if self._current:

@@ -81,17 +81,17 @@ class Marker:
     """Adds to services what their records would not tell."""
 
     def __init__(self) -> None:
-        # By what makes it this service: as it was, marked, and what it is called in the zone.
-        self._marked: dict[tuple[str, ...], tuple[Service, Service, tuple[str, str]]] = {}
+        # By the object: as it was, which keeps it alive, marked, and what it is called in the zone.
+        self._marked: dict[int, tuple[Service, Service, tuple[str, str]]] = {}
 
     def mark(self, services: Iterable[Service]) -> list[Service]:
         """The same, marked. What has not changed since the last time is the same object."""
         before, self._marked = self._marked, {}
         for service in services:
-            known = before.get(service.key)
-            if known is None or known[0] is not service:
+            known = before.get(id(service))
+            if known is None:
                 known = service, _marked(service), (fold(service.name), fold(service.instance))
-            self._marked[service.key] = known
+            self._marked[id(service)] = known
         marked = [known[1] for known in self._marked.values()]
         called = {known[2] for known in self._marked.values()}
         if len(called) < len(marked) or any(label in ("", "*") for _, label in called):

@@ -160,11 +160,7 @@ class Secondary:
             known = before.get(owner)
             # A set of records that no transfer has touched is the same object.
             if not (
-                known
-                and known[0][0] is rdatas
-                and known[0][1] is texts
-                and known[0][2] is four
-                and known[0][3] is six
+                known and known[0][0] is rdatas and known[0][1] is texts and known[0][2] is four and known[0][3] is six
             ):
                 known = (rdatas, texts, four, six), self._told(owner, next(iter(rdatas.values())))
             self._read[owner] = known

@@ -41,6 +41,7 @@ _log = logging.getLogger("mddns")
 
 EVERY: Final = 2.0  # seconds between questions to one host
 AGAIN_SOON: Final = 0.5  # the same, where it has news that its session does not tell
+BEATS: Final = 8  # moments in that time at which hosts are asked: many at once cost less than one at a time
 OWN_EVERY: Final = 1.0  # the same to our own holder, where we have everything from it
 MOST_UNANSWERED: Final = 3  # questions, and the host has vanished
 REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is asked again; doubles, to
@@ -94,6 +95,7 @@ class Watcher:
         self._most_sessions = within_a_quarter(MOST_SESSIONS)
         self._room = 0  # for more of them
         self._pace = 1.0
+        self._begun = 0.0  # other watchers have other beats
         self._turns = clock.Turns(clock.now())
         self._publishing = False
         self._publish_from = 0.0  # with thousands of services not without end
@@ -101,7 +103,7 @@ class Watcher:
 
     async def start(self) -> None:
         """Reads the network and begins. NetworkError where it cannot be read."""
-        self._prober = Prober(self._settings.apex, self._probed)
+        self._prober, self._begun = Prober(self._settings.apex, self._probed), self._now()
         await self._seen(await self._settings.network.aread(STATUS_TIMEOUT), 0.0)
         self._follower = Follower(self._settings.network, self._seen, self._tick)
         self._spawn(self._follower.run())
@@ -422,7 +424,9 @@ class Watcher:
             if host.session is None:
                 return
         relays = self._attachment.complete and self._attachment.is_own(host)
-        host.probing, host.next = True, now + (OWN_EVERY if relays else EVERY)
+        every = OWN_EVERY if relays else EVERY
+        beat = every / BEATS
+        host.probing, host.next = True, now + every - (now - self._begun) % beat
         if self._prober:
             self._prober.ask(host.peer.route[0], host.peer.port)
 

@@ -28,6 +28,7 @@ class Attachment:
     def __init__(self, directory: Directory, *, allowed: bool) -> None:
         """Not `allowed`: every host is asked, whatever our own is."""
         self.complete = False  # whether all that we know comes through it
+        self.moved = True  # whether, with what it said last, we may ask others than before
         self._directory = directory
         self._allowed = allowed
         self._own: Watched | None = None
@@ -91,7 +92,8 @@ class Attachment:
 
         `known`: the whole network was known to us before. `moment` is the directory's now.
         """
-        own = self._own
+        own, was = self._own, self.complete
+        self.moved = True
         if own is None:
             return False
         beside = own.copy.beside()
@@ -132,6 +134,7 @@ class Attachment:
             if relayed != host.relayed:
                 self._relay(host, *relayed, moment)
                 host.relayed = relayed
+        self.moved = not was or before != self._elsewhere
         return True
 
     def _is_behind(

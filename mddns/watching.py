@@ -399,13 +399,14 @@ class Watcher:
         taken = attachment.told(self._hosts, self._network, self._current, self._now(), clock.now())
         if attachment.complete and not before:
             _log.debug("everything comes from this host's holder")
-        if taken:
+        if taken and attachment.moved:
             now = self._now()
             for host in self._hosts.values():
                 if not attachment.asks(host, now) and (host.session or host.copy.serial is not None):
                     self._end(host)
                     host.copy, host.probing = MirrorCopy(self._settings.apex), False
             self._kicked.set()
+        if taken:
             self._publish_soon()
 
     def _without(self, host: Watched) -> None:

@@ -152,11 +152,13 @@ class Mirror:
             self._taking.cancel()
             self._taking = None
         self._own_moved = False
-        begun = clock.spent()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         services, node = self._latest
         zone = Zone(
             self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms(), before=self._zone.zone
         )
         if self._zone.take(zone, clock.unix_ms(), {(OWNER,): node}):
             self._changed()
-        self._rested = asyncio.get_running_loop().time() + max(SPACING, SHARE * (clock.spent() - begun))
+        now = loop.time()
+        self._rested = now + max(SPACING, SHARE * (now - begun))

@@ -318,13 +318,3 @@ def test_all_who_follow_are_told_the_same_octets_under_the_ids_of_their_question
     assert dns.message.from_wire(edns, xfr=True).edns == 0
     made.advertise("web", 10)
     assert len(records(asked(made, serial))) > len(records([dns.message.from_wire(first, xfr=True)]))
-
-
-def test_texts_and_addresses_that_another_instance_still_has_stay() -> None:
-    made = host(2)  # both with env=prod, at the same addresses
-    before = serial_of(made)
-    made.advertise("web", 1, {"env": "dev"})
-    found = records(asked(made, before))
-    assert 'web TXT "env=dev"' in found
-    assert 'web TXT "env=prod"' not in found
-    assert not [line for line in found if line.startswith(("web A ", "web AAAA "))]

@@ -18,8 +18,9 @@ from conftest import MakeBed, Measured
 from test_hosts_watch import GONE, SOON, spread
 
 CHANGES: Final = 60  # about, in all
-SPACING: Final = 0.020  # seconds between two of them on average, and for each host more: every watcher hears of each
+SPACING: Final = 0.020  # seconds between two of them, and for each host more: every watcher hears of each
 A_HOST_MORE: Final = 0.004
+UNEVEN: Final = 0.25  # of that, more or less
 KILLED: Final = 5  # programs, at most
 MOST_OF_OTHERS: Final = 0.25  # of the processors' time: with more of it, the limit in ms is not held against us
 PATIENCE: Final = 30.0
@@ -75,19 +76,21 @@ def test_everybody_sees_a_change_a_killed_program_and_a_vanished_host_in_time(
     make_bed: MakeBed, measured: Measured, count: int
 ) -> None:
     bed = make_bed([f"host{number}" for number in range(count)])
-    each_changes, pause = max(1, CHANGES // count), count * (SPACING + count * A_HOST_MORE)
+    each_changes, pause = max(1, CHANGES // count), SPACING + count * A_HOST_MORE
+    command = "bed.changer", "80", str(each_changes), str(count * pause), str(UNEVEN / count)
     with Forks() as forks:
         changers = {}
         for host in bed.hosts:  # one after the other: all at once would take each other's processor
-            process = forks.start(host, "bed.changer", "80", str(each_changes), str(pause))
+            process = forks.start(host, *command)
             changers[f"{host.ipv4}:80"] = process
             process.wait_for("up", PATIENCE)
         watchers = [forks.start(host, "bed.onlooker") for host in bed.hosts]
         until_all_see(watchers, set(changers))
         time.sleep(1 + count / 20)  # sessions are begun behind the first answer
         neighbours = Neighbours([*changers.values(), *watchers])
-        for process in changers.values():
+        for process in changers.values():  # one after the other: what is told is how long one change takes
             process.signal(signal.SIGUSR1)
+            time.sleep(pause)
         for process in changers.values():
             process.wait_for("done", PATIENCE)
         changes = each_changes * count

@@ -1,7 +1,8 @@
-"""A program whose one service changes: ``python -m bed.changer PORT COUNT PAUSE``.
+"""A program whose one service changes: ``python -m bed.changer PORT COUNT PAUSE [SPREAD]``.
 
-From SIGUSR1 on it changes its label ``t`` so many times, so many seconds apart: the time of the change by the monotonic
-clock, which all hosts of a bed share. Then it prints ``done``, and ends by SIGTERM.
+From SIGUSR1 on it changes its label ``t`` so many times, so many seconds apart, half more or less (or that share,
+`SPREAD`): the time of the change by the monotonic clock, which all hosts of a bed share. Then it prints ``done``, and
+ends by SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import mddns
 def main() -> None:
     """Runs until SIGTERM."""
     port, count, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    spread = float(sys.argv[4]) if len(sys.argv) > 4 else 0.5
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
     with mddns.start_registry() as registry:
         service = registry.advertise_service(port, "web")
         print("up", flush=True)
         if signal.sigwait({signal.SIGTERM, signal.SIGUSR1}) == signal.SIGUSR1:
             for _ in range(count):
-                time.sleep(pause * random.uniform(0.5, 1.5))
+                time.sleep(pause * random.uniform(1 - spread, 1 + spread))
                 # sigtimedwait() tells of a signal that never came where we were stopped for longer than it waits.
                 if signal.SIGTERM in signal.sigpending():
                     return

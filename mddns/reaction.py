@@ -9,12 +9,11 @@ from itertools import chain
 class Messages:
     """The messages of a transfer, of which only the first is made already; all others when they are taken, once."""
 
-    __slots__ = ("_rest", "alone", "first")
+    __slots__ = ("_rest", "first")
 
-    def __init__(self, messages: Iterator[bytes], *, alone: bool = False) -> None:
-        """There is one at least; `alone`: there are no others."""
+    def __init__(self, messages: Iterator[bytes]) -> None:
+        """There is one at least."""
         self.first = next(messages)
-        self.alone = alone
         self._rest = messages
 
     def __iter__(self) -> Iterator[bytes]:

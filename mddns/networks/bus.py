@@ -49,4 +49,5 @@ async def ring(path: str, mask: int) -> AsyncIterator[None]:
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         raise TailscaleError(f"{path} broke off: {error}") from error
     finally:
-        writer.close()
+        writer.transport.abort()
+        await asyncio.sleep(0)  # the socket is closed in the next turn of the loop, which may have been the last

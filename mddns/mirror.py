@@ -77,8 +77,8 @@ class Mirror:
         self._responder = Responder(domain.apex, self._zone, domain.directory, random.shuffle, domain.responder.counts)
         self._responder.whole = self._zone
         self._responder.allow(frozenset((_PROGRAM.address,)))
-        # Of one moment: a serial must not be told of what came before it.
-        self._latest: tuple[tuple[Service, ...], Node] = (), beside((), "", current=False)
+        # Of one moment: a serial must not be told of what came before it. Our own host is known from the first on.
+        self._latest: tuple[tuple[Service, ...], Node] = tuple(self._own()), beside((), "", current=False)
         self._taking: asyncio.TimerHandle | None = None
         self._rested = -SPACING  # when the next state may be taken
         self._own_moved = False

@@ -91,6 +91,18 @@ def test_a_session_of_our_own_host_is_of_the_whole_network() -> None:
     run(work)
 
 
+def test_a_mirror_that_begins_tells_of_its_own_host_from_the_first_state_on() -> None:
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        copy = MirrorCopy(APEX)
+        async with Client(nodes[0], peers[0].addresses[0]) as client:
+            client.subscribe("minidisc.", SOA)
+            await client.next()
+            await transferred(client, copy)
+            assert 80 in ports(copy)
+
+    run(work)
+
+
 def test_a_name_that_a_program_of_our_own_host_subscribes_to_is_of_the_whole_network_too() -> None:
     async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
         async with Client(nodes[0], peers[0].addresses[0]) as client:

@@ -11,7 +11,7 @@ import pytest
 from bed.hosts import Bed, Host
 from bed.process import Process
 from bed.resolvconf import resolv_conf
-from clients import HOSTS, RESOLV_CONF, forward, seconds_until, version_of
+from clients import HOSTS, configuration, forward, seconds_until, version_of
 from conftest import MakeBed, Measured
 
 pytestmark = pytest.mark.namespaces
@@ -24,7 +24,7 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
     """desk forwards."""
     bed = make_module_bed(HOSTS)
-    with resolv_conf(bed.host("desk"), RESOLV_CONF):
+    with resolv_conf(bed.host("desk"), configuration("resolv.conf")):
         forward(bed.host("desk"))
         yield bed
 
@@ -46,17 +46,17 @@ def cluster(bed: Bed) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def serve(host: Host, cluster: Path) -> Process:
+def serve(host: Host, cluster: Path, *labels: str) -> Process:
     """The cluster on that host, as the service `db`."""
     argv = [*NOBODY, str(PROGRAMS[-1]), "-D", str(cluster), "-k", "", "-h", host.ipv4, "-F"]
-    process = host.start(["md", "run", "db", ":5432", "--", *argv])
+    process = host.start(["md", "run", "db", ":5432", *labels, "--", *argv])
     process.wait_for("advertised", 20)
     return process
 
 
-def where(bed: Bed) -> str:
+def where(bed: Bed, name: str = "db.minidisc") -> str:
     """The address of the server that psql reaches."""
-    query = ["psql", "-h", "db.minidisc", "-U", "ada", "-d", "postgres", "-Atc", "select inet_server_addr()"]
+    query = ["psql", "-h", name, "-U", "ada", "-d", "postgres", "-Atc", "select inet_server_addr()"]
     return bed.host("desk").run(query, env={"PGCONNECT_TIMEOUT": "2"}).stdout.strip()
 
 
@@ -76,9 +76,23 @@ def test_psql_connects_by_name_and_follows_the_server_to_another_host(
 
 def test_psql_goes_on_to_the_next_address_where_nobody_accepts(bed: Bed, cluster: Path) -> None:
     alpha, bravo, desk = map(bed.host, HOSTS)
-    with bravo.start(["md", "advertise", "db", ":5432"]) as empty, serve(alpha, cluster):
+    with bravo.start(["md", "advertise", "db", ":5432"]) as empty, serve(alpha, cluster) as server:
         empty.wait_for("advertised")
         both = {alpha.ipv4, bravo.ipv4}
         seconds_until(lambda: set(desk.run(["dig", "+short", "db.minidisc"]).stdout.split()) == both, 15)
         assert desk.run(["getent", "ahostsv4", "db.minidisc"]).stdout.startswith(bravo.ipv4)  # which refuses
         assert where(bed) == alpha.ipv4
+        assert server.terminate(15) == 0  # the next one has the same cluster
+
+
+def test_psql_connects_to_the_one_of_the_view_that_is_its_search_domain(bed: Bed, cluster: Path) -> None:
+    alpha, bravo, desk = map(bed.host, HOSTS)
+    with (
+        bravo.start(["md", "advertise", "db", ":5432", "env=dev"]) as other,
+        serve(alpha, cluster, "env=prod") as server,
+    ):
+        other.wait_for("advertised")
+        both = {alpha.ipv4, bravo.ipv4}
+        seconds_until(lambda: set(desk.run(["dig", "+short", "db.minidisc"]).stdout.split()) == both, 15)
+        assert where(bed, "db") == alpha.ipv4
+        assert server.terminate(15) == 0

@@ -19,24 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import mddns
+from fixed import Fixed
 from mddns.inquiry import Query
 from mddns.model import Peer, Snapshot
 
 IN_FLIGHT: Final = 128  # the stock receive buffer holds twice as many
 NAME: Final = "web"
-
-
-class Fixed:
-    """A network that is read in no time."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-
-    def read(self, timeout: float) -> Snapshot:
-        return self.snapshot
-
-    async def aread(self, timeout: float) -> Snapshot:
-        return self.snapshot
 
 
 def bare(job: dict[str, Any]) -> Callable[[], int]:

@@ -15,22 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import mddns
+from fixed import Fixed
 from mddns.model import Peer, Snapshot
 
 PATIENCE: Final = 60.0  # seconds until a mirror is whole
-
-
-class Fixed:
-    """A network that is read in no time."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-
-    def read(self, timeout: float) -> Snapshot:
-        return self.snapshot
-
-    async def aread(self, timeout: float) -> Snapshot:
-        return self.snapshot
 
 
 def mirror(stack: ExitStack, job: dict[str, Any], count: int) -> mddns.Resolver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -97,9 +98,19 @@ class Process:
         return status
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the program alone (SIGSTOP and SIGCONT too)."""
+        """Sends a signal to the program alone (SIGSTOP and SIGCONT too); who is stopped has stopped on return."""
         if not self._closed:
             kill(self.pid, number)
+            if number == signal.SIGSTOP:
+                wait_until(self._has_stopped)
+
+    def _has_stopped(self) -> bool:
+        """The kernel tells one thread, and that one the others when it is given a processor: until then they go on."""
+        states = []
+        for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):  # that thread has ended
+                states.append(stat.read_text().rpartition(") ")[2][0])
+        return set(states) <= {"T", "Z", "X"}
 
     def terminate(self, timeout: float = 5.0) -> int:
         """SIGTERM, then its exit status."""

@@ -84,6 +84,7 @@ class Seat:
         self._watching: asyncio.TimerHandle | None = None
         self._moving: asyncio.Task[None] | None = None
         self._closed = False
+        self._finishing_until = 0.0  # what came to us is answered by us so long, though another holds already
         self._standing_by = False
         self._knowledge = Knowledge()
         self._wanted: tuple[str, ...] = ()  # where the holder answers
@@ -117,7 +118,7 @@ class Seat:
         Where a registry has it that lets nobody in, or that cannot be reached, this process stands by.
         """
         self._address, self._port = address, port
-        self._closed = False
+        self._closed, self._finishing_until = False, 0.0
         self._table.let_in(self._table.number, self._table.apex, life())
         deadline = time.monotonic() + JOIN_WITHIN
         while True:
@@ -189,6 +190,8 @@ class Seat:
             self._moving.cancel()
             await asyncio.gather(self._moving, return_exceptions=True)
         self._stop_accepting()
+        if self._holder and self._still_holder():
+            self._finishing_until = time.monotonic() + FINISH_WITHIN
         self._desk.close()  # from here on the next in the succession reads our sockets
         self._membership.leave()
         await self._sockets.finish(FINISH_WITHIN)
@@ -240,6 +243,8 @@ class Seat:
     def _still_holder(self) -> bool:
         """Asked before each burst of questions: somebody who was stopped may wake up replaced."""
         if self._page is None or self._page.generation == self._generation:
+            return True
+        if time.monotonic() < self._finishing_until:
             return True
         self._loop.call_soon(self._step_down)
         return False

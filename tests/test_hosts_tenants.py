@@ -15,8 +15,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import dns.message
+import dns.query
 import pytest
-from bed.asker import Asker, faults
+from bed.asker import LATEST, Asker, faults
 from bed.embedded import begin, ports, processor_time
 from bed.host import Host
 from bed.hosts import Bed
@@ -261,6 +263,21 @@ def test_holders_that_close_answer_all_that_was_asked(bed: Bed, measured: Measur
     measured(f"15 holders that close, one after the other: {len(wrong)} wrong answers; {asker.told()}")
     assert not wrong, wrong[:5]
     assert all(each.answered for each in asker.heard), [each for each in asker.heard if not each.answered]
+
+
+def test_a_question_on_a_connection_that_its_holder_had_taken_is_answered_by_it(bed: Bed) -> None:
+    """Though another one holds already when it comes."""
+    fleet = Fleet(bed.host("alpha"))
+    fleet.start(2)
+    first = fleet.holder()
+    with bed.host("bravo").connect_tcp(bed.host("alpha").addresses[0], timeout=LATEST) as sock:
+        assert ports(bed, "+norec", "+tcp") == fleet.ports()  # was taken after ours
+        first.process.signal(signal.SIGTERM)
+        fleet.running.remove(first)
+        fleet.holder()
+        dns.query.send_tcp(sock, dns.message.make_query("web.minidisc", "SRV"))
+        reply, _ = dns.query.receive_tcp(sock, time.monotonic() + LATEST)
+    assert fleet.ports() <= {record.port for rrset in reply.answer for record in rrset}
 
 
 def test_20_programs_started_at_once_have_one_holder(bed: Bed, measured: Measured) -> None:

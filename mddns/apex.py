@@ -58,10 +58,11 @@ class Apex:
     def records(self) -> Iterator[RR]:
         """Everything here but the SOA."""
         for labels, node in self._nodes.items():
+            owner = Name.of(labels, self.name).wire
             for rrset in node.rrsets.values():
                 if rrset.rtype != SOA:
                     for rdata in rrset.rdatas:
-                        yield Name.of(labels, self.name).wire, rrset.rtype, rdata
+                        yield owner, rrset.rtype, rdata
 
     def negative_soa(self) -> bytes:
         """The SOA record of NXDOMAIN and NODATA, its TTL the negative one (RFC 2308 3)."""

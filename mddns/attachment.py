@@ -15,7 +15,7 @@ from typing import Final
 
 from .apex import is_after
 from .directory import Directory
-from .mirrored import State, Stood, Words, census
+from .mirrored import State, Stood, Words
 from .model import Service
 from .watched import Watched
 
@@ -30,6 +30,7 @@ class Attachment:
     def __init__(self, directory: Directory, *, allowed: bool) -> None:
         """Not `allowed`: every host is asked, whatever our own is."""
         self.complete = False  # whether all that we know comes through it
+        self.moved = True  # whether, with what it said last, we may ask others than before
         self._directory = directory
         self._allowed = allowed
         self._own: Watched | None = None
@@ -37,10 +38,12 @@ class Attachment:
         self.waits = False  # whether it has not heard by now what another one had
         self._lost_at = -math.inf
         self._words = Words()
+        self._census = ""
         self._elsewhere: set[Watched] = set()  # hosts of which the mirror does not know
 
-    def network(self, own: Watched | None, now: float) -> None:
-        """Which of the hosts is ours."""
+    def network(self, own: Watched | None, peers: str, now: float) -> None:
+        """Which of the hosts is ours; `peers` is the census of all."""
+        self._census = peers
         own = own if self._allowed else None
         if own is not self._own:
             self._own = own
@@ -91,13 +94,14 @@ class Attachment:
 
         `known`: the whole network was known to us before. `moment` is the directory's now.
         """
-        own = self._own
+        own, was = self._own, self.complete
+        self.moved = True
         if own is None:
             return False
         beside = own.copy.beside()
         current, stood = beside.current, beside.stood
         # It may be of a network of its own, as was given to the holder, and we may have heard of a new peer first.
-        of_all = beside.peers == census(host.peer for host in hosts.values())
+        of_all = beside.peers == self._census
         words = self._words.by_peer(own.copy.told(), {key: host.peer for key, host in hosts.items()}, network)
 
         def is_behind(key: str, host: Watched) -> bool:
@@ -136,6 +140,7 @@ class Attachment:
             if relayed != host.relayed:
                 self._relay(host, *relayed, moment)
                 host.relayed = relayed
+        self.moved = not was or before != self._elsewhere
         return True
 
     def _ask(self, host: Watched, already: bool, now: float) -> None:

@@ -151,6 +151,8 @@ class DnsConnection(asyncio.Protocol):
                 answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):
                 self._write(answer)
+            elif isinstance(answer, Messages) and answer.alone:
+                self._write(answer.first)
             elif isinstance(answer, Messages):
                 self._sending = True
                 self._spawn(self._send_all(answer))

@@ -7,11 +7,12 @@ never told is in no step, as nobody can have it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from .apex import Apex
 from .packer import RR
+from .wire import PTR
 from .zone import Placed, Zone
 
 MOST_STEPS: Final = 1_000
@@ -75,14 +76,20 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
         if _same(was.get(name, ()), now.get(name, ())):
             continue
         names.add(name)
-        deleted.update(before[1].shared_records(name))
-        added.update(after[1].shared_records(name))
         # What stayed as it was is mostly the same object, which is seen quickly.
         left, right = was.get(name, ()), now.get(name, ())
-        stayed = set(map(id, left)) & set(map(id, right))
-        old, new = (
-            {(each.service, each.instance): each for each in group if id(each) not in stayed} for group in (left, right)
-        )
+        same = set(map(id, left)) & set(map(id, right))
+        gone, come = ([each for each in group if id(each) not in same] for group in (left, right))
+        less, more = set(before[1].shared_records(name, gone)), set(after[1].shared_records(name, come))
+        if len(gone) < len(left):
+            stayed = [each for each in left if id(each) in same]
+            kept = set(after[1].shared_records(name, _sharing(stayed, gone, come)))
+            # The types are of all instances, those that stayed among them.
+            kept = {each for each in kept if each[1] != PTR}
+            less, more = less - kept, more - kept
+        deleted.update(less)
+        added.update(more)
+        old, new = ({(each.service, each.instance): each for each in group} for group in (gone, come))
         for key in old.keys() - new.keys():
             deleted.update(before[1].records_of(old[key]))
         for key in new.keys() - old.keys():
@@ -95,6 +102,22 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
         tuple(added - deleted),
         frozenset(names),
     )
+
+
+def _sharing(stayed: Iterable[Placed], gone: Iterable[Placed], come: Iterable[Placed]) -> list[Placed]:
+    """Those of `stayed` that have labels or an address which the others only lose, or only gain."""
+    texts = {_labels(each) for each in gone} ^ {_labels(each) for each in come}
+    addresses = {address for each in gone for address in each.service.addresses}
+    addresses ^= {address for each in come for address in each.service.addresses}
+    return [
+        each
+        for each in stayed
+        if _labels(each) in texts or (addresses and not addresses.isdisjoint(each.service.addresses))
+    ]
+
+
+def _labels(placed: Placed) -> frozenset[tuple[str, str]]:
+    return frozenset(placed.service.labels.items())
 
 
 def _same(group: Sequence[Placed], other: Sequence[Placed]) -> bool:

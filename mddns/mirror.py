@@ -14,7 +14,7 @@ from typing import Final, cast
 from . import clock
 from .domain import Domain
 from .merged_zone import MergedZone
-from .mirrored import OWNER, Marker, beside
+from .mirrored import OWNER, Marker, Standings
 from .model import Service, Snapshot, replace
 from .push import Held
 from .reaction import Messages
@@ -72,13 +72,14 @@ class Mirror:
         me = domain.served.me
         settings = Settings(self._network, "", domain.apex, me.port, timeout)
         self._watcher = Watcher(settings, own=self._own)
-        self._marker = Marker()
+        self._marker, self._standings = Marker(), Standings()
         self._zone = MergedZone(domain.apex, me.addresses, clock.unix_ms())
         self._responder = Responder(domain.apex, self._zone, domain.directory, random.shuffle, domain.responder.counts)
         self._responder.whole = self._zone
         self._responder.allow(frozenset((_PROGRAM.address,)))
         # Of one moment: a serial must not be told of what came before it. Our own host is known from the first on.
-        self._latest: tuple[tuple[Service, ...], Node] = tuple(self._own()), beside((), "", current=False)
+        own = tuple(self._own())
+        self._latest: tuple[tuple[Service, ...], Node] = own, self._standings.beside((), "", current=False)
         self._taking: asyncio.TimerHandle | None = None
         self._rested = -SPACING  # when the next state may be taken
         self._own_moved = False
@@ -141,7 +142,7 @@ class Mirror:
         ]
 
     def _told(self, view: View, current: bool) -> None:
-        self._latest = view.services, beside(self._watcher.stands(), self._watcher.census(), current=current)
+        self._latest = view.services, self._standings.beside(self._watcher.stood, self._watcher.census, current=current)
         if self._taking is None:
             loop = asyncio.get_running_loop()
             self._taking = loop.call_later(max(0.0, self._rested - loop.time()), self._take)
@@ -155,7 +156,9 @@ class Mirror:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         services, node = self._latest
-        zone = Zone(self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms())
+        zone = Zone(
+            self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms(), before=self._zone.zone
+        )
         if self._zone.take(zone, clock.unix_ms(), {(OWNER,): node}):
             self._changed()
         now = loop.time()

@@ -17,7 +17,7 @@ from .answers import Told, introduce
 from .errors import BadMessage
 from .model import Peer, Service, fold, replace
 from .names import Name
-from .packer import RRset
+from .packer import Rdata, RRset
 from .secondary import Key, Secondary, instances_of
 from .wire import TXT, read_strings
 from .zone import Node, place
@@ -69,6 +69,8 @@ def census(peers: Iterable[Peer]) -> str:
 
 
 def _cut(text: str) -> str:
+    if 4 * len(text) <= _LONGEST:  # however many octets its letters take
+        return text
     return text.encode("utf-8", "surrogateescape")[:_LONGEST].decode("utf-8", "surrogateescape")
 
 
@@ -79,17 +81,17 @@ class Marker:
     """Adds to services what their records would not tell."""
 
     def __init__(self) -> None:
-        # By what makes it this service: as it was, marked, and what it is called in the zone.
-        self._marked: dict[tuple[str, ...], tuple[Service, Service, tuple[str, str]]] = {}
+        # By the object: as it was, which keeps it alive, marked, and what it is called in the zone.
+        self._marked: dict[int, tuple[Service, Service, tuple[str, str]]] = {}
 
     def mark(self, services: Iterable[Service]) -> list[Service]:
         """The same, marked. What has not changed since the last time is the same object."""
         before, self._marked = self._marked, {}
         for service in services:
-            known = before.get(service.key)
-            if known is None or known[0] is not service:
+            known = before.get(id(service))
+            if known is None:
                 known = service, _marked(service), (fold(service.name), fold(service.instance))
-            self._marked[service.key] = known
+            self._marked[id(service)] = known
         marked = [known[1] for known in self._marked.values()]
         called = {known[2] for known in self._marked.values()}
         if len(called) < len(marked) or any(label in ("", "*") for _, label in called):
@@ -119,13 +121,28 @@ def _marked(service: Service) -> Service:
     return replace(service, meta=tuple(meta))
 
 
-def beside(stood: Iterable[Stood], peers: str, *, current: bool) -> Node:
-    """What stands at ``_mirror``; `peers` is their :func:`census`."""
-    rdatas = [_txt(_CURRENT if current else _BEGINNING, peers.encode())]
-    for each in stood:
-        texts = (each.state.value, each.id, each.node, each.name, "" if each.serial is None else str(each.serial))
-        rdatas.append(_txt(*map(_octets, texts)))
-    return Node((RRset(TXT, tuple((rdata, None) for rdata in dict.fromkeys(rdatas))),))
+class Standings:
+    """Writes down how peers stand."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, tuple[Stood, Rdata]] = {}  # by their ids
+
+    def beside(self, stood: Iterable[Stood], peers: str, *, current: bool) -> Node:
+        """What stands at ``_mirror``; `peers` is their :func:`census`."""
+        before, self._written = self._written, {}
+        rdatas: dict[Rdata, None] = {(_txt(_CURRENT if current else _BEGINNING, peers.encode()), None): None}
+        for each in stood:
+            known = before.get(each.id)
+            if known is None or known[0] != each:
+                known = each, (_stood_txt(each), None)
+            self._written[each.id] = known
+            rdatas[known[1]] = None
+        return Node((RRset(TXT, tuple(rdatas)),))
+
+
+def _stood_txt(stood: Stood) -> bytes:
+    texts = (stood.state.value, stood.id, stood.node, stood.name, "" if stood.serial is None else str(stood.serial))
+    return _txt(*map(_octets, texts))
 
 
 def _txt(*strings: bytes) -> bytes:
@@ -147,6 +164,7 @@ class MirrorCopy(Secondary):
 
         super().__init__(apex, wanted, hosts)
         self._beside = owner
+        self._stood: dict[bytes, Stood] = {}  # as it was read before
 
     @property
     def is_mirror(self) -> bool:
@@ -156,14 +174,19 @@ class MirrorCopy(Secondary):
     def beside(self) -> Beside:
         """What stands beside its records. BadMessage for nonsense."""
         current, peers, stood = False, "", {}
+        before, self._stood = self._stood, {}
         for rdata in self.records.get(self._beside, {}).values():
+            if (known := before.get(rdata)) is not None:
+                self._stood[rdata] = stood[known.id] = known
+                continue
             strings = read_strings(rdata, 0, len(rdata))
             if len(strings) == 2 and strings[0] in (_CURRENT, _BEGINNING):
                 current, peers = strings[0] == _CURRENT, strings[1].decode("utf-8", "replace")
                 continue
             try:
                 state, peer, node, name, serial = (each.decode("utf-8", "surrogateescape") for each in strings)
-                stood[peer] = Stood(State(state), peer, node, name, int(serial) if serial else None)
+                read = Stood(State(state), peer, node, name, int(serial) if serial else None)
+                self._stood[rdata] = stood[peer] = read
             except ValueError:
                 raise BadMessage("a mirror that says what nobody understands") from None
         return Beside(current, peers, stood)

@@ -22,6 +22,7 @@ class Prober:
 
     def __init__(self, apex: Name, answered: Callable[[str, int, int], None]) -> None:
         self._apex = apex
+        self._query = pack_query(apex.wire, SOA, ident=0, rd=False)
         self._answered = answered
         self._loop = asyncio.get_running_loop()
         self._sockets: dict[bool, socket.socket] = {}
@@ -34,7 +35,7 @@ class Prober:
         # Whether it can be sent or not: who does not answer was not there.
         with contextlib.suppress(OSError):
             sock = self._socket(":" in address)
-            sock.sendto(pack_query(self._apex.wire, SOA, ident=ident, rd=False), (address, port))
+            sock.sendto(ident.to_bytes(2, "big") + self._query[2:], (address, port))
 
     def descriptors(self) -> list[int]:
         """The numbers of its sockets."""

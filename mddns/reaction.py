@@ -9,11 +9,12 @@ from itertools import chain
 class Messages:
     """The messages of a transfer, of which only the first is made already; all others when they are taken, once."""
 
-    __slots__ = ("_rest", "first")
+    __slots__ = ("_rest", "alone", "first")
 
-    def __init__(self, messages: Iterator[bytes]) -> None:
-        """There is one at least."""
+    def __init__(self, messages: Iterator[bytes], *, alone: bool = False) -> None:
+        """There is one at least; `alone`: there are no others."""
         self.first = next(messages)
+        self.alone = alone
         self._rest = messages
 
     def __iter__(self) -> Iterator[bytes]:

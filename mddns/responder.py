@@ -26,7 +26,7 @@ from .packer import opt_record
 from .push import Held
 from .reaction import Messages
 from .silence import sentence
-from .transfer import differences_out, transfer_out
+from .transfer import IN_ONE, differences_out, transfer_out
 from .wire import (
     ANY,
     AXFR,
@@ -130,6 +130,8 @@ class Responder:
         self._may_ask: frozenset[str] = frozenset()
         self._rendered: tuple[int, Apex, Zone] | None = None
         self._journal = Journal()
+        # The last differences that were told: of which state, to what question, and all behind the message's id.
+        self._told: tuple[Apex, tuple[Question, int | None, bytes], bytes] | None = None
         # By everything that an answer depends on, with what it counts in.
         self._own: Cache[_Shape, tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
         # The same of merged answers, of which only the TTLs fall while nothing changes.
@@ -360,12 +362,24 @@ class Responder:
         if client.tcp:
             if steps is None:
                 return Messages(transfer_out(question, query.id, apex, zone, opt))
-            return Messages(differences_out(question, query.id, apex, steps, opt))
+            return self._differences(query, apex, steps, opt)
         # One datagram, or the SOA alone, which says that there is more to be had over TCP (RFC 1995 2).
         answer, *rest = differences_out(question, query.id, apex, steps or (), opt)
         if rest or len(answer) > variant.limit:
             (answer,) = differences_out(question, query.id, apex, (), opt)
         return answer
+
+    def _differences(self, query: Query, apex: Apex, steps: list[Step], opt: bytes) -> Messages:
+        """What is new, for TCP. All who follow ask the same at once, and are told the same octets."""
+        question = query.question
+        alone = sum(step.octets for step in steps) < IN_ONE
+        if not alone:
+            return Messages(differences_out(question, query.id, apex, steps, opt))
+        asked = question, query.serial, opt
+        if self._told is None or self._told[0] is not apex or self._told[1] != asked:
+            (answer,) = differences_out(question, query.id, apex, steps, opt)
+            self._told = apex, asked, answer[2:]
+        return Messages(iter((query.id.to_bytes(2, "big") + self._told[2],)), alone=True)
 
     def _is_ours(self, labels: Labels) -> bool:
         """Whether a name is of whoever answers, even for RD=1."""

@@ -44,7 +44,8 @@ _TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 
 Key = tuple[bytes, int]  # owner in lower case, type
 Wanted = Callable[[Key], bool]
-_Parts = tuple[dict[bytes, bytes] | None, ...]  # SRV, TXT, A and AAAA of an instance
+_RRs = dict[bytes, bytes] | None
+_Parts = tuple[_RRs, _RRs, _RRs, _RRs]  # SRV, TXT, A and AAAA of an instance
 
 
 class Progress(enum.Enum):
@@ -155,11 +156,13 @@ class Secondary:
         for (owner, rtype), rdatas in records.items():
             if rtype != SRV:
                 continue
-            # A set of records that no transfer has touched is the same object.
-            parts = rdatas, *(records.get((owner, each)) for each in (TXT, A, AAAA))
+            texts, four, six = records.get((owner, TXT)), records.get((owner, A)), records.get((owner, AAAA))
             known = before.get(owner)
-            if known is None or any(one is not other for one, other in zip(known[0], parts, strict=True)):
-                known = parts, self._told(owner, next(iter(rdatas.values())))
+            # A set of records that no transfer has touched is the same object.
+            if not (
+                known and known[0][0] is rdatas and known[0][1] is texts and known[0][2] is four and known[0][3] is six
+            ):
+                known = (rdatas, texts, four, six), self._told(owner, next(iter(rdatas.values())))
             self._read[owner] = known
             told = known[1]
             if told and told.port:

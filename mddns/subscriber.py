@@ -58,6 +58,8 @@ class Subscriber:
         self._asked_at = 0.0
         self._behind = False  # the host has said over UDP that there is news, and nothing came of it yet
         self._again = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when it is up
         self._told = False  # whether anything was told in this session
 
     async def run(self) -> None:
@@ -68,10 +70,13 @@ class Subscriber:
             _, octets = self._client.request(SUBSCRIBE, subscription(self._apex.wire, SOA), clock.now())
             self._writer.write(octets)
             self.refresh()
-            while self.refused is None and (octets := await self._read(reader)):
+            while self.refused is None and (octets := await reader.read(_AT_ONCE)):
                 for event in self._client.feed(octets, clock.now()):
                     self._on(event)
+                self._wait()
         finally:
+            if self._timer:
+                self._timer.cancel()
             self._writer.transport.abort()
             self._writer = None
 
@@ -106,6 +111,7 @@ class Subscriber:
         self._asked, self._asked_at = self._client.fresh_id(), clock.now()
         self._writer.write(framed(self._copy.ask(self._asked)))
         self._client.sent(clock.now())
+        self._wait()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for address in self._addresses[:-1]:
@@ -119,22 +125,30 @@ class Subscriber:
         async with asyncio.timeout(CONNECT_WITHIN):
             return await asyncio.open_connection(address, self._port, local_addr=source)
 
-    async def _read(self, reader: asyncio.StreamReader) -> bytes:
-        """What has come; nothing where the session is to end."""
-        while True:
-            now = clock.now()
-            due = self._client.timer()
-            if self._asked is not None:
-                due = min(due, self._asked_at + TRANSFER_WITHIN)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, due - now) + 0.01):
-                    return await reader.read(_AT_ONCE)
-            now = clock.now()
-            late = self._asked is not None and now > self._asked_at + TRANSFER_WITHIN
-            if late or self._client.silent(now) or self._writer is None:
-                return b""
-            if keepalive := self._client.due(now):
-                self._writer.write(keepalive)
+    def _wait(self) -> None:
+        """Sees to it that what is due is done in time; a moment that has moved on is looked at when the timer is up."""
+        due = self._client.timer()
+        if self._asked is not None:
+            due = min(due, self._asked_at + TRANSFER_WITHIN)
+        if self._timer is None or due < self._due:
+            if self._timer:
+                self._timer.cancel()
+            self._due = due
+            delay = max(0.0, due - clock.now()) + 0.01
+            self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        """Ends the session where the host is silent; keeps it alive where we are."""
+        self._timer, now = None, clock.now()
+        if self._writer is None:
+            return
+        late = self._asked is not None and now > self._asked_at + TRANSFER_WITHIN
+        if late or self._client.silent(now):
+            self._writer.transport.abort()
+            return
+        if keepalive := self._client.due(now):
+            self._writer.write(keepalive)
+        self._wait()
 
     def _on(self, event: Event) -> None:
         if isinstance(event, Ordinary):

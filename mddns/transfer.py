@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Larger messages save nothing, and names beyond 16 KiB cannot be pointed at.
 _MESSAGE_SIZE: Final = 16_000
+IN_ONE: Final = 8_000  # octets of steps that fit into one message for certain, SOA records of the longest apex besides
 MOST_MESSAGES: Final = 1_000
 # A service stands at its name, as an instance and as one of a type: three times its labels, 1,300 octets, and four
 # SRV records; and by an SRV record for each of 16 aliases. With the longest names, and an apex of 122 octets, 1,000

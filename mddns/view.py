@@ -24,8 +24,10 @@ class View(NamedTuple):
         """What `directory` knows."""
         services = tuple(directory.services(now))
         groups: dict[str, list[Service]] = {}
+        folded: dict[str, str] = {}  # very many mostly have one name
         for service in services:
-            groups.setdefault(fold(service.name), []).append(service)
+            name = service.name
+            groups.setdefault(folded.get(name) or folded.setdefault(name, fold(name)), []).append(service)
         by_name = {name: tuple(group) for name, group in groups.items()}
         return cls(services, by_name, directory.silent(now), directory.count(now), snapshot)
 

@@ -41,6 +41,7 @@ _log = logging.getLogger("mddns")
 
 EVERY: Final = 2.0  # seconds between questions to one host
 AGAIN_SOON: Final = 0.5  # the same, where it has news that its session does not tell
+BEATS: Final = 8  # moments in that time at which hosts are asked: many at once cost less than one at a time
 OWN_EVERY: Final = 1.0  # the same to our own holder, where we have everything from it
 MOST_UNANSWERED: Final = 3  # questions, and the host has vanished
 REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is asked again; doubles, to
@@ -66,13 +67,16 @@ class Watcher:
     """Watches the network of `settings`, from :meth:`start` to :meth:`close`.
 
     `own` is for the holder of our own host: what the host offers. It attaches to nobody, and tells how each peer
-    :meth:`stands`.
+    stands.
     """
 
     def __init__(
         self, settings: Settings, policy: Policy | None = None, own: Callable[[], list[Service]] | None = None
     ) -> None:
         self.view: View | None = None  # None until it is whole
+        # With the last view: how each peer stands, but who is none and offers nothing; and who they all are.
+        self.stood: tuple[Stood, ...] = ()
+        self.census = self._census = ""
         self._settings = settings
         self._directory = Directory(settings.apex.wire, Memory(), policy or Policy())
         self._own = own
@@ -91,6 +95,7 @@ class Watcher:
         self._most_sessions = within_a_quarter(MOST_SESSIONS)
         self._room = 0  # for more of them
         self._pace = 1.0
+        self._begun = 0.0  # other watchers have other beats
         self._turns = clock.Turns(clock.now())
         self._publishing = False
         self._publish_from = 0.0  # with thousands of services not without end
@@ -98,7 +103,7 @@ class Watcher:
 
     async def start(self) -> None:
         """Reads the network and begins. NetworkError where it cannot be read."""
-        self._prober = Prober(self._settings.apex, self._probed)
+        self._prober, self._begun = Prober(self._settings.apex, self._probed), self._now()
         await self._seen(await self._settings.network.aread(STATUS_TIMEOUT), 0.0)
         self._follower = Follower(self._settings.network, self._seen, self._tick)
         self._spawn(self._follower.run())
@@ -141,8 +146,7 @@ class Watcher:
         numbers += self._prober.descriptors() if self._prober else ()
         return [number for number in numbers if number >= 0]
 
-    def stands(self) -> Iterator[Stood]:
-        """How each peer stands; who is none, and offers nothing, is left out."""
+    def _stands(self) -> Iterator[Stood]:
         memory, now = self._directory.memory, clock.now()
         if self._own and self._snapshot and self._snapshot.me:
             yield Stood.of(State.REGISTRY, self._snapshot.me)
@@ -155,11 +159,6 @@ class Watcher:
                 yield Stood.of(State.SILENT, host.peer, serial)
             elif memory.standing(key, now) is Standing.REGISTRY:
                 yield Stood.of(State.REGISTRY, host.peer, serial)
-
-    def census(self) -> str:
-        """Of all peers, whoever they are."""
-        own = [self._snapshot.me] if self._own and self._snapshot and self._snapshot.me else []
-        return census((*own, *(host.peer for host in self._hosts.values())))
 
     def own_changed(self) -> None:
         """What our own host offers is another by now: `own` gives it."""
@@ -186,9 +185,11 @@ class Watcher:
         for key, peer in peers.items():
             if key not in self._hosts:
                 self._hosts[key] = Watched(peer, self._settings.apex, now)
+        own = [snapshot.me] if self._own and snapshot.me else []
+        self._census = census((*own, *(host.peer for host in self._hosts.values())))
         self._pace = max(1.0, len(self._hosts) / UNHURRIED)
         self._places = {(host.peer.route[0], host.peer.port): host for host in self._hosts.values()}
-        self._attachment.network(self._hosts.get(me), now)
+        self._attachment.network(self._hosts.get(me), self._census, now)
         self.own_changed()
         if self._attachment.complete:
             self._relayed()
@@ -404,13 +405,14 @@ class Watcher:
         taken = attachment.told(self._hosts, self._network, self._current, self._now(), clock.now())
         if attachment.complete and not before:
             _log.debug("everything comes from this host's holder")
-        if taken:
+        if taken and attachment.moved:
             now = self._now()
             for host in self._hosts.values():
                 if not attachment.asks(host, now) and (host.session or host.copy.serial is not None):
                     self._end(host)
                     host.copy, host.probing = MirrorCopy(self._settings.apex), False
             self._kicked.set()
+        if taken:
             self._publish_soon()
 
     def _without(self, host: Watched) -> None:
@@ -429,7 +431,9 @@ class Watcher:
             if host.session is None:
                 return
         relays = self._attachment.complete and self._attachment.is_own(host)
-        host.probing, host.next = True, now + (OWN_EVERY if relays else EVERY)
+        every = OWN_EVERY if relays else EVERY
+        beat = every / BEATS
+        host.probing, host.next = True, now + every - (now - self._begun) % beat
         if self._prober:
             self._prober.ask(host.peer.route[0], host.peer.port)
 
@@ -475,9 +479,11 @@ class Watcher:
         whole = self._attachment.whole or all(host.polled for host in self._hosts.values())
         first = not self._current and whole
         silent, before = directory.silent(now), self._latest
-        version = directory.version, silent, *((self.census(), *self.stands()) if self._own else ())
+        stood = tuple(self._stands()) if self._own else ()
+        version = directory.version, silent, self._census, stood
         if before and not first and version == self._version:
             return
+        self.stood, self.census = stood, self._census
         self._version, self._current = version, self._current or first
         self._latest = View.of(directory, self._snapshot, now)
         if self._current:

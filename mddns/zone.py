@@ -212,13 +212,15 @@ class Zone:
             yield self._wire(alias, protocol, name), SRV, srv
         yield self._wire(b"_list"), PTR, (b"", target)
 
-    def shared_records(self, name: bytes) -> Iterator[RR]:
-        """The records that the instances of one name (in lower case) share: texts, addresses, types."""
+    def shared_records(self, name: bytes, of: Sequence[Placed] | None = None) -> Iterator[RR]:
+        """The records that the instances of one name (in lower case) share: texts, addresses, types; with `of`, the
+        texts and addresses of these alone."""
         group = self._by_name.get(name, ())
+        some = group if of is None else of
         owner = self._wire(name)
-        for text in dict.fromkeys(labels_txt(placed.service) for placed in group):
+        for text in dict.fromkeys(labels_txt(placed.service) for placed in some):
             yield owner, TXT, (text, None)
-        for rrset in address_rrsets(placed.service for placed in group):
+        for rrset in address_rrsets(placed.service for placed in some):
             for rdata in rrset.rdatas:
                 yield owner, rrset.rtype, rdata
         types = {placed.service.protocol.encode(): placed.name for placed in group}

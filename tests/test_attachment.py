@@ -11,7 +11,7 @@ from test_mirrored import ALPHA, BRAVO, Holder, service
 from mddns.attachment import AGREE_WITHIN, ALONE_FOR, HEARD_WITHIN, Attachment
 from mddns.directory import Directory
 from mddns.memory import Memory
-from mddns.mirrored import State, Stood
+from mddns.mirrored import State, Stood, census
 from mddns.model import Peer, Service, Snapshot
 from mddns.policy import Policy
 from mddns.watched import Watched
@@ -31,7 +31,7 @@ class Scene:
         self.hosts = {peer.id: Watched(peer, APEX, 0.0) for peer in PEERS}
         self.own, self.alpha, self.bravo = self.hosts.values()
         self.holder = Holder()
-        self.attachment.network(self.own, 0.0)
+        self.attachment.network(self.own, census(PEERS), 0.0)
         self.now = 0.0
         self.known = False
         self.mirrored = PEERS
@@ -217,7 +217,7 @@ def test_what_we_heard_ourselves_since_is_not_taken_for_what_the_mirror_said() -
 
 def test_a_host_that_is_none_of_ours_changes_nothing() -> None:
     scene = Scene()
-    scene.attachment.network(None, 0.0)
+    scene.attachment.network(None, census(PEERS), 0.0)
     assert len(scene.asked()) == 3
     assert not scene.look()
 

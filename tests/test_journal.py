@@ -304,3 +304,17 @@ def test_a_state_that_nobody_was_told_is_in_no_step() -> None:
     for port in (2, 3, 4):
         made.advertise("web", port)
     assert len([each for each in records(asked(made, before)) if each.isdecimal()]) == 4
+
+
+def test_all_who_follow_are_told_the_same_octets_under_the_ids_of_their_questions() -> None:
+    made = host()
+    serial = serial_of(made)
+    made.advertise("web", 9)
+    wires = [ixfr(serial, use_edns=False), ixfr(serial, use_edns=False), ixfr(serial, use_edns=0)]
+    answers = [made.octets(wire, tcp=True, source=LOOKER_ON) for wire in wires]
+    first, second, edns = (answer[0] for answer in answers if isinstance(answer, tuple))
+    assert [first[:2], second[:2]] == [wire[:2] for wire in wires[:2]]
+    assert first[2:] == second[2:]
+    assert dns.message.from_wire(edns, xfr=True).edns == 0
+    made.advertise("web", 10)
+    assert len(records(asked(made, serial))) > len(records([dns.message.from_wire(first, xfr=True)]))

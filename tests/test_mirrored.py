@@ -11,7 +11,7 @@ from mddns.directory import Directory
 from mddns.errors import BadMessage
 from mddns.memory import Memory
 from mddns.merged_zone import MergedZone
-from mddns.mirrored import OWNER, Marker, MirrorCopy, State, Stood, Words, beside, census
+from mddns.mirrored import OWNER, Marker, MirrorCopy, Standings, State, Stood, Words, census
 from mddns.model import Endpoint, Peer, Service
 from mddns.packer import RRset
 from mddns.policy import Policy
@@ -51,7 +51,7 @@ class Holder:
     """The holder's side: a zone that takes states, and what answers for it."""
 
     def __init__(self) -> None:
-        self.marker = Marker()
+        self.marker, self.standings = Marker(), Standings()
         self.zone = MergedZone(APEX, ("100.64.0.1",), MS)
         self.responder = Responder(APEX, self.zone, Directory(APEX.wire, Memory(), Policy()), lambda _: None)
         self.responder.whole = self.zone
@@ -65,7 +65,7 @@ class Holder:
         peers: Iterable[Peer] = PEERS.values(),
     ) -> bool:
         zone = Zone(APEX.wire, self.marker.mark(services))
-        return self.zone.take(zone, MS, {(OWNER,): beside(stood, census(peers), current=current)})
+        return self.zone.take(zone, MS, {(OWNER,): self.standings.beside(stood, census(peers), current=current)})
 
     def fill(self, copy: MirrorCopy) -> Progress:
         answer = self.responder.respond(copy.ask(7), Client("own", 65_535, True, "tcp"), 0.0)

@@ -290,13 +290,14 @@ def test_a_mirror_that_was_stopped_does_not_vouch_for_what_it_knew_until_it_has_
         watcher = Watcher(Settings(network_of(peers[0], peers), "", APEX, peers[0].port, 0.3), own=list)
 
         def stands() -> list[State]:
-            return [each.state for each in watcher.stands() if each.id == peers[1].id]
+            return [each.state for each in watcher.stood if each.id == peers[1].id]
 
         await watcher.start()
         try:
             await eventually(lambda: stands() == [State.REGISTRY] and watcher.sessions() == 1)
             watcher._turns = Turns(clock.now() - 8.0)
             watcher._tick()
+            watcher.publish()
             assert stands() == [State.UNHEARD]
             await eventually(lambda: stands() == [State.REGISTRY])
         finally:

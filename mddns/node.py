@@ -77,7 +77,7 @@ class Node:
             self._domains,
             timeout,
             lambda: self._snapshot,
-            lambda: self.sessions.changed(),
+            lambda: self.sessions.changed(merged=True),
             lambda: self.seat.generation,
         )
         self.sessions = Sessions(self._look, self._is_member, time.monotonic, self.mirrors)

@@ -62,6 +62,7 @@ class Sessions:
         self._may_ask = may_ask
         self._clock = clock
         self._open: set[Session] = set()
+        self._moved: set[bool] = set()  # what those look at who are to be told: the merged view, or what we offer
         self._flushing: asyncio.TimerHandle | None = None
         self._flushed = -SPACING
 
@@ -77,8 +78,9 @@ class Sessions:
         self._open.add(session)
         return session
 
-    def changed(self) -> None:
-        """What stands somewhere may have changed: subscribers are told soon."""
+    def changed(self, *, merged: bool = False) -> None:
+        """What we offer may have changed, or the `merged` view: who has subscribed to it is told soon."""
+        self._moved.add(merged)
         if self._open and self._flushing is None:
             wait = max(0.0, self._flushed + SPACING - self._clock())
             self._flushing = asyncio.get_running_loop().call_later(wait, self.flush)
@@ -105,9 +107,10 @@ class Sessions:
         if self._flushing:
             self._flushing.cancel()
         self._flushing, self._flushed = None, self._clock()
+        moved, self._moved = self._moved, set()
         own = _remembering(self._look)
         merged = _remembering(self._merged.standing) if self._merged else own
-        for session in list(self._open):
+        for session in [each for each in self._open if (each.merged is not None) in moved]:
             session.push(merged if session.merged else own)
 
 

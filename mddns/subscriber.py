@@ -183,18 +183,3 @@ class Subscriber:
             self._changed()
         if self._again or progress is Progress.ASK_WHOLE:
             self.refresh()
-
-
-async def refuses(addresses: Sequence[str], port: int) -> bool:
-    """Whether a host says that nobody accepts connections there, at any of its addresses."""
-    for address in addresses:
-        try:
-            async with asyncio.timeout(CONNECT_WITHIN):
-                _, writer = await asyncio.open_connection(address, port)
-        except ConnectionRefusedError:
-            continue
-        except OSError:
-            return False
-        writer.transport.abort()
-        return False
-    return True

@@ -22,6 +22,7 @@ from .directory import Directory
 from .errors import BadMessage
 from .following import STATUS_TIMEOUT, Follower
 from .inquiry import learn
+from .knock import nobody_answers
 from .leading import leader
 from .lookup import Lookup
 from .memory import Memory, Standing
@@ -31,7 +32,7 @@ from .names import Name
 from .policy import Policy
 from .probing import Prober
 from .settings import Settings
-from .subscriber import Subscriber, refuses
+from .subscriber import Subscriber
 from .view import View as View
 from .view import Watching as Watching
 from .watched import SESSION_AGAIN, SESSION_AGAIN_AT_MOST, Watched
@@ -48,6 +49,8 @@ REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is asked again; 
 REFUSED_AT_MOST: Final = 5.0
 AWAY_AT_MOST: Final = 8.0  # the same for one that is silent, from EVERY on
 SESSION_ENDED: Final = 0.01  # seconds until the host is asked what is the matter: whoever ends closes its UDP port too
+KNOCK_WITHIN: Final = 0.05  # seconds for its kernel to say that nobody accepts connections any more, which is cheaper
+YIELD: Final = 0.1  # seconds after which all are asked who were known through a holder that is gone
 SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
 NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
 MOST_POLLS: Final = 32  # lookups at one time
@@ -216,7 +219,13 @@ class Watcher:
             self._kicked.clear()
             now = self._now()
             asked_from = self._attachment.asked_from
-            due = [host for host in self._hosts.values() if not host.busy and asked_from(host, now) <= now]
+            due, again = [], now + EVERY
+            for host in self._hosts.values():
+                if not host.busy:
+                    if (asked := asked_from(host, now)) <= now:
+                        due.append(host)
+                    elif asked < again:
+                        again = asked
             lookup = [host for host in due if host.session is None and host.left_until <= now][:MOST_AT_ONCE]
             for host in due:
                 if host.session is not None:
@@ -228,8 +237,8 @@ class Watcher:
                 for host in lookup:
                     host.busy = True
                 self._spawn(self._poll(lookup))
-            times = [asked_from(host, now) for host in self._hosts.values() if not host.busy]
-            wait = max(0.01, min((*times, now + EVERY)) - self._now())
+            again = min((again, *(asked_from(host, now) for host in due if not host.busy)))
+            wait = max(0.01, again - self._now())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._kicked.wait()
@@ -360,19 +369,26 @@ class Watcher:
             host.session_pause = SESSION_AGAIN
         host.session_from = now + max(stay_away, host.session_pause)
         host.session_pause = min(2 * host.session_pause, SESSION_AGAIN_AT_MOST)
-        host.left_until, host.next = now, now + SESSION_ENDED  # whatever ended it, what the host says now counts
+        knocks = session.connected and session.refused is None and not stay_away and not self._attachment.is_own(host)
+        # Whatever ended it, what the host says now counts.
+        host.left_until, host.next = now, now + SESSION_ENDED + (KNOCK_WITHIN if knocks else 0.0)
         self._kicked.set()
-        if session.connected and not stay_away and not self._attachment.is_own(host):
+        if knocks:
             await self._knock_by_tcp(host, now)
 
     async def _knock_by_tcp(self, host: Watched, since: float) -> None:
-        """Kernels ration what they say of closed ports of UDP, not of TCP; one that had it has it while it lives."""
+        """One that had TCP has it while it lives."""
         await asyncio.sleep(SESSION_ENDED)
-        refused = await refuses(host.peer.route, host.peer.port)
-        if refused and self._hosts.get(host.peer.id) is host and host.heard_at < since:
+        refused = await nobody_answers(host.peer.route, host.peer.port, self._settings.apex)
+        if self._hosts.get(host.peer.id) is not host or host.heard_at >= since:
+            return
+        if refused:
             self._directory.refused(host.peer, clock.now())
             self._refused(host)
             self._publish_soon()
+        else:
+            host.next = min(host.next, self._now())
+            self._kicked.set()
 
     def _end(self, host: Watched) -> None:
         host.session = None
@@ -419,10 +435,11 @@ class Watcher:
         """A host has no mirror for us. Where it is our own, everybody is asked by ourselves."""
         if self._attachment.is_own(host) and self._attachment.none(self._hosts.values()):
             _log.debug("every host is asked, as this one has no mirror")
-            now = self._now()
-            for each in self._hosts.values():
+            # Of whoever answered here all other hosts are told at this moment: who has work for them comes after that.
+            pause = YIELD if self._current else 0.0
+            for number, each in enumerate(self._hosts.values()):
                 if each is not host:
-                    each.next = now
+                    each.next = self._now() + pause * (1 + number / len(self._hosts))
             self._kicked.set()
 
     def _probe(self, host: Watched, now: float) -> None:

@@ -62,6 +62,7 @@ FLOORS = {
         forked
         health
         http_connection
+        knock
         lean
         listeners
         neighbour

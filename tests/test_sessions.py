@@ -16,14 +16,14 @@ from conftest import Measured
 from loopback import address, fleet, network_of
 from played import question
 
-from mddns import connections, dns_connection, dso, push
+from mddns import connections, dns_connection, dso, push, sessions
 from mddns.dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
 from mddns.model import Peer
 from mddns.names import Name
 from mddns.node import Node
 from mddns.offer import make
 from mddns.policy import Policy
-from mddns.push import SUBSCRIBE, Change, Kind, read_push, subscription
+from mddns.push import SUBSCRIBE, Change, Held, Kind, read_push, subscription
 from mddns.secondary import Progress, Secondary
 from mddns.wire import REFUSED, SERVFAIL, SOA, TXT
 
@@ -331,3 +331,59 @@ def test_other_apexes_are_notauth() -> None:
             assert await watcher.next() == Answered(ident, 9)
 
     run(work)
+
+
+class Heard:
+    """A connection that takes everything."""
+
+    def send(self, wire: bytes) -> bool:
+        return True
+
+    def end(self) -> None:
+        raise AssertionError("the node ends the connection")
+
+
+class Seen:
+    """What is looked at: as a node's own view, or as the merged one of who comes from `local`."""
+
+    def __init__(self, local: str) -> None:
+        self.local = local
+        self.looks = 0
+
+    def is_local(self, source: str) -> bool:
+        return source == self.local
+
+    def look(self, session: sessions.Session, name: bytes, qtype: int) -> frozenset[Held] | None:
+        return self.standing(name, qtype)
+
+    def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
+        self.looks += 1
+        return frozenset()
+
+    def answer(self, session: sessions.Session, wire: bytes) -> None:
+        raise AssertionError("nobody asks")
+
+    def leave(self, session: sessions.Session) -> None:
+        pass
+
+
+@pytest.mark.parametrize("merged_moved", [False, True])
+def test_a_change_has_those_looked_after_alone_who_look_at_what_has_changed(merged_moved: bool) -> None:
+    """Every host has a session with every other: a change of one must not have each look through them all."""
+
+    async def main() -> None:
+        own, merged = Seen(""), Seen("100.64.0.1")
+        opened = sessions.Sessions(own.standing, lambda _: True, time.monotonic, merged)
+        for source in ("100.64.0.1", "100.64.0.2"):
+            client = ClientSession(itertools.count(1).__next__, time.monotonic())
+            session = opened.begin(Heard(), source)
+            assert session
+            session.receive(client.request(SUBSCRIBE, subscription(APEX.wire, SOA), time.monotonic())[1][2:])
+        opened.flush()
+        own.looks = merged.looks = 0
+        opened.changed(merged=merged_moved)
+        opened.flush()
+        assert (own.looks, merged.looks) == ((0, 1) if merged_moved else (1, 0))
+        opened.close()
+
+    asyncio.run(main())

@@ -156,6 +156,28 @@ def lifetime(message: Message, most: int) -> int:
 def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None) -> Service:
     """A told instance as `peer`'s service: whose it is comes from the network, never from the message."""
     name, instance, priority, weight, port, addresses, (labels, since, meta, srv, held) = told
+    return service_of(
+        name, instance, priority, weight, port, addresses, labels, since, meta, srv, held, peer, network, rtt_ms
+    )
+
+
+def service_of(
+    name: str,
+    instance: str,
+    priority: int,
+    weight: int,
+    port: int,
+    addresses: tuple[str, ...],
+    labels: dict[str, str],
+    since: int | None,
+    meta: tuple[tuple[str, str], ...],
+    srv: tuple[str, ...],
+    held: str,
+    peer: Peer,
+    network: str,
+    rtt_ms: float | None,
+) -> Service:
+    """As :func:`introduce`, by what a Told consists of."""
     own = peer.addresses
     address = addresses[0]
     local = address in own

@@ -10,6 +10,7 @@ from .model import Peer
 
 if TYPE_CHECKING:
     from .answers import Answer
+    from .form import Form, Own
     from .transfer import TransferIn
 
 
@@ -29,7 +30,9 @@ class Ask:
     tried = 0  # how many addresses of the peer's route were asked
     closed: tuple[str, ...] = ()  # those of them that refused
     outcome = Outcome.PENDING
-    answer: Answer | None = None
+    said: Answer | None = None  # `answer`, where somebody has asked for it
+    form: Form | None = None  # where its answer is like others: what it has of its own is in `own`
+    own: Own | None = None
     message: bytes | None = None
     sent = 0.0
     resent = False
@@ -47,6 +50,17 @@ class Ask:
         self.peer = peer
         self.standing = standing
         self.ident = ident
+
+    @property
+    def answer(self) -> Answer | None:
+        """What it said."""
+        if self.said is None and self.form and self.own:
+            self.said = self.form.answer(self.own)
+        return self.said
+
+    @answer.setter
+    def answer(self, answer: Answer) -> None:
+        self.said = answer
 
     @property
     def open(self) -> tuple[str, ...]:

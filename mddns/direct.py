@@ -21,7 +21,7 @@ from .policy import MAX_FROM_PEER
 from .wire import AAAA, IN, QR, SOA, SRV, TXT, A, Message
 
 if TYPE_CHECKING:
-    from .form import Form
+    from .form import Form, Own
 
 _HEADER: Final = struct.Struct("!6H")
 _RR: Final = struct.Struct("!H2IH")  # a pointer for owner, type and class, TTL, length of RDATA
@@ -59,6 +59,14 @@ class Reader:
 
     def read(self, wire: bytes) -> Answer | None:
         """What a message says; None where it is no answer to the question."""
+        seen = self.glance(wire)
+        if seen is None or isinstance(seen, Answer):
+            return seen
+        form, own = seen
+        return form.answer(own)
+
+    def glance(self, wire: bytes) -> Answer | tuple[Form, Own] | None:
+        """The same; where it is like others but for what it has of its own, that, and what the others are like."""
         denial = self._denials.get(len(wire))
         if denial is not None:
             before, behind, answer = denial
@@ -66,8 +74,8 @@ class Reader:
             if wire.startswith(before, 2) and wire.endswith(behind):
                 return answer
         for form in self._forms.get(len(wire), ()):
-            if (known := form.read(wire)) is not None:
-                return known
+            if (own := form.own(wire)) is not None:
+                return form, own
         question = self._question
         # QR set, opcode 0, and the question to the octet: an echo keeps its case.
         if len(wire) < 12 or wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:

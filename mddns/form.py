@@ -13,9 +13,10 @@ from socket import AF_INET, AF_INET6, inet_ntop
 from struct import Struct
 from typing import Any, Final
 
-from .answers import Answer, Told
+from .answers import Answer, Told, service_of
 from .errors import BadMessage
 from .instance import Attributes, read_attributes
+from .model import Peer, Service
 from .wire import AAAA, IN, TXT, A, read_strings
 
 _RR: Final = 12  # octets of a record in front of its RDATA, where its owner is a pointer
@@ -23,10 +24,13 @@ _NUMBERS: Final = 6  # octets of an SRV record in front of its target
 _OPT: Final = 11  # octets of an OPT record without options; no other record is so short
 _SINCE: Final = b"md.since="  # what is another for each instance
 _MOST_STRINGS: Final = 256
-_MOST_TEXTS: Final = 512
+_MOST_TEXTS: Final = 4096
 _OWN: Final = ("priority", "weight", "port", "label", "four", "six", "text", "since")
-# What the class of a NamedTuple has of its own takes twice the time.
-_new: Final = tuple.__new__
+
+Own = tuple[int, int, int, bytes, bytes, bytes, bytes, bytes]
+"""What a message has of its own: priority, weight, port, label, A, AAAA, TXT, and the digits of ``md.since``."""
+
+_NOBODY: Final = Peer("nobody", ("0.0.0.0",))
 
 
 class Form:
@@ -38,46 +42,70 @@ class Form:
         places = {what: place for place, (what, _) in enumerate(parts)}
         self._name = name
         self._unpack = layout.unpack
-        self._own_of: Callable[[Any], Any] = itemgetter(*(places[what] for what in _OWN))
+        self._own_of: Callable[[Any], Own] = itemgetter(*(places[what] for what in _OWN))
         self._same_of: Callable[[Any], Any] = itemgetter(*(place for what, place in places.items() if what not in _OWN))
         self._same = self._same_of(layout.unpack(wire))
         self._dated = dict(parts)["since"] != "0s"
         self._texts: dict[bytes, Attributes] = {}
 
-    def read(self, wire: bytes) -> Answer | None:
-        """What a message of the same length tells; None where it is not like the others, or has to be looked at."""
+    def own(self, wire: bytes) -> Own | None:
+        """What a message of the same length has of its own; None where it is not like the others, or has to be looked
+        at. Of very many messages that is all that is kept until somebody asks.
+        """
         fields = self._unpack(wire)
         if self._same_of(fields) != self._same:
             return None
-        priority, weight, port, label, four, six, text, digits = self._own_of(fields)
-        attributes = self._texts.get(text) or self._read_text(text)
-        if attributes is None or not port:
-            return None
-        labels, since, meta, srv, held = attributes
-        if digits:
-            if not digits.isdigit():
-                return None
-            since = int(digits)
+        own = self._own_of(fields)
+        _, _, port, _, _, _, text, digits = own
+        known = text in self._texts or self._read_text(text)
+        return own if known and port and (not digits or digits.isdigit()) else None
+
+    def answer(self, own: Own) -> Answer:
+        """What that message says."""
+        one = self.service(own, _NOBODY, "", None)
+        attributes = Attributes(dict(one.labels), one.since, one.meta, one.srv, one.held)
+        told = Told(one.name, one.instance, one.priority, one.weight, own[2], one.addresses, attributes)
+        return Answer((told,), False, False, False, ())
+
+    def service(self, own: Own, peer: Peer, network: str, rtt_ms: float | None) -> Service:
+        """The service of which it tells, as :func:`~mddns.answers.introduce` has it."""
+        priority, weight, port, label, four, six, text, digits = own
+        labels, since, meta, srv, held = self._texts[text]
         addresses: tuple[str, ...] = (inet_ntop(AF_INET, four),) if four else ()
         if six:
             addresses = (*addresses, inet_ntop(AF_INET6, six))
-        own = _new(Attributes, (labels.copy(), since, meta, srv, held))
-        instance = label.decode("utf-8", "surrogateescape")
-        told = _new(Told, (self._name, instance, priority, weight, port, addresses, own))
-        return _new(Answer, ((told,), False, False, False, ()))
+        if digits:
+            since = int(digits)
+        instance, labels = label.decode("utf-8", "surrogateescape"), labels.copy()
+        return service_of(
+            self._name,
+            instance,
+            priority,
+            weight,
+            port,
+            addresses,
+            labels,
+            since,
+            meta,
+            srv,
+            held,
+            peer,
+            network,
+            rtt_ms,
+        )
 
-    def _read_text(self, text: bytes) -> Attributes | None:
+    def _read_text(self, text: bytes) -> bool:
+        """Reads what texts say, once for all who say so; whether it can be relied on."""
         # Of equal keys the first stands, in any case of letters: where one is in front, it is not for us to say.
         if self._dated and _SINCE[:-1] in text.lower():
-            return None
-        try:
-            attributes = read_attributes(read_strings(text, 0, len(text), _MOST_STRINGS - self._dated))
-        except BadMessage:
-            return None
+            return False
         if len(self._texts) >= _MOST_TEXTS:
-            self._texts.clear()
-        self._texts[text] = attributes
-        return attributes
+            return False
+        try:
+            self._texts[text] = read_attributes(read_strings(text, 0, len(text), _MOST_STRINGS - self._dated))
+        except BadMessage:
+            return False
+        return True
 
 
 def form_of(wire: bytes, at: int, told: Told) -> Form | None:

@@ -211,16 +211,18 @@ def learn_all(directory: Directory, asks: Iterable[Ask], network: str, now: floa
     peers, told, rtts = [], [], []
     last = rtt_ms = None
     for ask in asks:
-        answer = ask.answer
-        if answer is None or ask.outcome is not _ANSWERED or answer.partial or ask.over_web:
+        answer, form, own = ask.said, ask.form, ask.own
+        if ask.over_web or not (form or (answer and ask.outcome is _ANSWERED and not answer.partial)):
             learn(directory, ask, network, now, name)
             continue
         peer, rtt = ask.peer, ask.rtt
         services: Sequence[Service] = ()
-        if answer.told:
-            # Those that came together took the same time, and to round it takes some as well.
-            if rtt != last:
-                last, rtt_ms = rtt, None if rtt is None else round(rtt * 1000, 2)
+        # Those that came together took the same time, and to round it takes some as well.
+        if rtt != last:
+            last, rtt_ms = rtt, None if rtt is None else round(rtt * 1000, 2)
+        if form and own:
+            services = (form.service(own, peer, network, rtt_ms),)
+        elif answer and answer.told:
             services = tuple([introduce(each, peer, network, rtt_ms) for each in answer.told])
         peers.append(peer)
         told.append(services)
@@ -283,6 +285,8 @@ def by_preference(
 
     `draw` gives random numbers between 0 and 1.
     """
+    if not nearest and not own and len({(each.priority, each.weight) for each in services}) == 1:
+        return sorted(services, key=lambda _: draw())  # any order is as good as any other
 
     def rank(service: Service) -> tuple[int, bool, float]:
         if nearest:

@@ -156,8 +156,9 @@ class Lookup:
 
         From `address`, or each from the first one of its peer.
         """
-        judge, waiting, alone = self._reader.read, self._patience.waiting, self._enough is None
-        landed, earliest, usual = 0, now, None
+        judge, waiting, alone = self._reader.glance, self._patience.waiting, self._enough is None
+        landed, earliest = 0, now
+        usual: Answer | None = None
         for ask, wire in arrived:
             if not ask.flying and (ask.outcome is not _PENDING or ask.over_tcp):
                 continue
@@ -165,16 +166,24 @@ class Lookup:
             if answer is None:
                 ask.wrong += 1
                 continue
-            if answer is not usual:
-                _, refused, partial, failed, _ = answer
-                usual = None if refused or partial or failed else answer
-            if usual is None or not (ask.flying and alone):
-                self._answered(ask, answer, wire, address or ask.peer.route[0], now)
-                continue
+            if isinstance(answer, Answer):
+                if answer is not usual:
+                    _, refused, partial, failed, _ = answer
+                    usual = None if refused or partial or failed else answer
+                if usual is None or not (ask.flying and alone):
+                    self._answered(ask, answer, wire, address or ask.peer.route[0], now)
+                    continue
+                ask.said = usual
+            else:
+                form, own = answer
+                if not (ask.flying and alone):
+                    self._answered(ask, form.answer(own), wire, address or ask.peer.route[0], now)
+                    continue
+                ask.form, ask.own = form, own
             # Nearly all of many: in flight is who was asked once, and has not said anything yet.
             sent = ask.sent
             ask.flying = False
-            ask.outcome, ask.answer, ask.message, ask.rtt = _ANSWERED, answer, wire, now - sent
+            ask.outcome, ask.message, ask.rtt = _ANSWERED, wire, now - sent
             waiting[ask.standing] -= 1
             landed += 1
             if sent < earliest:

@@ -56,10 +56,8 @@ def split_address(text: str) -> tuple[str, int]:
 class Endpoint(str):
     """``"100.64.0.2:8080"`` or ``"[fd7a::2]:80"``: a str that any client takes, with its two parts."""
 
-    __slots__ = ("address", "port")
-
-    address: str
-    port: int
+    # Without a place for anything of its own, the garbage collector has nothing to look at.
+    __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
         address, port = split_address(text)
@@ -68,13 +66,17 @@ class Endpoint(str):
     @classmethod
     def of(cls, address: str, port: int) -> Self:
         """From parts already known to be good."""
-        self = str.__new__(cls, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
-        self.address = address
-        self.port = port
-        return self
+        return str.__new__(cls, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
 
-    def __getnewargs__(self) -> tuple[str]:
-        return (str(self),)
+    @property
+    def address(self) -> str:
+        """The IP address, without brackets."""
+        return self[: self.rindex(":")].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port's number."""
+        return int(self[self.rindex(":") + 1 :])
 
 
 class Service(NamedTuple):

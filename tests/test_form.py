@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from played import APEX, Host, peer
 from test_direct import octets, question_of, slowly
 
+from mddns.answers import Answer, introduce
 from mddns.direct import Reader, read_directly
 from mddns.form import Form, form_of
 
@@ -26,6 +27,11 @@ def answer_of(made: Host) -> bytes:
     return octets(made, "web SRV", use_edns=0)
 
 
+def form_read(form: Form, wire: bytes) -> Answer | None:
+    own = form.own(wire)
+    return None if own is None else form.answer(own)
+
+
 def learned(wire: bytes) -> Form:
     asked = question_of(wire)
     answer = read_directly(wire, asked)
@@ -39,7 +45,7 @@ def learned(wire: bytes) -> Form:
 def test_what_another_host_says_is_read_by_the_form_of_the_first(six: bool) -> None:
     form = learned(answer_of(host(1, six=six)))
     other = answer_of(host(2, six=six, port=8081, env="test"))
-    answer = form.read(other)
+    answer = form_read(form, other)
     assert answer is not None
     assert answer == slowly(other)
     assert len(answer.told[0].addresses) == 1 + six
@@ -49,7 +55,7 @@ def test_what_another_host_says_is_read_by_the_form_of_the_first(six: bool) -> N
 def test_nobody_shares_labels_with_another() -> None:
     wire = answer_of(host(1))
     form = learned(wire)
-    first, second = form.read(wire), form.read(wire)
+    first, second = form_read(form, wire), form_read(form, wire)
     assert first is not None
     assert second is not None
     first.told[0].attributes.labels["env"] = "changed"
@@ -69,7 +75,7 @@ def test_whatever_octets_are_others_both_mean_the_same() -> None:
         for _ in range(draw.randrange(1, 4)):
             at = draw.randrange(len(wire))
             wire[at] = draw.choice((0, 1, 0x2E, 0x30, 0x3F, 0x4D, 0xC0, 0xFF, wire[at] ^ 0x20, draw.randrange(256)))
-        answer = form.read(bytes(wire))
+        answer = form_read(form, bytes(wire))
         if answer is not None:
             assert answer == slowly(bytes(wire)), wire.hex()
             read += 1
@@ -107,21 +113,32 @@ def test_whatever_the_txt_says_both_mean_the_same(texts: list[bytes], data: st.D
     form = form_of(wire, 12 + len(asked), answer.told[0]) if answer else None
     if form is None:
         return
-    assert form.read(wire) in (None, slowly(wire))
+    assert form_read(form, wire) in (None, slowly(wire))
     begun, end = wire.index(b"\0\x10\0\1") + 10, len(wire) - 16
     for _ in range(20):
         out = bytearray(wire)
         for _ in range(data.draw(st.integers(1, 3))):
             if end > begun:
                 out[data.draw(st.integers(begun, end - 1))] = data.draw(st.sampled_from(b"\0\1\2=mMd.s09 \xff"))
-        changed = form.read(bytes(out))
+        changed = form_read(form, bytes(out))
         assert changed is None or changed == slowly(bytes(out)), out.hex()
+
+
+def test_the_service_in_a_message_is_the_one_that_its_answer_tells_of() -> None:
+    form = learned(answer_of(host(1, six=True)))
+    wire = answer_of(host(2, six=True, port=8081, env="test"))
+    own = form.own(wire)
+    assert own is not None
+    for teller in (peer("host2", "100.64.0.2", "fd7a::2"), peer("host3", "100.64.0.3")):
+        expected = introduce(form.answer(own).told[0], teller, "net", 1.5)
+        assert tuple(form.service(own, teller, "net", 1.5)) == tuple(expected)
+    assert expected.remote
 
 
 def test_a_port_of_0_is_left_to_others() -> None:
     form = learned(with_text([b"a=b"]))
-    assert form.read(with_text([b"a=b"], b"\0\1\0\1\0\x51")) is not None
-    assert form.read(with_text([b"a=b"], b"\0\1\0\1\0\0")) is None
+    assert form_read(form, with_text([b"a=b"], b"\0\1\0\1\0\x51")) is not None
+    assert form_read(form, with_text([b"a=b"], b"\0\1\0\1\0\0")) is None
 
 
 def test_a_reader_keeps_so_many_forms_and_no_more() -> None:

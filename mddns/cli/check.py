@@ -77,9 +77,7 @@ def _as_service(offer: Offer) -> Service:
 
 def _here(port: int) -> Endpoint:
     """A port of a machine whose address is not known."""
-    endpoint = str.__new__(Endpoint, f":{port}")
-    endpoint.address, endpoint.port = "", port
-    return endpoint
+    return Endpoint.of("", port)
 
 
 def without_view(offers: list[Offer]) -> Iterator[str]:

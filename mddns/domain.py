@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from . import aio_transport, clock
 from .ask import Outcome
 from .counts import Counts
-from .directory import NEGATIVE_TTL, Directory
+from .directory import NEGATIVE_TTL
+from .followed import Followed
 from .http_targets import Known
 from .inquiry import learn
 from .instance import TTL
@@ -40,7 +41,7 @@ class Domain:
     """One apex. `served` is what this host offers under it. Lives in a running event loop.
 
     With `whole`, the merged zone that a forwarder is primary of, this host has nothing to offer here: our own host is
-    one of those that are asked. `directory` is one of another kind than usual.
+    one of those that are asked.
     """
 
     def __init__(
@@ -52,10 +53,9 @@ class Domain:
         counts: Counts | None = None,
         *,
         whole: MergedZone | None = None,
-        directory: Directory | None = None,
     ) -> None:
         self.apex = apex
-        self.directory = directory or Directory(apex.wire, Memory(), policy)
+        self.directory = Followed(apex.wire, Memory(), policy)
         self.responder = Responder(apex, served, self.directory, _shuffle, counts)
         self.responder.whole = self._whole = whole
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent

@@ -7,13 +7,13 @@ told last is what is known of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from .directory import Directory, Merged
 from .instance import TTL
 from .memory import Memory
-from .model import Peer, Service, fold
+from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
 from .zone import Zone
 
@@ -28,33 +28,65 @@ class Followed(Directory):
 
     def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
         super().__init__(origin, memory, policy)
-        self._last: tuple[Sequence[Service], tuple[str, ...], int] | None = None
+        self._offered: tuple[Service, ...] = ()  # by our own registry
+        self._rest: tuple[Service, ...] = ()  # of whom nobody knows who said so
+        self._last: tuple[Callable[[], Iterable[Service]], tuple[str, ...], int] | None = None
+        self._untaken = False  # nobody has asked yet for what was told last
         self._trusted = False
         self._from = -math.inf  # not before
         self._until = -math.inf
 
-    def follow(self, services: Sequence[Service], silent: tuple[str, ...], asked: int, now: float) -> None:
-        """The network is so: all `services`, the names of the registries that are silent, how many peers there are.
+    def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
+        """As of any directory."""
+        self._settle()
+        super().network(snapshot, with_own_host=with_own_host)
+
+    def own(self, services: Iterable[Service]) -> None:
+        """As of any directory."""
+        self._offered = tuple(services)
+        super().own((*self._offered, *self._rest))
+
+    def follow(
+        self, services: Callable[[], Iterable[Service]], silent: tuple[str, ...], asked: int, now: float
+    ) -> None:
+        """The network is so: the names of the registries that are silent, how many peers there are, and `services()`,
+        all that they offer, which is called when somebody asks.
 
         What a silent registry said stands until it answers, or is named no more.
         """
+        if self._last and silent != self._last[1]:
+            self._settle()  # of whom is silent from now on, what was told before stands
         self._last = services, silent, asked
         self.alive(now)
         if self._trusted:
-            self._take(services, silent)
+            self._untaken = True
+            self._stir()
 
     def alive(self, now: float) -> None:
         """Whoever watches had its turns until now; wants to be called every second."""
         self._until = now + HOLDS
         if self._last and not self._trusted and now >= self._from:
-            self._trusted = True
-            self._take(*self._last[:2])
+            self._trusted = self._untaken = True
+            self._stir()
         if self._trusted:
             self._stood = now
 
+    def leave(self, now: float) -> None:
+        """Nobody watches any more: it is a plain directory again."""
+        if self._trusted:
+            self._distrust(now)
+            self.expire()
+        self._last, self._from = None, -math.inf
+
     def slept(self, seconds: float, now: float) -> None:
         """As of a plain directory, which this is again for a while."""
+        self._distrust(now)
+        self._from = now + SETTLES
+        super().slept(seconds, now)
+
+    def _distrust(self, now: float) -> None:
         if self._trusted:
+            self._settle()
             self._trusted = False
             named = self._last[1] if self._last else ()
             for source in self._sources.values():
@@ -62,8 +94,6 @@ class Followed(Directory):
                     self.memory.answered(source.peer.id, now, None)
                     if source.peer.shown in named:
                         self.memory.missed(source.peer.id, now)
-        self._from = now + SETTLES
-        super().slept(seconds, now)
 
     def followed(self, now: float) -> bool:
         """Whether what was told last is the network as it is now."""
@@ -85,8 +115,14 @@ class Followed(Directory):
         """As of any directory."""
         return self._last[2] if self._last and self.followed(now) else super().count(now)
 
+    def services(self, now: float, name: str | None = None) -> list[Service]:
+        """As of any directory."""
+        self._settle()
+        return super().services(now, name)
+
     def merged(self, now: float) -> Merged:
         """As of any directory; what is followed is of this very moment, and holds for a whole TTL."""
+        self._settle()
         if not self.followed(now):
             return super().merged(now)
         if self._merged is None:
@@ -102,6 +138,13 @@ class Followed(Directory):
         """As of any directory."""
         return self._until if self._trusted else super().holds_until(age)
 
+    def _settle(self) -> None:
+        """Takes over what was told last."""
+        if self._untaken and self._last:
+            self._untaken = False
+            services, silent, _ = self._last
+            self._take(services(), silent)
+
     def _take(self, services: Iterable[Service], silent: tuple[str, ...]) -> None:
         by_peer: dict[str | None, dict[str, list[Service]]] = {}
         for service in services:
@@ -113,14 +156,11 @@ class Followed(Directory):
             if not (_alike(source.services, told) or (not told and peer.shown in silent)):
                 source.services = told
                 changed = True
-        # Of whom nobody knows who said so.
         rest = tuple(each for names in by_peer.values() for group in names.values() for each in group)
-        if rest != self._own:
-            self._own, changed = rest, True
+        if rest != self._rest:
+            self._rest, self._own, changed = rest, (*self._offered, *rest), True
         if changed:
             self._changed()
-        else:
-            self._stir()
 
     def _learn(self, peer: Peer, services: Sequence[Service], now: float) -> None:
         # An answer that was under way when we began to be followed may be older than what we were told since.

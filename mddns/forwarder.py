@@ -23,10 +23,8 @@ from .connections import Connections, most_connections
 from .counts import TRANSPORTS, Tally
 from .domain import Domain
 from .errors import BadMessage, NetworkError, PortInUse
-from .followed import Followed
 from .hot import Hot, Kept, is_client_cookie
 from .listeners import TcpListener, UdpListener
-from .memory import Memory
 from .merged_zone import MergedZone
 from .mirroring import Mirror
 from .model import Snapshot, join_address
@@ -88,10 +86,9 @@ class Forwarder:
         self._clock = clock.now
         last = serials.latest() if serials else None
         zone = MergedZone(settings.apex, (place.address for place in places), clock.unix_ms(), last)
-        directory = Followed(settings.apex.wire, Memory(), Policy())
-        self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone, directory=directory)
+        self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone)
         self._primary = Primary(self._domain, zone, targets, places, serials)
-        self._mirror = Mirror(settings, self._domain, directory, self._apply, self._primary.changed)
+        self._mirror = Mirror(settings, self._domain, self._apply, self._primary.changed)
         self._domain.responder.allow(frozenset((_ADMITTED,)))
         self._relay = Relay(settings.apex, self._clock, block_rebinding=block_rebinding)
         self._may_ask: frozenset[str] = frozenset()

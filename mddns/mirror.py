@@ -71,7 +71,7 @@ class Mirror:
         self._changed = changed
         me = domain.served.me
         settings = Settings(self._network, "", domain.apex, me.port, timeout)
-        self._watcher = Watcher(settings, own=self._own)
+        self._watcher = Watcher(settings, own=self._own, memory=domain.directory.memory)
         self._marker, self._standings = Marker(), Standings()
         self._zone = MergedZone(domain.apex, me.addresses, clock.unix_ms())
         self._responder = Responder(domain.apex, self._zone, domain.directory, random.shuffle, domain.responder.counts)
@@ -83,6 +83,7 @@ class Mirror:
         self._taking: asyncio.TimerHandle | None = None
         self._rested = -SPACING  # when the next state may be taken
         self._own_moved = False
+        self._current = False
         key = domain.apex.key
         self._state = {key + qtype.to_bytes(2, "big") for qtype in (SOA, AXFR, IXFR)}
         self._end = 14 + len(key)
@@ -91,6 +92,7 @@ class Mirror:
 
     async def close(self) -> None:
         """Ends it, with all its sessions."""
+        self._domain.directory.leave(clock.now())
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._watcher.close()
@@ -108,6 +110,11 @@ class Mirror:
     def network_changed(self) -> None:
         """The node has another snapshot."""
         self._network.ring()
+
+    def alive(self, now: float) -> None:
+        """Wants to be called every second: what the host answers to others is what is known here, while that lasts."""
+        if self._current:
+            self._domain.directory.alive(now)
 
     def own_changed(self) -> None:
         """What this host offers is another by now."""
@@ -142,10 +149,26 @@ class Mirror:
         ]
 
     def _told(self, view: View, current: bool) -> None:
+        self._current = current
+        if current:
+            self._follow(view)
         self._latest = view.services, self._standings.beside(self._watcher.stood, self._watcher.census, current=current)
         if self._taking is None:
             loop = asyncio.get_running_loop()
             self._taking = loop.call_later(max(0.0, self._rested - loop.time()), self._take)
+
+    def _follow(self, view: View) -> None:
+        """What others ask this host about the network is answered by what its own programs are told of it."""
+        directory, now = self._domain.directory, clock.now()
+
+        def said() -> list[Service]:
+            # Of who is there, and who may say what, the directory knows as soon as we do; of our own host it is told.
+            peers = {peer.id: peer for peer in directory.peers}
+            known = [(each, peers.get(each.via or "")) for each in view.services]
+            return [each for each, peer in known if peer and directory.admits(each, peer)]
+
+        directory.epoch_ms = clock.unix_ms() - now * 1000
+        directory.follow(said, view.silent, len(directory.peers), now)
 
     def _take(self) -> None:
         """Makes what is known now the state of the zone."""

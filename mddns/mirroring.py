@@ -13,7 +13,6 @@ from typing import Final
 from . import clock
 from .domain import Domain
 from .errors import Error
-from .followed import Followed
 from .following import Follower
 from .model import Snapshot
 from .settings import Settings
@@ -25,7 +24,7 @@ TURN: Final = 1.0
 
 
 class Mirror:
-    """Keeps `directory`, which is that of `domain`, as the network is. Lives in a running event loop.
+    """Keeps the directory of `domain` as the network is. Lives in a running event loop.
 
     ``seen(snapshot)`` is called with each state of who is on the network, ``changed()`` when they may offer something
     else. :meth:`start` it once, and :meth:`close` it.
@@ -35,14 +34,13 @@ class Mirror:
         self,
         settings: Settings,
         domain: Domain,
-        directory: Followed,
         seen: Callable[[Snapshot], None],
         changed: Callable[[], None],
     ) -> None:
         self.looked = asyncio.Event()  # whether the network was read, or could not be
         self._settings = settings
         self._domain = domain
-        self._directory = directory
+        self._directory = domain.directory
         self._seen = seen
         self._changed = changed
         self._snapshot: Snapshot | None = None
@@ -82,7 +80,7 @@ class Mirror:
             await asyncio.gather(following, return_exceptions=True)
 
     async def _watch(self) -> None:
-        watcher = Watcher(self._settings)
+        watcher = Watcher(self._settings, memory=self._directory.memory)
         try:
             await watcher.start()
         except (Error, OSError) as error:
@@ -110,7 +108,7 @@ class Mirror:
         if current:
             now = clock.now()
             self._directory.epoch_ms = clock.unix_ms() - now * 1000
-            self._directory.follow(view.services, view.silent, view.asked, now)
+            self._directory.follow(lambda: view.services, view.silent, view.asked, now)
         self._changed()
 
     async def _take_turns(self) -> None:

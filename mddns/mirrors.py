@@ -119,6 +119,14 @@ class Mirrors:
             else:
                 kept.mirror.network_changed()
 
+    def alive(self, now: float) -> None:
+        """Wants to be called every second."""
+        for domain, kept in list(self._kept.items()):
+            if kept.era == self._era():
+                kept.mirror.alive(now)
+            else:
+                self._end(domain)
+
     def own_changed(self) -> None:
         """This host offers something else, perhaps under other apexes."""
         present = set(self._domains)

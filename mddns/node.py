@@ -295,6 +295,7 @@ class Node:
         now = clock.now()
         for domain in self._domains:
             domain.tick(now)
+        self.mirrors.alive(now)
         away = self._turns.away(now)
         if not away:
             for item in self._news.since(self.directory, now):

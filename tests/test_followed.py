@@ -28,7 +28,7 @@ def made(*peers: Peer) -> Followed:
 
 def followed(*services: Service, silent: tuple[str, ...] = NOBODY, now: float = 0.0) -> Followed:
     directory = made()
-    directory.follow(services, silent, 2, now)
+    directory.follow(lambda: services, silent, 2, now)
     return directory
 
 
@@ -58,7 +58,7 @@ def test_records_hold_for_a_whole_ttl() -> None:
 def test_a_state_replaces_the_one_before_and_answers_that_were_kept_are_void() -> None:
     directory = followed(service(BRAVO))
     view, stirred = directory.merged(0.0), directory.stirred
-    directory.follow((service(BRAVO, port=81), service(CHARLIE)), NOBODY, 2, 0.1)
+    directory.follow(lambda: (service(BRAVO, port=81), service(CHARLIE)), NOBODY, 2, 0.1)
     assert directory.stirred != stirred
     assert directory.merged(0.1).zone is not view.zone
     assert names(directory) == ["web@bravo", "web@charlie"]
@@ -67,22 +67,22 @@ def test_a_state_replaces_the_one_before_and_answers_that_were_kept_are_void() -
 def test_the_same_state_told_faster_is_the_same_zone() -> None:
     directory = followed(replace(service(BRAVO), rtt_ms=1.0))
     view = directory.merged(0.0)
-    directory.follow((replace(service(BRAVO), rtt_ms=2.0),), NOBODY, 2, 0.1)
+    directory.follow(lambda: (replace(service(BRAVO), rtt_ms=2.0),), NOBODY, 2, 0.1)
     assert directory.merged(0.1).zone is view.zone
 
 
 def test_what_a_silent_registry_said_stands_until_it_is_named_no_more() -> None:
     directory = followed(service(BRAVO), service(CHARLIE))
-    directory.follow((service(CHARLIE),), ("bravo",), 2, 6.0)
+    directory.follow(lambda: (service(CHARLIE),), ("bravo",), 2, 6.0)
     assert names(directory) == ["web@bravo", "web@charlie"]
     assert directory.merged(6.0).silent == ("bravo",)
-    directory.follow((service(CHARLIE),), NOBODY, 2, 30.0)
+    directory.follow(lambda: (service(CHARLIE),), NOBODY, 2, 30.0)
     assert names(directory) == ["web@charlie"]
 
 
 def test_what_a_registry_that_is_not_silent_says_no_more_is_gone_at_once() -> None:
     directory = followed(service(BRAVO), service(CHARLIE))
-    directory.follow((service(CHARLIE),), NOBODY, 2, 0.1)
+    directory.follow(lambda: (service(CHARLIE),), NOBODY, 2, 0.1)
     assert names(directory) == ["web@charlie"]
 
 
@@ -120,7 +120,7 @@ def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_
     directory.slept(600.0, 600.0)
     directory.answered(BRAVO, [service(BRAVO, "old")], 600.5)
     assert names(directory, 600.5) == ["old@bravo"]
-    directory.follow((service(BRAVO, "new"),), NOBODY, 2, 601.0)
+    directory.follow(lambda: (service(BRAVO, "new"),), NOBODY, 2, 601.0)
     assert names(directory, 601.0) == ["old@bravo"]
     directory.alive(600.0 + SETTLES)
     assert names(directory, 600.0 + SETTLES) == ["new@bravo"]
@@ -145,5 +145,41 @@ def test_who_left_the_network_takes_its_services_along() -> None:
 def test_a_service_of_whom_nobody_knows_who_said_so_is_there_all_the_same() -> None:
     directory = followed(replace(service(BRAVO), via="nobody"))
     assert names(directory) == ["web@nobody"]
-    directory.follow((), NOBODY, 2, 0.1)
+    directory.follow(lambda: (), NOBODY, 2, 0.1)
     assert names(directory) == []
+
+
+def test_what_our_own_host_offers_stands_beside_what_is_followed() -> None:
+    directory = Followed(APEX.wire, Memory(), Policy())
+    directory.network(Snapshot(ALPHA, (BRAVO, CHARLIE)), with_own_host=False)
+    directory.own([service(ALPHA)])
+    directory.follow(lambda: (service(BRAVO),), NOBODY, 2, 0.0)
+    assert names(directory) == ["web@alpha", "web@bravo"]
+    directory.own([service(ALPHA, "new")])
+    assert names(directory) == ["new@alpha", "web@bravo"]
+
+
+def test_what_is_followed_is_read_when_somebody_asks() -> None:
+    read: list[int] = []
+
+    def said(number: int) -> list[Service]:
+        read.append(number)
+        return [service(BRAVO)]
+
+    directory = made()
+    for number in range(3):
+        directory.follow(lambda number=number: said(number), NOBODY, 2, 0.0)  # type: ignore[misc]
+    assert read == []
+    assert names(directory) == ["web@bravo"]
+    assert names(directory) == ["web@bravo"]
+    assert read == [2]
+
+
+def test_when_nobody_watches_any_more_everybody_is_asked_and_what_was_known_stands_meanwhile() -> None:
+    directory = followed(service(BRAVO))
+    directory.leave(100.0)
+    directory.alive(100.0)
+    assert directory.due(100.0) == [ALPHA, BRAVO, CHARLIE]
+    assert names(directory, 100.0) == ["web@bravo"]
+    directory.answered(BRAVO, [], 101.0)
+    assert names(directory, 101.0) == []

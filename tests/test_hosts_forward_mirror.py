@@ -14,6 +14,7 @@ import dns.rdatatype
 import pytest
 from bed import minidisc
 from bed.dig import dig
+from bed.freshness import seen_by_questions
 from bed.hosts import Bed, Host
 from bed.process import wait_until
 from conftest import MakeBed, Measured
@@ -36,25 +37,6 @@ def mirrored(host: Host) -> None:
     """Waits until the forwarder there has a session with everybody: a change is known at once."""
     time.sleep(1.5)  # sessions are begun behind the first answer
     assert ask(host, "web.minidisc", "TXT").answer
-
-
-def seen_by_questions(at: str, count: int, patience: float = 30.0) -> list[float]:
-    """Asks again and again for the label ``t``, which is the moment of the change; how old it was when it was new."""
-    took, last, until = [], "", time.monotonic() + patience
-    query = dns.message.make_query("web.minidisc", "TXT").to_wire()
-    with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        sock.connect((at, 53))
-        sock.settimeout(5)
-        while len(took) < count and time.monotonic() < until:
-            sock.send(query)
-            wire = sock.recv(4096)
-            now = time.monotonic()
-            said = [bytes(rdata.strings[0]).decode() for rrset in dns.message.from_wire(wire).answer for rdata in rrset]
-            if said and said[0].startswith("t=") and said[0] != last:
-                last = said[0]
-                took.append(now - float(last[2:]))
-            time.sleep(0.001)
-    return took
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a holder"])

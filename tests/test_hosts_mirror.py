@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import pytest
 from bed import embedded
+from bed.embedded import ports
+from bed.freshness import seen_by_questions
 from bed.host import Host
 from bed.hosts import Bed
 from bed.process import Process, wait_until
 from bed.tailnet import Node
 from conftest import MakeBed, Measured
-from test_hosts_watch import GONE, changer, spread
+from test_hosts_watch import GONE, SOON, changer, spread
 
 _CODE: Final = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parent.parent)))
 _UNLIKE: Final = ("at", "who", "event", "rttMs")
@@ -235,6 +237,27 @@ def test_a_program_that_answers_for_its_host_and_watches_shares_its_own_mirror(m
     watchers = Onlookers(alpha, 2, "registry=80").ready().until_count(2)
     assert wait_until(lambda: sessions(alpha) == {alpha.ipv4: 2, bravo.ipv4: 1}), sessions(alpha)
     watchers.process.terminate()
+
+
+def test_whoever_asks_a_host_that_watches_is_told_what_it_watches(make_bed: MakeBed, measured: Measured) -> None:
+    """RD=1, of the whole network: each change at once, though answers else are as old as their TTL; and nobody is asked
+    for it, so that one who says nothing does not hold it up.
+    """
+    bed = make_bed(["alpha", "bravo", "charlie"])
+    alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    process = changer(alpha, 80, 100, 0.05)
+    bravo.start(["md", "advertise", "db", ":5432"]).wait_for("advertised")
+    onlookers = Onlookers(bravo).ready().until_count(2)
+    process.signal(signal.SIGUSR1)
+    took = bed.host("charlie").call(seen_by_questions, bravo.ipv4, 99, 28004)
+    measured(f"RD=1 to a host that watches: a change on another one is in the answer after {spread(took)}")
+    assert len(took) >= 90
+    assert sorted(took)[len(took) * 99 // 100] < SOON
+    process.wait_for("done", 20)
+    assert ports(bed, "+rec", "+tcp", host="bravo", name="db") == {5432}
+    process.kill()
+    onlookers.until_count(1)
+    assert ports(bed, "+rec", host="bravo") == set()
 
 
 def test_each_domain_has_a_mirror_and_each_watcher_its_own_policy(make_bed: MakeBed) -> None:

@@ -7,13 +7,16 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable
 
+import dns.asyncquery
+import dns.message
 import pytest
 from loopback import fleet, free_port, network_of, open_sockets
 from test_sessions import Watcher as Client
 
-from mddns import clock
+from mddns import clock, mirrors
 from mddns.clock import Turns
 from mddns.dso import Answered, Ordinary, framed
+from mddns.http_metrics import peer_states
 from mddns.mirrored import MirrorCopy, State
 from mddns.model import Peer
 from mddns.names import Name
@@ -304,3 +307,68 @@ def test_a_mirror_that_was_stopped_does_not_vouch_for_what_it_knew_until_it_has_
             await watcher.close()
 
     run(work)
+
+
+async def found(node: Node, source: Peer) -> set[int]:
+    """The ports of ``web`` that a node tells `source` of, when that asks for the whole network."""
+    query = dns.message.make_query("web.minidisc", "SRV")
+    me = node.me
+    reply = await dns.asyncquery.tcp(query, me.addresses[0], 5, me.port, source.addresses[0])
+    return {record.port for rrset in reply.answer for record in rrset}
+
+
+def test_questions_about_the_network_are_answered_from_the_mirror_as_long_as_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mirrors, "KEPT_FOR", 0.0)
+
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        directory = nodes[0].directory
+        async with Client(nodes[0], peers[0].addresses[0]) as client:
+            client.subscribe("minidisc.", SOA)
+            await current(client, MirrorCopy(APEX))
+            assert directory.followed(clock.now())
+            for port in (90, 91, 92):
+                nodes[1].advertise(make(port, "web"))
+                await eventually(lambda: len(directory.services(clock.now())) == port - 87)  # noqa: B023 - awaited
+                assert await found(nodes[0], peers[1]) == {80, 81, *range(90, port + 1)}
+        await eventually(lambda: not directory.followed(clock.now()))
+        await nodes[1].close()
+        assert await found(nodes[0], peers[0]) == {80}
+
+    run(work)
+
+
+def test_what_a_mirror_finds_out_of_a_peer_is_known_to_its_node() -> None:
+    """Which asks nobody by itself meanwhile, and has to tell it in its log and in its numbers."""
+
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        async with Client(nodes[0], peers[0].addresses[0]) as client:
+            client.subscribe("minidisc.", SOA)
+            await current(client, MirrorCopy(APEX))
+            assert peer_states(nodes[0].directory, clock.now())["registry"] == 1
+            await nodes[1].close()
+            await eventually(lambda: peer_states(nodes[0].directory, clock.now())["registry"] == 0)
+
+    run(work)
+
+
+def test_what_a_policy_of_the_node_forbids_is_not_taken_from_its_mirror() -> None:
+    async def main() -> None:
+        peers = fleet(2)
+        node = await Node.open(network_of(peers[0], peers), APEX, timeout=0.3, policy=Policy(remote=False))
+        other = await opened(peers[1], peers)
+        other.advertise(make(81, "web", address="192.0.2.1"))
+        try:
+            async with asyncio.timeout(PATIENCE), Client(node, peers[0].addresses[0]) as client:
+                client.subscribe("minidisc.", SOA)
+                copy = MirrorCopy(APEX)
+                await current(client, copy)
+                assert ports(copy) == {80, 81}
+                assert node.directory.followed(clock.now())
+                assert await found(node, peers[1]) == {80}
+        finally:
+            await node.close()
+            await other.close()
+
+    asyncio.run(main())

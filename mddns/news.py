@@ -41,10 +41,15 @@ class News:
 
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
+        self._stirred = -1
 
     def since(self, directory: Directory, now: float) -> list[Item]:
         """The changes, at most one item of each kind."""
         before, memory = self._states, directory.memory
+        # Without anything new, time alone makes nobody else but those who are silent already.
+        if directory.stirred == self._stirred and _State.SILENT not in before.values():
+            return []
+        self._stirred = directory.stirred
         self._states = states = {}
         changed: dict[_State, list[str]] = {state: [] for state in _State}
         for peer in directory.peers:

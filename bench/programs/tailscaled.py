@@ -1,4 +1,7 @@
-"""The part of tailscaled's LocalAPI that gives the list of peers. tailscaled.py SOCKET ADDRESS PEERS"""
+"""The part of tailscaled's LocalAPI that gives the list of peers. tailscaled.py SOCKET ADDRESS PEERS
+
+Its bus says how it stands at first, and then nothing, as on a network on which nothing happens.
+"""
 
 import ipaddress
 import json
@@ -51,8 +54,10 @@ status = {
     "Peer": {each["PublicKey"]: each for each in nodes[1:]},
     "User": {"12345": {"ID": 12345, "LoginName": "somebody@example.com"}},
 }
-body = json.dumps(status).encode()
-page = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + body
+head = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"
+page = head + json.dumps(status).encode()
+running = head + json.dumps({"Version": "1.90.0", "State": 6}).encode() + b"\n"
+listening = []
 path = Path(sys.argv[1])
 path.unlink(missing_ok=True)
 with socket.socket(socket.AF_UNIX) as listener:
@@ -60,6 +65,10 @@ with socket.socket(socket.AF_UNIX) as listener:
     listener.listen(8)
     while True:
         stream, _ = listener.accept()
-        with stream:
-            stream.recv(65536)
-            stream.sendall(page)
+        asked = stream.recv(65536)
+        if b" /localapi/v0/watch-ipn-bus?" in asked:
+            stream.sendall(running)
+            listening.append(stream)
+        else:
+            with stream:
+                stream.sendall(page)

@@ -165,7 +165,10 @@ class Directory:
         before, changed = now - GONE_AFTER, False
         if self._stood > before:
             return
-        for source in self._sources.values():
+        sources: Iterable[_Source] = self._sources.values()
+        if name is not None:  # of very many mostly none
+            sources = [each for each in sources if each.names.get(name, each.told) <= before]
+        for source in sources:
             for each in source.lapsed(name, before):
                 del source.services[each]
                 source.names.pop(each, None)
@@ -240,15 +243,14 @@ class Directory:
         self.memory.all_answered(zip(keys, rtts, strict=True), now)
         nothing, version, admit = [], self._version, self._policy.admit
         for key, peer, services in zip(keys, peers, told, strict=True):
-            source = sources.get(key)
-            if source is not None:
+            if key in sources:
                 self._learn_of(peer, name, services, now)
-            elif services and (
-                let_in := tuple([each for each in services if _is_of(each, name) and admit(each, peer)])
-            ):
+                continue
+            let_in = [each for each in services if _is_of(each, name) and admit(each, peer)] if services else ()
+            if let_in:
                 source = sources[key] = _Source(peer)
-                source.names = {name: now}
-                source.services = {name: let_in}
+                source.names[name] = now
+                source.services[name] = tuple(let_in)
                 version = self._version + 1
             else:
                 nothing.append(key)

@@ -17,38 +17,12 @@ from .instance import TTL, machine_label
 from .memory import GONE_AFTER, Memory, Standing
 from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
+from .source import NEGATIVE_TTL, Source
 
 if TYPE_CHECKING:
     from .zone import Zone
 
 _MOST_NAMES: Final = 1000  # asked for one by one, of one source
-NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
-
-
-class _Source:
-    """One peer's word."""
-
-    __slots__ = ("asked", "names", "peer", "services", "told", "whole")
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self.services: dict[str, tuple[Service, ...]] = {}
-        self.told = -math.inf  # when it last told everything
-        self.whole: float | None = None  # the same, None where that is not to be relied on any more
-        self.asked: float | None = None  # when it was last asked for everything
-        self.names: dict[str, float] = {}  # when it last told all of one name
-
-    def knows(self, name: str | None, now: float) -> bool:
-        """Whether what it has (of `name`) is known and not out of date."""
-        if self.whole is not None and now - self.whole < TTL and (name is None or self.services):
-            return True
-        told = self.whole if name is None else self.names.get(name)
-        return told is not None and now - told < (TTL if name in self.services else NEGATIVE_TTL)
-
-    def lapsed(self, name: str | None, before: float) -> list[str]:
-        """The names (or `name`, if it is so) of which what it has was told by then, and not since."""
-        names = self.services if name is None else (name,) if name in self.services else ()
-        return [each for each in names if self.names.get(each, self.told) <= before]
 
 
 class Merged(NamedTuple):
@@ -70,7 +44,7 @@ class Directory:
         self._origin = origin
         self._policy = policy
         self._own: tuple[Service, ...] = ()
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, Source] = {}
         self._peers: tuple[Peer, ...] | None = None
         self._me: str | None = None  # our own host's, where it is among them
         self._snapshot: Snapshot | None = None
@@ -165,7 +139,7 @@ class Directory:
         before, changed = now - GONE_AFTER, False
         if self._stood > before:
             return
-        sources: Iterable[_Source] = self._sources.values()
+        sources: Iterable[Source] = self._sources.values()
         if name is not None:  # of very many mostly none
             sources = [each for each in sources if each.names.get(name, each.told) <= before]
         for source in sources:
@@ -248,7 +222,7 @@ class Directory:
                 continue
             let_in = [each for each in services if _is_of(each, name) and admit(each, peer)] if services else ()
             if let_in:
-                source = sources[key] = _Source(peer)
+                source = sources[key] = Source(peer)
                 source.names[name] = now
                 source.services[name] = tuple(let_in)
                 version = self._version + 1
@@ -414,10 +388,10 @@ class Directory:
         groups = source.services.values() if source else ()
         return {service.key: service for group in groups for service in group}
 
-    def _source(self, peer: Peer) -> _Source:
+    def _source(self, peer: Peer) -> Source:
         source = self._sources.get(peer.id)
         if source is None:
-            source = self._sources[peer.id] = _Source(peer)
+            source = self._sources[peer.id] = Source(peer)
         source.peer = peer
         return source
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from . import aio_transport, clock
 from .ask import Outcome
 from .counts import Counts
-from .directory import NEGATIVE_TTL
 from .followed import Followed
 from .http_targets import Known
 from .inquiry import learn
@@ -26,6 +25,7 @@ from .model import Snapshot
 from .names import Name
 from .policy import Policy
 from .responder import Ask, Responder, Served
+from .source import NEGATIVE_TTL
 from .wire import PTR
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Self
 
 from .answers import Answer, Told, introduce, lifetime
 from .ask import Ask, Outcome
-from .directory import NEGATIVE_TTL, Directory
+from .directory import Directory
 from .grammar import normal_name
 from .instance import TTL, instance_label, machine_label, spoken_protocol
 from .lookup import Lookup
@@ -20,6 +20,7 @@ from .model import Peer, Service, Snapshot, fold, replace
 from .names import Name
 from .policy import Policy
 from .silence import Silence, read_sentence
+from .source import NEGATIVE_TTL
 from .wire import PTR, SRV, Message
 
 _PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome  # a member of an Enum is looked up slowly

@@ -15,7 +15,7 @@ from .apex import Apex, is_after
 from .cache import Cache
 from .compose import Shuffle, Variant, compose, compose_error, compose_header, compose_plain
 from .counts import Counts, Tally
-from .directory import NEGATIVE_TTL, Directory
+from .directory import Directory
 from .errors import BadMessage
 from .hot import COOKIE_OCTETS, Hot, Kept
 from .instance import TTL
@@ -26,6 +26,7 @@ from .packer import opt_record
 from .push import Held
 from .reaction import Messages
 from .silence import sentence
+from .source import NEGATIVE_TTL
 from .transfer import IN_ONE, differences_out, transfer_out
 from .wire import (
     ANY,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 
-from mddns.directory import NEGATIVE_TTL, Directory
+from mddns.directory import Directory
 from mddns.instance import TTL
 from mddns.memory import Memory, Standing
 from mddns.model import Endpoint, Peer, Service, Snapshot, replace
 from mddns.policy import Policy
+from mddns.source import NEGATIVE_TTL
 
 EVERYBODY = Snapshot(ALPHA, (BRAVO, CHARLIE))
 

@@ -127,6 +127,7 @@ FLOORS = {
         responder
         secondary
         silence
+        source
         succession
         tenancy
         transfer
@@ -201,6 +202,7 @@ TESTED_ELSEWHERE = {
     "records": "test_hosts_md: md query",
     "ask": "test_lookup",
     "departures": "test_lookup",
+    "source": "test_directory",
     "patience": "test_lookup",
     "lookup_web": "test_lookup_minidisc",
     "seat": "test_hosts_tenants",

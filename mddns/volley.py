@@ -49,10 +49,12 @@ class Volley:
         # A slice of an array of c_char is bytes, for which typeshed has no word.
         self._sources: Any = (ctypes.c_char * (SLOTS * _NAME))()
         self._answers: Any = (ctypes.c_char * (SLOTS * OCTETS))()
-        self._targets: Any = (ctypes.c_char * (SLOTS * _NAME))()
+        # Written to as a whole, which an array of ctypes does octet by octet.
+        self._targets = bytearray(SLOTS * _NAME)
         self._rest = ctypes.create_string_buffer(rest, len(rest))
         sources, answers = ctypes.addressof(self._sources), ctypes.addressof(self._answers)
-        targets = ctypes.addressof(self._targets)
+        self._pinned = (ctypes.c_char * len(self._targets)).from_buffer(self._targets)
+        targets = ctypes.addressof(self._pinned)
         self._incoming_vectors = _table(2, _every(answers, OCTETS), _same(OCTETS))
         self._incoming = _headers(sources, self._incoming_vectors, 1)
         self._lengths = memoryview(self._incoming).cast("B").cast("I")[2 * _WORDS - 2 :: 2 * _WORDS]

@@ -362,7 +362,8 @@ class Directory:
             self._zone = state, Zone(self._origin, self.services(now), unix_ms=unix_ms)
         told = [source.whole for source in self._sources.values() if source.whole is not None]
         oldest = min((when for when in told if now - when < TTL), default=now)
-        left = TTL - (now - oldest)
+        # Nor is anything kept for longer than whoever said it still counts.
+        left = min(TTL - (now - oldest), self.memory.next_gone(self._telling(), now) - now)
         ttl = max(0, math.ceil(left))
         merged = Merged(self._zone[1], self.silent(now), self.count(now), ttl)
         self._merged = now + (left - ttl + 1), merged
@@ -396,7 +397,11 @@ class Directory:
         return source
 
     def _gone(self, now: float) -> frozenset[str]:
-        return self.memory.all_gone([key for key, source in self._sources.items() if source.services], now)
+        return self.memory.all_gone(self._telling(), now)
+
+    def _telling(self) -> list[str]:
+        """The ids of those who offer anything."""
+        return [key for key, source in self._sources.items() if source.services]
 
     def _changed(self) -> None:
         self._version += 1

@@ -60,14 +60,15 @@ class Manners:
     web_pause = 0.0
     web_paused_until = 0.0
 
+    def gone_from(self) -> float:
+        """When it will have been silent for too long; never where it was no registry, or owes nothing."""
+        if self.answered is None or self.missed is None:
+            return math.inf
+        return max(self.answered + GONE_AFTER, self.missed + _MISS_STANDS)
+
     def gone(self, now: float) -> bool:
         """Whether it was a registry and has been silent for too long."""
-        return (
-            self.answered is not None
-            and self.missed is not None
-            and now - self.answered >= GONE_AFTER
-            and now - self.missed >= _MISS_STANDS
-        )
+        return self.gone_from() <= now
 
 
 class Memory:
@@ -149,6 +150,12 @@ class Memory:
         known = self._peers
         owing = [peer for peer in peers if (manners := known.get(peer)) is not None and manners.missed is not None]
         return frozenset(peer for peer in owing if self.gone(peer, now))
+
+    def next_gone(self, peers: Iterable[str], now: float) -> float:
+        """When the next of `peers` will be gone."""
+        known = self._peers
+        when = (manners.gone_from() for peer in peers if (manners := known.get(peer)) is not None)
+        return min((each for each in when if each > now), default=math.inf)
 
     def rtt(self, peer: str) -> float | None:
         """Seconds that its last answer took."""

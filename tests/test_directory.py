@@ -303,6 +303,18 @@ def test_ttl_is_of_the_oldest_word_that_still_holds(now: float, ttl: int) -> Non
     assert made.merged(now).ttl == ttl
 
 
+@pytest.mark.parametrize(("now", "ttl"), [(24.0, 5), (27.0, 3), (29.5, 1)])
+def test_nothing_is_kept_for_longer_than_a_silent_peer_still_counts(now: float, ttl: int) -> None:
+    """Else it would be told for five seconds more, by whoever keeps it."""
+    made = directory()
+    made.answered(BRAVO, [service(BRAVO)], 0.0)
+    made.missed(BRAVO, 5.0)
+    made.answered(CHARLIE, [service(CHARLIE)], now)
+    before = made.merged(now)
+    assert before.ttl == ttl
+    assert made.merged(30.0).zone is not before.zone
+
+
 def test_what_is_out_of_date_makes_no_ttl_negative() -> None:
     made = directory()
     made.answered(BRAVO, [service(BRAVO)], 0.0)

@@ -121,22 +121,30 @@ class Followed(Directory):
         return super().services(now, name)
 
     def merged(self, now: float) -> Merged:
-        """As of any directory; what is followed is of this very moment, and holds for a whole TTL."""
+        """As of any directory; what is followed is of this very moment, and holds for a whole TTL.
+
+        No longer, though, than a silent peer in it still counts.
+        """
         self._settle()
         if not self.followed(now):
             return super().merged(now)
-        if self._merged is None:
+        if self._merged is None or now >= self._merged[0]:
             zone = self._zone
             if zone is None or zone[0] != (self._version, frozenset()):
                 unix_ms = None if self.epoch_ms is None else int(self.epoch_ms + now * 1000)
                 made = Zone(self._origin, self.services(now), unix_ms=unix_ms, before=zone[1] if zone else None)
                 self._zone = zone = (self._version, frozenset()), made
-            self._merged = math.inf, Merged(zone[1], self.silent(now), self.count(now), TTL)
+            left = self.memory.next_gone(self._telling(), now) - now
+            ttl = math.ceil(min(TTL, left))
+            until = now + left - ttl + (1 if left < TTL else 0)
+            self._merged = until, Merged(zone[1], self.silent(now), self.count(now), ttl)
         return self._merged[1]
 
     def holds_until(self, age: float) -> float:
         """As of any directory."""
-        return self._until if self._trusted else super().holds_until(age)
+        if not self._trusted:
+            return super().holds_until(age)
+        return min(self._until, self._merged[0]) if self._merged else self._until
 
     def _settle(self) -> None:
         """Takes over what was told last."""

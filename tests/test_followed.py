@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 from test_directory import service
 
@@ -183,3 +184,16 @@ def test_when_nobody_watches_any_more_everybody_is_asked_and_what_was_known_stan
     assert names(directory, 100.0) == ["web@bravo"]
     directory.answered(BRAVO, [], 101.0)
     assert names(directory, 101.0) == []
+
+
+@pytest.mark.parametrize(("now", "ttl", "until"), [(8.0, 5, 25.0), (27.0, 3, 28.0), (29.5, 1, 30.0)])
+def test_nothing_is_kept_for_longer_than_a_silent_peer_still_counts(now: float, ttl: int, until: float) -> None:
+    directory = followed(service(BRAVO), service(CHARLIE))
+    directory.memory.answered(BRAVO.id, 0.0, None)
+    directory.memory.missed(BRAVO.id, 6.0)
+    directory.follow(lambda: (service(CHARLIE),), ("bravo",), 2, now)
+    assert names(directory, now) == ["web@bravo", "web@charlie"]
+    assert directory.merged(now).ttl == ttl
+    assert directory.holds_until(TTL) == min(now + HOLDS, until)
+    directory.follow(lambda: (service(CHARLIE),), NOBODY, 2, 30.0)
+    assert directory.merged(30.0).ttl == TTL

@@ -71,29 +71,23 @@ class Followed(Directory):
         if self._trusted:
             self._stood = now
 
-    def leave(self, now: float) -> None:
+    def leave(self) -> None:
         """Nobody watches any more: it is a plain directory again."""
         if self._trusted:
-            self._distrust(now)
+            self._distrust()
             self.expire()
         self._last, self._from = None, -math.inf
 
     def slept(self, seconds: float, now: float) -> None:
         """As of a plain directory, which this is again for a while."""
-        self._distrust(now)
+        self._distrust()
         self._from = now + SETTLES
         super().slept(seconds, now)
 
-    def _distrust(self, now: float) -> None:
-        if self._trusted:
-            self._settle()
-            self._trusted = False
-            named = self._last[1] if self._last else ()
-            for source in self._sources.values():
-                if source.services:
-                    self.memory.answered(source.peer.id, now, None)
-                    if source.peer.shown in named:
-                        self.memory.missed(source.peer.id, now)
+    def _distrust(self) -> None:
+        # What is known of peers is whoever watches' too: a silent one is given no more time for our sake.
+        self._settle()
+        self._trusted = False
 
     def followed(self, now: float) -> bool:
         """Whether what was told last is the network as it is now."""

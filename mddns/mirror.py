@@ -92,7 +92,7 @@ class Mirror:
 
     async def close(self) -> None:
         """Ends it, with all its sessions."""
-        self._domain.directory.leave(clock.now())
+        self._domain.directory.leave()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._watcher.close()

@@ -106,6 +106,7 @@ def test_without_a_turn_for_long_it_is_followed_no_more_until_there_is_one() -> 
 
 def test_after_sleep_everybody_is_asked_and_what_was_known_stands_meanwhile() -> None:
     directory = followed(service(BRAVO))
+    directory.memory.answered(BRAVO.id, 0.0, None)
     directory.slept(600.0, 600.0)
     directory.alive(600.0)
     assert directory.due(600.0) == [ALPHA, BRAVO, CHARLIE]
@@ -178,7 +179,7 @@ def test_what_is_followed_is_read_when_somebody_asks() -> None:
 
 def test_when_nobody_watches_any_more_everybody_is_asked_and_what_was_known_stands_meanwhile() -> None:
     directory = followed(service(BRAVO))
-    directory.leave(100.0)
+    directory.leave()
     directory.alive(100.0)
     assert directory.due(100.0) == [ALPHA, BRAVO, CHARLIE]
     assert names(directory, 100.0) == ["web@bravo"]
@@ -197,3 +198,14 @@ def test_nothing_is_kept_for_longer_than_a_silent_peer_still_counts(now: float, 
     assert directory.holds_until(TTL) == min(now + HOLDS, until)
     directory.follow(lambda: (service(CHARLIE),), NOBODY, 2, 30.0)
     assert directory.merged(30.0).ttl == TTL
+
+
+@pytest.mark.parametrize("watched_until", [10.0, 29.0])
+def test_a_silent_peer_is_given_no_more_time_when_nobody_watches_any_more(watched_until: float) -> None:
+    directory = followed(service(BRAVO))
+    directory.memory.answered(BRAVO.id, 0.0, None)
+    directory.memory.missed(BRAVO.id, 6.0)
+    directory.follow(tuple, ("bravo",), 2, watched_until)
+    directory.leave()
+    assert names(directory, 29.9) == ["web@bravo"]
+    assert names(directory, 30.0) == []

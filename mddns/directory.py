@@ -41,7 +41,7 @@ class Directory:
         self.memory = memory
         self.stirred = 0  # moves whenever an answer from here may be another than before
         self.epoch_ms: float | None = None  # Unix time, in ms, at `now` 0, where somebody has told it
-        self._origin = origin
+        self.origin = origin
         self._policy = policy
         self._own: tuple[Service, ...] = ()
         self._sources: dict[str, Source] = {}
@@ -359,7 +359,7 @@ class Directory:
             from .zone import Zone  # who only looks services up renders none
 
             unix_ms = None if self.epoch_ms is None else int(self.epoch_ms + now * 1000)
-            self._zone = state, Zone(self._origin, self.services(now), unix_ms=unix_ms)
+            self._zone = state, Zone(self.origin, self.services(now), unix_ms=unix_ms)
         told = [source.whole for source in self._sources.values() if source.whole is not None]
         oldest = min((when for when in told if now - when < TTL), default=now)
         # Nor is anything kept for longer than whoever said it still counts.

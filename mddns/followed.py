@@ -126,7 +126,7 @@ class Followed(Directory):
             zone = self._zone
             if zone is None or zone[0] != (self._version, frozenset()):
                 unix_ms = None if self.epoch_ms is None else int(self.epoch_ms + now * 1000)
-                made = Zone(self._origin, self.services(now), unix_ms=unix_ms, before=zone[1] if zone else None)
+                made = Zone(self.origin, self.services(now), unix_ms=unix_ms, before=zone[1] if zone else None)
                 self._zone = zone = (self._version, frozenset()), made
             left = self.memory.next_gone(self._telling(), now) - now
             ttl = math.ceil(min(TTL, left))
@@ -175,6 +175,27 @@ class Followed(Directory):
 
     def _gone(self, now: float) -> frozenset[str]:
         return frozenset() if self.followed(now) else super()._gone(now)
+
+    def overhear(self, peer: Peer, services: Sequence[Service], now: float) -> None:
+        """`peer` said to whoever watches that `services` are all it has."""
+        if not self.has_left(peer):
+            self._learn(peer, services, now)
+
+
+class Hearing(Directory):
+    """The directory of whoever watches for the sake of another one, which is told what peers say here.
+
+    How peers behave, both know. So whoever answers here is not silent there, also while that one is not followed yet:
+    what it said there before must not stand any longer either.
+    """
+
+    def __init__(self, other: Followed, policy: Policy) -> None:
+        super().__init__(other.origin, other.memory, policy)
+        self._other = other
+
+    def _learn(self, peer: Peer, services: Sequence[Service], now: float) -> None:
+        super()._learn(peer, services, now)
+        self._other.overhear(peer, services, now)
 
 
 def _alike(before: _Told, after: _Told) -> bool:

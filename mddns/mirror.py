@@ -71,7 +71,7 @@ class Mirror:
         self._changed = changed
         me = domain.served.me
         settings = Settings(self._network, "", domain.apex, me.port, timeout)
-        self._watcher = Watcher(settings, own=self._own, memory=domain.directory.memory)
+        self._watcher = Watcher(settings, own=self._own, other=domain.directory)
         self._marker, self._standings = Marker(), Standings()
         self._zone = MergedZone(domain.apex, me.addresses, clock.unix_ms())
         self._responder = Responder(domain.apex, self._zone, domain.directory, random.shuffle, domain.responder.counts)

@@ -80,7 +80,7 @@ class Mirror:
             await asyncio.gather(following, return_exceptions=True)
 
     async def _watch(self) -> None:
-        watcher = Watcher(self._settings, memory=self._directory.memory)
+        watcher = Watcher(self._settings, other=self._directory)
         try:
             await watcher.start()
         except (Error, OSError) as error:

@@ -20,6 +20,7 @@ from .attachment import Attachment
 from .connections import within_a_quarter
 from .directory import Directory
 from .errors import BadMessage
+from .followed import Followed, Hearing
 from .following import STATUS_TIMEOUT, Follower
 from .inquiry import learn
 from .knock import nobody_answers
@@ -70,7 +71,7 @@ class Watcher:
     """Watches the network of `settings`, from :meth:`start` to :meth:`close`.
 
     `own` is for the holder of our own host: what the host offers. It attaches to nobody, and tells how each peer
-    stands. `memory` is that of a directory which is to know what we find out of peers, and of whose ways we are to.
+    stands. `other` is a directory which is to know what we find out of peers, and of whose ways we are to.
     """
 
     def __init__(
@@ -78,17 +79,18 @@ class Watcher:
         settings: Settings,
         policy: Policy | None = None,
         own: Callable[[], list[Service]] | None = None,
-        memory: Memory | None = None,
+        other: Followed | None = None,
     ) -> None:
         self.view: View | None = None  # None until it is whole
         # With the last view: how each peer stands, but who is none and offers nothing; and who they all are.
         self.stood: tuple[Stood, ...] = ()
         self.census = self._census = ""
         self._settings = settings
-        self._directory = Directory(settings.apex.wire, memory or Memory(), policy or Policy())
+        policy = policy or Policy()
+        self._directory = Hearing(other, policy) if other else Directory(settings.apex.wire, Memory(), policy)
         self._own = own
         # Of what several hosts tell, a mirror gives one word on. Which one this process admits, it cannot know.
-        self._attachment = Attachment(self._directory, allowed=own is None and type(policy or Policy()) is Policy)
+        self._attachment = Attachment(self._directory, allowed=own is None and type(policy) is Policy)
         self._hosts: dict[str, Watched] = {}
         self._places: dict[tuple[str, int], Watched] = {}
         self._snapshot: Snapshot | None = None

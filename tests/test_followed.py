@@ -6,7 +6,7 @@ import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 from test_directory import service
 
-from mddns.followed import HOLDS, SETTLES, Followed
+from mddns.followed import HOLDS, SETTLES, Followed, Hearing
 from mddns.instance import TTL
 from mddns.memory import Memory
 from mddns.model import Peer, Service, Snapshot, replace
@@ -209,3 +209,33 @@ def test_a_silent_peer_is_given_no_more_time_when_nobody_watches_any_more(watche
     directory.leave()
     assert names(directory, 29.9) == ["web@bravo"]
     assert names(directory, 30.0) == []
+
+
+def test_what_a_peer_tells_whoever_watches_stands_in_place_of_what_it_said_before_it_was_silent() -> None:
+    directory = made()
+    hearing = Hearing(directory, Policy())
+    hearing.network(EVERYBODY, with_own_host=True)
+    directory.answered(BRAVO, (service(BRAVO, port=81),), 0.0)
+    directory.asking((BRAVO,), 10.0)
+    directory.missed(BRAVO, 11.0)
+    directory.asked((BRAVO,))
+    hearing.answered(BRAVO, (service(BRAVO),), 12.0)
+    assert directory.silent(12.0) == NOBODY
+    assert [each.endpoint.port for each in directory.services(12.0)] == [service(BRAVO).endpoint.port]
+
+
+def test_who_refuses_whoever_watches_offers_nothing_any_more() -> None:
+    directory = made()
+    hearing = Hearing(directory, Policy())
+    hearing.network(EVERYBODY, with_own_host=True)
+    directory.answered(BRAVO, (service(BRAVO),), 0.0)
+    hearing.refused(BRAVO, 1.0)
+    assert names(directory, 1.0) == []
+
+
+def test_what_whoever_watches_hears_of_whom_we_do_not_know_is_not_ours() -> None:
+    directory = made(BRAVO)
+    hearing = Hearing(directory, Policy())
+    hearing.network(EVERYBODY, with_own_host=True)
+    hearing.answered(CHARLIE, (service(CHARLIE),), 1.0)
+    assert names(directory, 1.0) == []

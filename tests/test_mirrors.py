@@ -353,6 +353,22 @@ def test_what_a_mirror_finds_out_of_a_peer_is_known_to_its_node() -> None:
     run(work)
 
 
+def test_what_a_mirror_hears_is_known_to_its_node_also_while_that_does_not_rely_on_it() -> None:
+    """Both think the same of who is silent: what they know of him has to be of the same moment too."""
+
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        directory = nodes[0].directory
+        async with Client(nodes[0], peers[0].addresses[0]) as client:
+            client.subscribe("minidisc.", SOA)
+            await current(client, MirrorCopy(APEX))
+            directory.slept(10.0, clock.now())
+            nodes[1].advertise(make(90, "web"))
+            await eventually(lambda: len(directory.services(clock.now())) == 3)
+            assert not directory.followed(clock.now())
+
+    run(work)
+
+
 def test_what_a_policy_of_the_node_forbids_is_not_taken_from_its_mirror() -> None:
     async def main() -> None:
         peers = fleet(2)

@@ -60,6 +60,12 @@ class Attachment:
         """Whether a host is ours, and may have a mirror for us."""
         return host is self._own
 
+    def among(self, hosts: Mapping[str, Watched]) -> Iterable[Watched]:
+        """Those of `hosts` whom we ask ourselves, sooner or later."""
+        if self.complete and self._own:
+            return (self._own, *self._elsewhere)
+        return hosts.values()
+
     def asked_from(self, host: Watched, now: float) -> float:
         """When a host may be asked by ourselves."""
         if self.asks(host, now):

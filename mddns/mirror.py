@@ -176,13 +176,11 @@ class Mirror:
             self._taking.cancel()
             self._taking = None
         self._own_moved = False
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = clock.spent()
         services, node = self._latest
         zone = Zone(
             self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms(), before=self._zone.zone
         )
         if self._zone.take(zone, clock.unix_ms(), {(OWNER,): node}):
             self._changed()
-        now = loop.time()
-        self._rested = now + max(SPACING, SHARE * (now - begun))
+        self._rested = asyncio.get_running_loop().time() + max(SPACING, SHARE * (clock.spent() - begun))

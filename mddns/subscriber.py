@@ -85,8 +85,14 @@ class Subscriber:
         sock = self._writer.get_extra_info("socket") if self._writer else None
         return sock.fileno() if sock else -1
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was asked by TCP and has not been answered yet."""
+        return self._asked is not None
+
     def told(self, serial: int) -> bool:
-        """The host has said over UDP which serial its zone has. True where that is to be asked again soon.
+        """The host has said over UDP which serial its zone has. True where it is to be asked again soon, if by then
+        this session :attr:`waits`.
 
         A stopped process keeps its connections, while another of its host answers in its place. Whoever says by UDP
         that there is news, later than we have asked for that by TCP, and has not said it there, is not who we talk to.

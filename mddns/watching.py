@@ -42,7 +42,7 @@ from .wire import PTR
 _log = logging.getLogger("mddns")
 
 EVERY: Final = 2.0  # seconds between questions to one host
-AGAIN_SOON: Final = 0.5  # the same, where it has news that its session does not tell
+AGAIN_SOON: Final = 0.5  # seconds for a session to tell what its host has said over UDP that there is
 BEATS: Final = 8  # moments in that time at which hosts are asked: many at once cost less than one at a time
 OWN_EVERY: Final = 1.0  # the same to our own holder, where we have everything from it
 MOST_UNANSWERED: Final = 3  # questions, and the host has vanished
@@ -226,7 +226,7 @@ class Watcher:
             now = self._now()
             asked_from = self._attachment.asked_from
             due, again = [], now + EVERY
-            for host in self._hosts.values():
+            for host in self._attachment.among(self._hosts):
                 if not host.busy:
                     if (asked := asked_from(host, now)) <= now:
                         due.append(host)
@@ -476,10 +476,13 @@ class Watcher:
             own = self._attachment.is_own(host)
             # A mirror's serials are its own, so it is asked each time; but the first answer may be long in the making.
             if host.session and not (own and host.copy.serial is None) and host.session.told(serial):
-                host.next = self._now() + AGAIN_SOON
-                self._kicked.set()
+                asyncio.get_running_loop().call_later(AGAIN_SOON, self._probe_again, host, host.session)
             if own and host.copy.is_mirror and (self._attachment.waits or not self._attachment.complete):
                 self._relayed()
+
+    def _probe_again(self, host: Watched, session: Subscriber) -> None:
+        if host.session is session and session.waits and not host.probing:
+            self._probe(host, self._now())
 
     # Telling
 

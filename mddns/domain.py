@@ -21,7 +21,7 @@ from .inquiry import learn
 from .instance import TTL
 from .lookup import HEAD_START, Lookup
 from .memory import Memory
-from .model import Snapshot
+from .model import Peer, Snapshot
 from .names import Name
 from .policy import Policy
 from .responder import Ask, Responder, Served
@@ -60,6 +60,7 @@ class Domain:
         self.responder.whole = self._whole = whole
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
         self.callers: set[str] | None = None  # who asked us while we ask around
+        self.on_heard: Callable[[str], None] | None = None  # is told the id of whoever was idle, and asks us
         self.served = served
         self._timeout = timeout
         self._network = ""
@@ -115,6 +116,14 @@ class Domain:
         """Who asks us is up, and may well be a registry by now."""
         for peer in self.idle.pop(address):
             self.directory.heard(peer)
+            if self.on_heard:
+                self.on_heard(peer)
+
+    def left_alone(self, peer: Peer) -> None:
+        """Whoever watches has found that nobody answers at `peer`, and leaves it alone for a while."""
+        for address in peer.addresses:
+            self.idle.setdefault(address, set()).add(peer.id)
+        self.responder.forget_clients()  # so that it is seen when it asks
 
     def tick(self, now: float) -> None:
         """Wants to be called every second; notices where we have been asleep, stopped or starved."""

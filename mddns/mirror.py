@@ -71,7 +71,8 @@ class Mirror:
         self._changed = changed
         me = domain.served.me
         settings = Settings(self._network, "", domain.apex, me.port, timeout)
-        self._watcher = Watcher(settings, own=self._own, other=domain.directory)
+        self._watcher = Watcher(settings, own=self._own, other=domain.directory, left_alone=domain.left_alone)
+        domain.on_heard = self._watcher.heard
         self._marker, self._standings = Marker(), Standings()
         self._zone = MergedZone(domain.apex, me.addresses, clock.unix_ms())
         self._responder = Responder(domain.apex, self._zone, domain.directory, random.shuffle, domain.responder.counts)
@@ -92,6 +93,8 @@ class Mirror:
 
     async def close(self) -> None:
         """Ends it, with all its sessions."""
+        if self._domain.on_heard == self._watcher.heard:  # another one may have begun
+            self._domain.on_heard = None
         self._domain.directory.leave()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)

@@ -28,7 +28,7 @@ from .leading import leader
 from .lookup import Lookup
 from .memory import Memory, Standing
 from .mirrored import MirrorCopy, State, Stood, census
-from .model import Service, Snapshot
+from .model import Peer, Service, Snapshot
 from .names import Name
 from .policy import Policy
 from .probing import Prober
@@ -71,7 +71,8 @@ class Watcher:
     """Watches the network of `settings`, from :meth:`start` to :meth:`close`.
 
     `own` is for the holder of our own host: what the host offers. It attaches to nobody, and tells how each peer
-    stands. `other` is a directory which is to know what we find out of peers, and of whose ways we are to.
+    stands. `other` is a directory which is to know what we find out of peers, and of whose ways we are to;
+    `left_alone` is told of each peer that is asked less often for a while, unless it is :meth:`heard`.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Watcher:
         policy: Policy | None = None,
         own: Callable[[], list[Service]] | None = None,
         other: Followed | None = None,
+        left_alone: Callable[[Peer], None] | None = None,
     ) -> None:
         self.view: View | None = None  # None until it is whole
         # With the last view: how each peer stands, but who is none and offers nothing; and who they all are.
@@ -89,6 +91,7 @@ class Watcher:
         policy = policy or Policy()
         self._directory = Hearing(other, policy) if other else Directory(settings.apex.wire, Memory(), policy)
         self._own = own
+        self._left_alone = left_alone
         # Of what several hosts tell, a mirror gives one word on. Which one this process admits, it cannot know.
         self._attachment = Attachment(self._directory, allowed=own is None and type(policy) is Policy)
         self._hosts: dict[str, Watched] = {}
@@ -144,6 +147,13 @@ class Watcher:
     def look_now(self) -> None:
         """Reads anew who is on the network."""
         self._follower.look_now()
+
+    def heard(self, peer: str) -> None:
+        """The peer of that id has asked us something, so it is up."""
+        host = self._hosts.get(peer)
+        if host and host.session is None:
+            host.busy = False  # a lookup under way may have come too early, and would wait for its end
+            self._return_to(host)
 
     def sessions(self) -> int:
         """How many hosts have a session with us."""
@@ -202,6 +212,10 @@ class Watcher:
         self.own_changed()
         if self._attachment.complete:
             self._relayed()
+        if self._left_alone:
+            for host in self._hosts.values():
+                if host.left_until > now:
+                    self._left_alone(host.peer)
         self._kicked.set()
         self._publish_soon()
 
@@ -318,7 +332,13 @@ class Watcher:
     def _leave(self, host: Watched, pause: float) -> None:
         now = self._now()
         host.pause, host.left_until = pause, now + pause
+        if self._left_alone:
+            self._left_alone(host.peer)
         host.next = min(host.left_until, now + EVERY * self._pace)
+
+    def _return_to(self, host: Watched) -> None:
+        host.next = host.left_until = self._now()
+        self._kicked.set()
 
     def _knock(self, host: Watched, now: float) -> None:
         host.next = min(host.left_until, now + EVERY * self._pace)
@@ -465,8 +485,7 @@ class Watcher:
         if not host:
             return
         if host.session is None and host.left_until > self._now():
-            host.next = host.left_until = self._now()
-            self._kicked.set()
+            self._return_to(host)
         elif host.probing:
             host.probing, host.unanswered = False, 0
             if not host.heard and (serial == host.copy.serial or host.copy.is_mirror):

@@ -122,6 +122,28 @@ def test_who_was_stopped_and_takes_over_knows_what_it_was_told_meanwhile(make_be
 
 
 @pytest.mark.alone
+def test_the_first_service_of_a_host_is_seen_at_once_by_hosts_with_a_registry(
+    make_bed: MakeBed, measured: Measured
+) -> None:
+    """Who begins asks everybody, so it is not found by the next look at hosts where nobody was."""
+    bed = make_bed(["alpha", "bravo"])
+    alpha, bravo = bed.host("alpha"), bed.host("bravo")
+    embedded.started(bravo, 81)
+    watcher = Onlooker(bravo).ready()
+    watcher.until_these({f"{bravo.ipv4}:81"})
+    for port in range(90, 95):
+        time.sleep(1)  # those who refuse are asked less and less often
+        newcomer = alpha.start([sys.executable, "-m", "bed.newcomer", str(port)], env={"PYTHONPATH": CODE})
+        watcher.until_these({f"{bravo.ipv4}:81", f"{alpha.ipv4}:{port}"})
+        newcomer.signal(signal.SIGTERM)
+        watcher.until_these({f"{bravo.ipv4}:81"})
+    took = [event["at"] - float(event["labels"]["t"]) for event in watcher.events("up") if "t" in event["labels"]]
+    measured(f"watching: a host's first service is up after {spread(took)}")
+    assert len(took) == 5
+    assert max(took) < SOON
+
+
+@pytest.mark.alone
 def test_a_killed_program_is_seen_and_its_own_services_alone(make_bed: MakeBed, measured: Measured) -> None:
     """The holder among three programs of a host, a tenant, the last one that there is."""
     bed = make_bed(["alpha", "bravo"])

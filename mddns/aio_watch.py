@@ -9,7 +9,7 @@ from types import TracebackType
 from .changes import Changes, Event
 from .errors import Error
 from .grammar import normal_name
-from .watching import View, Watcher, Watching, lead
+from .watching import BROKEN, View, Watcher, Watching, lead
 
 
 class Watch:
@@ -32,6 +32,7 @@ class Watch:
         self._news = asyncio.Event()
         self._watcher: Watcher | None = None
         self._closed = False
+        self._failure: BaseException | None = None
 
     async def open(self) -> None:
         """Begins. NetworkError where the network cannot be read. Twice does no harm."""
@@ -43,7 +44,7 @@ class Watch:
 
     async def close(self) -> None:
         """Ends it; who waits for an event is told by StopAsyncIteration. Twice does no harm."""
-        self._ended()
+        self._ended(None)
         watcher, self._watcher = self._watcher, None
         if watcher:
             watcher.remove(self)
@@ -66,6 +67,8 @@ class Watch:
             if event := self._changes.take():
                 return event
             await self._news.wait()
+        if self._failure:
+            raise Error(BROKEN) from self._failure
         raise StopAsyncIteration
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -82,8 +85,8 @@ class Watch:
         finally:
             await self.close()
 
-    def _ended(self) -> None:
-        self._closed = True
+    def _ended(self, error: BaseException | None) -> None:
+        self._closed, self._failure = True, error
         self._news.set()
 
     def _told(self, view: View, current: bool) -> None:

@@ -58,17 +58,24 @@ class Known:
 
 
 class Mirror:
-    """The network under the apex of `domain`; ``changed()`` is called when the zone has another state.
+    """The network under the apex of `domain`; ``changed()`` is called when the zone has another state, ``failed()``
+    when it will not have any more.
 
     Lives in a running event loop, until :meth:`close`.
     """
 
     def __init__(
-        self, domain: Domain, timeout: float, snapshot: Callable[[], Snapshot], changed: Callable[[], None]
+        self,
+        domain: Domain,
+        timeout: float,
+        snapshot: Callable[[], Snapshot],
+        changed: Callable[[], None],
+        failed: Callable[[], None],
     ) -> None:
         self._network = Known(snapshot)
         self._domain = domain
         self._changed = changed
+        self._failed = failed
         me = domain.served.me
         settings = Settings(self._network, "", domain.apex, me.port, timeout)
         self._watcher = Watcher(settings, own=self._own, other=domain.directory, left_alone=domain.left_alone)
@@ -141,7 +148,11 @@ class Mirror:
 
     async def _run(self) -> None:
         await self._watcher.start()
-        self._watcher.add(self, Watching(self._told, lambda: None))
+        self._watcher.add(self, Watching(self._told, self._ended))
+
+    def _ended(self, error: BaseException | None) -> None:
+        if error:
+            self._failed()
 
     def _own(self) -> list[Service]:
         me, network = self._domain.served.me, self._network.read(0).network

@@ -91,7 +91,7 @@ class Mirror:
             raise
         else:
             self._watcher = watcher
-            watcher.add(self, Watching(self._told, lambda: None))
+            watcher.add(self, Watching(self._told, lambda error: self._directory.leave()))
 
     async def _read(self, snapshot: Snapshot, _lost_for: float) -> None:
         self._take(snapshot)

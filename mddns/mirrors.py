@@ -84,7 +84,7 @@ class Mirrors:
         if kept is None:
             from .mirror import Mirror  # which a registry alone does not need
 
-            mirror = Mirror(domain, self._timeout, self._snapshot, self._changed)
+            mirror = Mirror(domain, self._timeout, self._snapshot, self._changed, lambda: self._failed(domain))
             kept = self._kept[domain] = _Kept(mirror, self._era())
         kept.sessions.add(session)
         if kept.ending:
@@ -146,6 +146,10 @@ class Mirrors:
         for domain in list(self._kept):
             self._end(domain)
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _failed(self, domain: Domain) -> None:
+        if domain in self._kept:
+            self._end(domain)
 
     def _end(self, domain: Domain) -> None:
         kept = self._kept.pop(domain)

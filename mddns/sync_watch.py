@@ -15,7 +15,7 @@ from .changes import Changes, Event
 from .errors import Error
 from .forked import let_go
 from .grammar import normal_name
-from .watching import View, Watcher, Watching, lead
+from .watching import BROKEN, View, Watcher, Watching, lead
 
 _OF_THE_PARENT = "this watch belongs to the parent process: begin one in the child, after the fork"
 
@@ -32,6 +32,7 @@ class Watch:
         self._news = threading.Condition()
         self._thread: WatcherThread | None = None
         self._closed = False
+        self._failure: BaseException | None = None
 
     def open(self) -> None:
         """Begins. NetworkError where the network cannot be read. Twice does no harm."""
@@ -46,7 +47,7 @@ class Watch:
         thread, self._thread = self._thread, None
         self._closed = True
         if thread and not thread.abandoned:
-            self._ended()
+            self._ended(None)
             thread.remove(self)
             self._shared.stop(thread)
 
@@ -65,6 +66,8 @@ class Watch:
                 if left is not None and left <= 0:
                     break
                 self._news.wait(left)
+            if self._failure:
+                raise Error(BROKEN) from self._failure
         return None
 
     def __enter__(self) -> Watch:
@@ -92,9 +95,9 @@ class Watch:
         finally:
             self.close()
 
-    def _ended(self) -> None:
+    def _ended(self, error: BaseException | None) -> None:
         with self._news:
-            self._closed = True
+            self._closed, self._failure = True, error
             self._news.notify_all()
 
     def _told(self, view: View, current: bool) -> None:

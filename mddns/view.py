@@ -41,4 +41,4 @@ class Watching(NamedTuple):
     """Somebody who looks on."""
 
     told: Callable[[View, bool], None]  # with each new view; True where it is whole
-    ended: Callable[[], None]  # the watcher was closed
+    ended: Callable[[BaseException | None], None]  # the watcher was closed, or that befell it

@@ -62,6 +62,9 @@ SHARE: Final = 4  # times as long as it took to tell of a state, nobody is told 
 LEAST_HOSTS: Final = 64  # for which there is room in a mirror
 
 
+BROKEN: Final = "watching has ended by a fault of mddns: the log has it; begin anew with another Resolver"
+
+
 def lead(services: Iterable[Service]) -> Service | None:
     """The leader among `services` at this moment."""
     return leader(services, clock.unix_ms())
@@ -101,6 +104,7 @@ class Watcher:
         self._version: tuple[object, ...] = ()
         self._latest: View | None = None
         self._watching: dict[object, Watching] = {}
+        self._failure: BaseException | None = None
         self._kicked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._polls = 0
@@ -130,12 +134,13 @@ class Watcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._prober:
             self._prober.close()
-        watching, self._watching = self._watching, {}
-        for each in watching.values():
-            each.ended()
+        self._end_all(None)
 
     def add(self, key: object, watching: Watching) -> None:
         """Somebody looks on, and is told at once what is known already."""
+        if self._failure:
+            watching.ended(self._failure)
+            return
         self._watching[key] = watching
         if self._latest:
             watching.told(self._latest, self._current)
@@ -381,6 +386,9 @@ class Watcher:
             stay_away = NONSENSE_FOR
         except OSError as error:
             _log.debug("no session with %s: %s", host.peer.shown, error)
+        except Exception:  # a fault of ours that one host brings about must not cost us the others
+            _log.exception("the session with %s ended by a fault", host.peer.shown)
+            stay_away = NONSENSE_FOR
         finally:
             if host.session is session:
                 host.session = host.task = None
@@ -547,5 +555,19 @@ class Watcher:
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and self._failure is None:
+            _log.error("watching has ended by a fault", exc_info=error)
+            self._failure, self.view = error, None
+            for other in self._tasks:
+                other.cancel()
+            self._end_all(error)
+
+    def _end_all(self, error: BaseException | None) -> None:
+        watching, self._watching = self._watching, {}
+        for each in watching.values():
+            each.ended(error)

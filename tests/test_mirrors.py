@@ -369,6 +369,25 @@ def test_what_a_mirror_hears_is_known_to_its_node_also_while_that_does_not_rely_
     run(work)
 
 
+def test_a_mirror_with_a_fault_is_followed_by_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        async with Client(nodes[0], peers[0].addresses[0]) as client:
+            client.subscribe("minidisc.", SOA)
+            await current(client, MirrorCopy(APEX))
+            with monkeypatch.context() as patch:
+                patch.setattr(Watcher, "_probe", lambda *_: 1 / 0)
+                while True:
+                    if not await client.reader.read(1 << 16):
+                        break
+        async with Client(nodes[0], peers[0].addresses[0]) as client:
+            client.subscribe("minidisc.", SOA)
+            copy = MirrorCopy(APEX)
+            await current(client, copy)
+            assert ports(copy) == {80, 81}
+
+    run(work)
+
+
 def test_what_a_policy_of_the_node_forbids_is_not_taken_from_its_mirror() -> None:
     async def main() -> None:
         peers = fleet(2)

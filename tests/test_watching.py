@@ -465,3 +465,33 @@ def test_with_thousands_of_hosts_lookups_take_their_time(hosts: int, pace: float
 
     asyncio.run(work())
     assert watcher._pace == pace
+
+
+def _broken(*_: object) -> None:
+    raise ZeroDivisionError
+
+
+def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Watcher, "_probe", _broken)
+    peers = fleet(1)
+    with registry(peers[0], peers), mddns.Resolver(network_of(None, peers)) as resolver:
+        for _ in range(2):  # the second one finds it broken
+            with resolver.watch() as watch, pytest.raises(mddns.Error, match="begin anew"):
+                list(watch)
+        assert resolver.list_services().complete
+    assert [record.exc_info for record in caplog.records if "fault" in record.message]
+
+
+def test_a_fault_of_ours_ends_a_watch_in_a_loop_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watcher, "_probe", _broken)
+
+    async def main(network: Fixed) -> None:
+        async with aio.Resolver(network) as resolver, resolver.watch() as watch, asyncio.timeout(PATIENCE):
+            async for _ in watch:
+                pass
+
+    peers = fleet(1)
+    with registry(peers[0], peers), pytest.raises(mddns.Error, match="begin anew"):
+        asyncio.run(main(network_of(None, peers)))

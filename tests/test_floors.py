@@ -95,6 +95,7 @@ FLOORS = {
         direct
         directory
         dso
+        dso_client
         followed
         form
         hot

@@ -17,7 +17,8 @@ from loopback import address, fleet, network_of
 from played import question
 
 from mddns import connections, dns_connection, dso, push, sessions
-from mddns.dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
+from mddns.dso import framed
+from mddns.dso_client import Answered, ClientSession, Event, GoAway, Ordinary, Told
 from mddns.model import Peer
 from mddns.names import Name
 from mddns.node import Node
@@ -99,7 +100,7 @@ def test_a_subscriber_is_told_what_stands_and_what_changes() -> None:
                 (Kind.ADD, b"\x07env=dev"),
             ]
             node.withdraw(web)
-            assert [each.kind for each in await watcher.changes()] == [Kind.REMOVE]
+            assert [each.kind for each in await watcher.changes()] == [Kind.REMOVE_ALL]
 
     run(work)
 
@@ -114,7 +115,7 @@ def test_on_each_push_of_the_serial_a_mirror_asks_ixfr_on_the_same_connection(me
         async with Watcher(node, peer.addresses[0]) as watcher:
 
             async def refresh() -> Progress:
-                watcher.writer.write(framed(copy.ask(watcher.session.fresh_id())))
+                watcher.writer.write(framed(copy.ask(watcher.session.lend_id())))
                 while True:
                     event = await watcher.next()
                     if isinstance(event, Ordinary) and (progress := copy.feed(event.wire)) is not Progress.MORE:
@@ -328,7 +329,7 @@ def test_other_apexes_are_notauth() -> None:
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as watcher:
             ident = watcher.subscribe("example.com.", SOA)
-            assert await watcher.next() == Answered(ident, 9)
+            assert await watcher.next() == Answered(ident, 9, dso.retry_after(9))
 
     run(work)
 

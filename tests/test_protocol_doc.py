@@ -431,6 +431,8 @@ class Heard:
     def end(self) -> None:
         raise AssertionError("the node ends the connection")
 
+    abort = end
+
 
 def session(asked: list[bytes]) -> list[bytes]:
     """All messages of a session of alpha's, from both sides, in their order."""

@@ -326,6 +326,14 @@ def test_many_changes_take_messages_that_can_be_pointed_into() -> None:
     assert [change for wire in wires for change in pushed(wire)] == changes
 
 
+def test_an_owner_is_pointed_to_within_its_own_message_alone() -> None:
+    texts = [Change(IPP, TXT, IN, 5, bytes((200,)) + bytes(200)) for _ in range(100)]
+    changes = [Change(WEB, TXT, IN, 5, b"\0"), *texts]
+    wires = list(write_pushes(changes))
+    assert len(wires) == 2
+    assert [change for wire in wires for change in pushed(wire)] == changes
+
+
 def test_where_there_is_no_place_an_unsubscribe_is_passed_over() -> None:
     """It may have been sent before its SUBSCRIBE was refused (RFC 8765 6.4.1)."""
     assert without_place(UNSUBSCRIBING, 30.0, SERVFAIL) is None

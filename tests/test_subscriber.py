@@ -15,20 +15,21 @@ from mddns import subscriber
 from mddns.dso import DSOTYPENI, framed, read, retry_delay, write
 from mddns.errors import BadMessage
 from mddns.names import Name
+from mddns.packer import Packer
 from mddns.push import PUSH, RECONFIRM, SUBSCRIBE, UNSUBSCRIBE, Change, write_pushes
 from mddns.secondary import Secondary
 from mddns.subscriber import LONGEST_REFUSAL, Subscriber
-from mddns.wire import ANY, AXFR, IN, SERVFAIL, SOA
+from mddns.wire import AA, ANY, AXFR, IN, QR, SERVFAIL, SOA
 
 APEX = Name.parse("minidisc.")
 
 
 class Line:
-    """The host's end: what the subscriber asks."""
+    """The host's end: what `subscriber` asks."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.transfers = 0
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, subscriber: Subscriber) -> None:
+        self.reader, self.writer, self.subscriber = reader, writer, subscriber
+        self.transfers: list[bytes] = []
 
     async def next(self) -> bytes:
         """The next message that is no question for a transfer."""
@@ -37,7 +38,7 @@ class Line:
             wire = await self.reader.readexactly(size)
             if wire[-4:-2] != AXFR.to_bytes(2, "big"):
                 return wire
-            self.transfers += 1
+            self.transfers.append(wire)
 
     def say(self, *wires: bytes) -> None:
         """Sends messages."""
@@ -59,7 +60,7 @@ def told(work: Callable[[Line], Awaitable[None]]) -> Subscriber:
 
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                await work(Line(reader, writer))
+                await work(Line(reader, writer, made))
                 done.set_result(None)
             except BaseException as error:
                 done.set_exception(error)
@@ -132,6 +133,25 @@ def test_a_host_that_asks_and_does_not_read_is_cut_off(monkeypatch: pytest.Monke
         told(work)
 
 
+def test_the_id_of_a_transfer_is_in_use_until_its_end() -> None:
+    """RFC 8490 5.4.1: by no request of the session."""
+
+    async def work(line: Line) -> None:
+        (await line.granted()).say(write(9, [(0xF800, b"")]))
+        await line.next()
+        (query,) = line.transfers
+        ident, client = query[0] << 8 | query[1], line.subscriber._client
+        assert client._uses(ident)
+        packer = Packer(APEX.wire, AXFR)
+        for _ in range(2):
+            packer.record(None, SOA, 5, (bytes(22), None))
+        line.say(packer.finish(ident, QR | AA, (2, 0, 0)), write(9, [(0xF800, b"")]))
+        await line.next()
+        assert not client._uses(ident)
+
+    told(work)
+
+
 def test_pushes_of_what_was_not_asked_are_passed_over() -> None:
     """RFC 8765 6.3.1: another name, another type; in the case of letters that was not asked it is the same."""
     soa = bytes(2) + (77).to_bytes(4, "big") + bytes(16)
@@ -143,22 +163,13 @@ def test_pushes_of_what_was_not_asked_are_passed_over() -> None:
         (wire,) = write_pushes(others)
         line.say(wire, write(9, [(0xF800, b"")]))
         await line.next()
-        assert not made[0]._again
+        assert not line.subscriber._again
         (wire,) = write_pushes([Change(APEX.wire.upper(), SOA, IN, 5, soa)])
         line.say(wire, write(9, [(0xF800, b"")]))
         await line.next()
-        assert made[0]._again
+        assert line.subscriber._again
 
-    made: list[Subscriber] = []
-    begun = Subscriber.run
-
-    async def run(self: Subscriber) -> None:
-        made.append(self)
-        await begun(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Subscriber, "run", run)
-        told(work)
+    told(work)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+import struct
 from typing import Final, Protocol
 
 MOST_CONNECTIONS: Final = 100
 MOST_PER_SOURCE: Final = 8
 MOST_SESSIONS: Final = 512  # connections that have become sessions (RFC 8490), which count apart
 MOST_SESSIONS_PER_SOURCE: Final = 32
+
+
+_LINGER: Final = struct.pack("ii", 1, 0)  # a close that waits for nothing: the other side gets RST
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """Ends a connection by RST, as RFC 8490 5.3 wants it of whoever was told nonsense."""
+    if not transport.is_closing():
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    transport.abort()
+
+
+def give_up_after(transport: asyncio.Transport, seconds: float) -> None:
+    """The kernel ends a connection whose other side acknowledges nothing for so long, where it can."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def most_connections() -> int:

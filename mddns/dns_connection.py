@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Final
 
-from .connections import Connections
-from .dso import is_dso, refusal
+from .connections import Connections, give_up_after, reset
+from .dso import KEEPALIVE_EVERY, is_dso
+from .errors import BadMessage
+from .push import without_place
 from .reaction import Answering, Later, Messages, Reaction
 from .sessions import Session, Sessions
 from .web import Serving
@@ -113,6 +115,11 @@ class DnsConnection(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
+    def abort(self) -> None:
+        """The same by RST."""
+        if self._transport:
+            reset(self._transport)
+
     def _speak_http(self, data: bytes, serving: Serving) -> None:
         from .http_connection import HttpConnection  # which most programs never need
 
@@ -150,9 +157,9 @@ class DnsConnection(asyncio.Protocol):
             if answer is None:
                 answer = self._answering(wire, self._source, True)
             if isinstance(answer, bytes):
-                self._write(answer)
+                self._reply(answer)
             elif isinstance(answer, Messages) and answer.alone:
-                self._write(answer.first)
+                self._reply(answer.first)
             elif isinstance(answer, Messages):
                 self._sending = True
                 self._spawn(self._send_all(answer))
@@ -170,16 +177,27 @@ class DnsConnection(asyncio.Protocol):
             if session is None or not self._connections.converse(self):
                 if session:
                     session.lost()
-                self._write(refusal(wire, STAY_AWAY, SERVFAIL if session else REFUSED))
+                self._refuse(wire, SERVFAIL if session else REFUSED)
                 return
             self._session = session
+            if self._transport:
+                give_up_after(self._transport, 2 * KEEPALIVE_EVERY)
             self._rest()
         self._session.receive(wire)
+
+    def _refuse(self, wire: bytes, rcode: int) -> None:
+        try:
+            answer = without_place(wire, STAY_AWAY, rcode)
+        except BadMessage:
+            self.abort()
+            return
+        if answer:
+            self._write(answer)
 
     def send(self, wire: bytes) -> bool:
         """Sends a message of a session; False, and the connection is ended, where too much is unsent already."""
         if self._transport is None or self._transport.get_write_buffer_size() > MOST_UNSENT:
-            self.end()
+            self.abort()
             return False
         self._write(wire)
         return True
@@ -194,7 +212,7 @@ class DnsConnection(asyncio.Protocol):
         task.add_done_callback(self._answered)
 
     async def _answer(self, answer: Awaitable[bytes]) -> None:
-        self._write(await answer)
+        self._reply(await answer)
 
     async def _send_later(self, later: Later) -> None:
         try:
@@ -202,7 +220,7 @@ class DnsConnection(asyncio.Protocol):
         finally:
             self._sending = False
         if isinstance(answer, bytes):
-            self._write(answer)
+            self._reply(answer)
         else:
             self._sending = True
             await self._send_all(answer)
@@ -219,7 +237,7 @@ class DnsConnection(asyncio.Protocol):
                         message = next(left, None)
                         if message is None:
                             return
-                        self._write(message)
+                        self._reply(message)
                         await asyncio.sleep(0)
         except TimeoutError:
             self.end()
@@ -234,6 +252,12 @@ class DnsConnection(asyncio.Protocol):
             self._transport.close()
         else:
             self._serve()
+
+    def _reply(self, answer: bytes) -> None:
+        """Sends an answer that is none of DSO."""
+        if self._session:
+            self._session.sent()
+        self._write(answer)
 
     def _write(self, answer: bytes) -> None:
         if self._transport and not self._transport.is_closing():

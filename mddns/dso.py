@@ -1,17 +1,18 @@
-"""DNS Stateful Operations (RFC 8490): messages made of TLVs, and the session that both sides keep.
+"""DNS Stateful Operations (RFC 8490): messages made of TLVs, and the session as the server keeps it.
 
 Whole messages in, whole messages out; times in seconds of the caller's clock. What the operations mean is
 decided elsewhere (:mod:`mddns.push`). A :class:`Fatal` is what the RFC answers by aborting the connection.
+The client's side is :mod:`mddns.dso_client`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
 from .errors import BadMessage
-from .wire import FORMERR, HEADER, NOERROR, OPCODE, OPT, QR, SERVFAIL, Message
+from .wire import FORMERR, HEADER, NOERROR, NOTAUTH, NOTIMP, OPCODE, OPT, QR, REFUSED, SERVFAIL, Message
 
 DSO: Final = 6 << 11  # the opcode, where flags have it
 DSOTYPENI: Final = 11  # the rcode: TLV type not implemented
@@ -21,15 +22,18 @@ KEEPALIVE, RETRY_DELAY, PADDING = 1, 2, 3
 
 INACTIVITY: Final = 15.0  # seconds, both: what holds where nobody says otherwise (RFC 8490 6.2)
 KEEPALIVE_EVERY: Final = 15.0
-LEAST_KEEPALIVE: Final = 10.0  # less is an error of the server (RFC 8490 6.5.2)
 LEAST_PATIENCE: Final = 5.0  # how long a server waits at least for a client to end an inactive session (6.4)
-_NEVER: Final = 0xFFFFFFFF
+NEVER: Final = 0xFFFFFFFF  # in place of a time in milliseconds
+
+# Seconds for which a client leaves alone what was answered so, where nobody says otherwise (RFC 8765 6.2.2).
+_RETRY_AFTER: Final = {FORMERR: 300, SERVFAIL: 60, NOTIMP: 3600, REFUSED: 60, NOTAUTH: 60, DSOTYPENI: 3600}
+_RETRY_AFTER_OTHERS: Final = 300
 
 _TCP_KEEPALIVE: Final = 11  # EDNS option code (RFC 7828)
 _OPT_AT_ROOT: Final = b"\0" + OPT.to_bytes(2, "big")
 
 _TLV: Final = Struct("!2H")
-_TWO: Final = Struct("!2I")
+TIMES: Final = Struct("!2I")  # of a Keepalive: inactivity timeout and keepalive interval
 _ONE: Final = Struct("!I")
 
 
@@ -70,6 +74,11 @@ def is_dso(wire: bytes) -> bool:
     return (wire[2] << 8 & OPCODE) == DSO
 
 
+def is_response(wire: bytes) -> bool:
+    """Whether a message of at least a header answers another."""
+    return bool(wire[2] & QR >> 8)
+
+
 def keeps_tcp_alive(wire: bytes) -> bool:
     """Whether a message that is none of DSO has the option edns-tcp-keepalive: no session may (RFC 8490 7.1.2)."""
     if _OPT_AT_ROOT not in wire:
@@ -106,17 +115,62 @@ def write(ident: int, tlvs: Iterable[tuple[int, bytes]] = (), *, response: bool 
 
 def retry_delay(seconds: float) -> tuple[int, bytes]:
     """The TLV that asks a client to stay away."""
-    return RETRY_DELAY, _ONE.pack(int(seconds * 1000))
+    return RETRY_DELAY, _ONE.pack(round(seconds * 1000))
 
 
 def keepalive(inactivity: float, every: float) -> tuple[int, bytes]:
     """The Keepalive TLV (RFC 8490 7.1)."""
-    return KEEPALIVE, _TWO.pack(int(inactivity * 1000), int(every * 1000))
+    return KEEPALIVE, TIMES.pack(round(inactivity * 1000), round(every * 1000))
+
+
+def retry_after(rcode: int) -> float:
+    """Seconds for which what was answered with `rcode` is not to be asked again, where nobody says otherwise."""
+    return _RETRY_AFTER.get(rcode, _RETRY_AFTER_OTHERS)
+
+
+def reply(
+    ident: int,
+    rcode: int = NOERROR,
+    tlvs: Iterable[tuple[int, bytes]] = (),
+    *,
+    asked: Iterable[Tlv] = (),
+    retry: float | None = None,
+) -> bytes:
+    """The response to a request with the TLVs `asked`. An error says for how many seconds not to ask again."""
+    out = list(tlvs)
+    if rcode != NOERROR:
+        out.append(retry_delay(retry_after(rcode) if retry is None else retry))
+    if any(tlv.kind == PADDING for tlv in asked):
+        out.append((PADDING, b""))  # who pads is padded, however little (RFC 8490 7.3)
+    return write(ident, out, response=True, rcode=rcode)
+
+
+def read_request(wire: bytes) -> Stateful | bytes:
+    """A message without QR, which has a TLV; octets are what a malformed one is answered with, where it wants one."""
+    ident = wire[0] << 8 | wire[1]
+    try:
+        message = read(wire)
+        if not message.tlvs:
+            raise BadMessage("a DSO message without a TLV")
+    except BadMessage as error:
+        if not ident:
+            raise Fatal(str(error)) from error
+        return reply(ident, FORMERR)
+    if ident and message.tlvs[0].kind == PADDING:
+        return reply(ident, FORMERR, asked=message.tlvs)  # only ever behind another
+    return message
 
 
 def refusal(wire: bytes, seconds: float, rcode: int = SERVFAIL) -> bytes:
-    """The answer to a first message where there is no place for a session (RFC 8490 6.6.1)."""
-    return write(wire[0] << 8 | wire[1], (retry_delay(seconds),), response=True, rcode=rcode)
+    """The answer to a message where there is no place for a session (RFC 8490 6.6.1). Fatal where it wants none."""
+    if not wire[0] << 8 | wire[1] or is_response(wire):
+        raise Fatal("a message that wants no answer, without a session")
+    message = read_request(wire)
+    if isinstance(message, bytes):
+        return message
+    if message.tlvs[0].kind == RETRY_DELAY:
+        raise Fatal("a client that asks the server to stay away")
+    return reply(message.id, rcode, asked=message.tlvs, retry=seconds)
 
 
 class Operations(Protocol):
@@ -139,13 +193,18 @@ class ServerSession:
     def __init__(self, operations: Operations, now: float) -> None:
         self._operations = operations
         self._established = False
-        self._heard = self._acted = now
+        self._asked = False
+        self._alive = self._acted = now
 
     def heard(self, wire: bytes, now: float) -> None:
         """Any other DNS message has come on the connection. Fatal where the connection must be aborted."""
-        self._heard = self._acted = now
+        self._alive = self._acted = now
         if self._established and keeps_tcp_alive(wire):
             raise Fatal("edns-tcp-keepalive within a session")
+
+    def sent(self, now: float) -> None:
+        """We have sent something of our own, or an answer that is none of DSO."""
+        self._alive = self._acted = now
 
     def farewell(self) -> bytes | None:
         """What tells the client that we end it, and that it may come back at once; None before it is established."""
@@ -153,200 +212,46 @@ class ServerSession:
 
     def receive(self, wire: bytes, now: float) -> bytes | None:
         """The answer to a message, None where it wants none. Fatal where the connection must be aborted."""
-        self._heard = now
-        ident = wire[0] << 8 | wire[1]
-        if wire[2] & QR >> 8:
+        self._alive = now
+        if is_response(wire):
             raise Fatal("an answer that nobody has asked for")
-        try:
-            message = read(wire)
-            if not message.tlvs:
-                raise BadMessage("a DSO message without a TLV")
-        except BadMessage as error:
-            if not ident:
-                raise Fatal(str(error)) from error
-            return write(ident, response=True, rcode=FORMERR)
-        primary = message.tlvs[0]
-        if primary.kind != KEEPALIVE:
+        message = read_request(wire)
+        if isinstance(message, bytes):
             self._acted = now
+            return message
+        primary = message.tlvs[0]
         if primary.kind == RETRY_DELAY:
             raise Fatal("a client that asks the server to stay away")
-        if not ident:
-            if not self._established or primary.kind == KEEPALIVE or not self._operations.told(primary, wire):
-                raise Fatal("a message without id that may not come so")
-            return None
-        return self._answer(ident, primary, wire)
+        if primary.kind != KEEPALIVE:
+            self._acted = now
+        if message.id:
+            self._asked = True
+            return self._answer(message, primary)
+        # Who has asked may not have heard yet that it was refused (RFC 8765 6.4.1).
+        if not self._asked or primary.kind == KEEPALIVE or not self._operations.told(primary, wire):
+            raise Fatal("a message without id that may not come so")
+        return None
 
-    def _answer(self, ident: int, primary: Tlv, wire: bytes) -> bytes:
-        if primary.kind == PADDING or (primary.kind == KEEPALIVE and len(primary.data) != _TWO.size):
-            return write(ident, response=True, rcode=FORMERR)
+    def _answer(self, message: Stateful, primary: Tlv) -> bytes:
+        tlvs: tuple[tuple[int, bytes], ...] = ()
         if primary.kind == KEEPALIVE:
-            self._established = True
-            return write(ident, (keepalive(INACTIVITY, KEEPALIVE_EVERY),), response=True)
-        rcode = self._operations.request(ident, primary, wire)
-        # Also who knows no such type speaks DSO (RFC 8490 5.1).
-        self._established |= rcode in (NOERROR, DSOTYPENI)
-        return write(ident, response=True, rcode=rcode)
-
-    def acted(self, now: float) -> None:
-        """We have sent something of our own."""
-        self._acted = now
+            rcode = NOERROR if len(primary.data) == TIMES.size else FORMERR
+            if rcode == NOERROR:
+                tlvs = (keepalive(INACTIVITY, KEEPALIVE_EVERY),)
+        else:
+            rcode = self._operations.request(message.id, primary, message.wire)
+        # Nothing else establishes it, not even to know no such type (RFC 8490 5.1.1).
+        self._established |= rcode == NOERROR
+        return reply(message.id, rcode, tlvs, asked=message.tlvs)
 
     def timer(self) -> float:
         """When the session ends, unless something comes (RFC 8490 6.4, 6.5)."""
-        alive = self._heard + 2 * KEEPALIVE_EVERY
+        alive = self._alive + 2 * KEEPALIVE_EVERY
         if self._operations.active:
             return alive
         return min(alive, self._acted + max(2 * INACTIVITY, LEAST_PATIENCE))
 
 
-class Answered(NamedTuple):
-    """A request of ours was answered. `retry` is how many seconds to stay away, where it was refused so."""
-
-    id: int
-    rcode: int
-    retry: float | None = None
-
-
-class Told(NamedTuple):
-    """A message that wants no answer."""
-
-    tlv: Tlv
-    wire: bytes
-
-
-class Ordinary(NamedTuple):
-    """A DNS message that is none of DSO."""
-
-    wire: bytes
-
-
-class GoAway(NamedTuple):
-    """The server asks us to end the connection, and to stay away for so many seconds."""
-
-    seconds: float
-    rcode: int
-
-
-Event = Answered | Told | Ordinary | GoAway
-
-
-class Frames:
-    """Messages behind their lengths, as TCP carries them (RFC 1035 4.2.2)."""
-
-    def __init__(self) -> None:
-        self._received = bytearray()
-
-    def feed(self, octets: bytes) -> list[bytes]:
-        """The messages that are whole by now. BadMessage for one of less than a header."""
-        received = self._received
-        received += octets
-        found = []
-        while len(received) >= 2:
-            size = received[0] << 8 | received[1]
-            if size < HEADER.size:
-                raise BadMessage("a message of less than a header")
-            if len(received) < 2 + size:
-                break
-            found.append(bytes(received[2 : 2 + size]))
-            del received[: 2 + size]
-        return found
-
-
 def framed(wire: bytes) -> bytes:
-    """A message behind its length."""
+    """A message behind its length, as TCP carries it (RFC 1035 4.2.2)."""
     return len(wire).to_bytes(2, "big") + wire
-
-
-class ClientSession:
-    """One session, as the client has it: octets in, events out. Requests are framed, ready to be sent.
-
-    `new_id()` draws message ids.
-    """
-
-    def __init__(self, new_id: Callable[[], int], now: float) -> None:
-        self._new_id = new_id
-        self._frames = Frames()
-        self._waiting: set[int] = set()
-        self._established = False
-        self._every = KEEPALIVE_EVERY
-        self._sent = self._heard = now
-
-    def fresh_id(self) -> int:
-        """An id that no request under way has, and not 0."""
-        while not (ident := self._new_id() & 0xFFFF) or ident in self._waiting:
-            pass
-        return ident
-
-    def request(self, kind: int, data: bytes, now: float) -> tuple[int, bytes]:
-        """A request with one TLV: its id, and its octets."""
-        ident = self.fresh_id()
-        self._waiting.add(ident)
-        self._sent = now
-        return ident, framed(write(ident, ((kind, data),)))
-
-    def tell(self, kind: int, data: bytes, now: float) -> bytes:
-        """A message that wants no answer, which only an established session may carry."""
-        self._sent = now
-        return framed(write(0, ((kind, data),)))
-
-    def sent(self, now: float) -> None:
-        """Something that is not of DSO was sent on the connection."""
-        self._sent = now
-
-    def feed(self, octets: bytes, now: float) -> list[Event]:
-        """What has come. BadMessage where the connection must be aborted."""
-        self._heard = now
-        return [event for wire in self._frames.feed(octets) if (event := self._event(wire)) is not None]
-
-    def _event(self, wire: bytes) -> Event | None:
-        if not is_dso(wire):
-            if self._established and keeps_tcp_alive(wire):
-                raise Fatal("edns-tcp-keepalive within a session")
-            return Ordinary(wire)
-        message = read(wire)
-        if message.response:
-            return self._answered(message)
-        # A server asks a client nothing in any operation that we know (RFC 8490 7, RFC 8765 6).
-        if message.id or not self._established or not message.tlvs:
-            raise Fatal("a request by a server, or a message before the session is established")
-        primary = message.tlvs[0]
-        if primary.kind == RETRY_DELAY:
-            return GoAway(message.retry_delay or 0.0, message.rcode)
-        if primary.kind == KEEPALIVE:
-            self._keepalive(primary)
-            return None
-        return Told(primary, wire)
-
-    def _answered(self, message: Stateful) -> Event | None:
-        if message.id not in self._waiting:
-            raise Fatal("an answer that nobody has asked for")
-        self._waiting.discard(message.id)
-        self._established |= message.rcode in (NOERROR, DSOTYPENI)
-        for tlv in message.tlvs:
-            if tlv.kind == KEEPALIVE and message.rcode == NOERROR:
-                self._keepalive(tlv)
-                return None
-        return Answered(message.id, message.rcode, message.retry_delay)
-
-    def _keepalive(self, tlv: Tlv) -> None:
-        if len(tlv.data) != _TWO.size:
-            raise Fatal("a Keepalive of the wrong length")
-        _, every = _TWO.unpack(tlv.data)
-        if every < LEAST_KEEPALIVE * 1000:
-            raise Fatal("a keepalive interval of less than ten seconds")
-        self._every = float("inf") if every == _NEVER else every / 1000
-
-    def timer(self) -> float:
-        """When :meth:`due` is to be called."""
-        return self._sent + self._every
-
-    def due(self, now: float) -> bytes | None:
-        """A keepalive, where it is time for one."""
-        if not self._established or now < self.timer():
-            return None
-        kind, data = keepalive(INACTIVITY, KEEPALIVE_EVERY)
-        return self.request(kind, data, now)[1]
-
-    def silent(self, now: float) -> bool:
-        """Whether a keepalive should have been answered by now."""
-        return now > self._heard + 2 * self._every

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from .dso import DSOTYPENI, Fatal, Tlv, write
+from .dso import DSOTYPENI, Fatal, Tlv, is_response, read, refusal, write
 from .errors import BadMessage
 from .instance import TTL
-from .wire import ANY, FORMERR, IN, NOERROR, NOTAUTH, REFUSED, Names, rdata_of, read_question, read_record
+from .wire import ANY, FORMERR, IN, NOERROR, NOTAUTH, REFUSED, Names, Record, rdata_of, read_question, read_record
 
 # TLV types (RFC 8765 6).
 SUBSCRIBE, PUSH, UNSUBSCRIBE, RECONFIRM = 0x40, 0x41, 0x42, 0x43
+KINDS: Final = frozenset((SUBSCRIBE, PUSH, UNSUBSCRIBE, RECONFIRM))
 
 REMOVED: Final = 0xFFFFFFFF  # in place of a TTL: this record is gone
-REMOVED_ALL: Final = 0xFFFFFFFE  # all records of the name, type and class are
+REMOVED_ALL: Final = 0xFFFFFFFE  # all records of the name, type and class are; of all types where the class is ANY
+MOST_TTL: Final = 0x7FFFFFFF
 MOST_OCTETS: Final = 16_382  # of a PUSH message, with the header
 MOST_SUBSCRIPTIONS: Final = 64  # of one session
 
@@ -63,15 +65,35 @@ def subscription(name: bytes, qtype: int, qclass: int = IN) -> bytes:
     return name + qtype.to_bytes(2, "big") + qclass.to_bytes(2, "big")
 
 
+def without_place(wire: bytes, seconds: float, rcode: int) -> bytes | None:
+    """What a DSO message is answered with where there is no place for a session; nothing for an UNSUBSCRIBE, which may
+    have been sent before its SUBSCRIBE was refused (RFC 8765 6.4.1). Fatal where anything else wants no answer.
+    """
+    if not (wire[0] or wire[1] or is_response(wire)):
+        message = read(wire)
+        if message.tlvs and message.tlvs[0].kind == UNSUBSCRIBE:
+            return None
+    return refusal(wire, seconds, rcode)
+
+
 def write_pushes(changes: Iterable[Change]) -> Iterator[bytes]:
-    """PUSH messages that tell of changes, in their order, as many as are needed."""
+    """PUSH messages that tell of changes, in their order, as many as are needed.
+
+    An owner that was named before is pointed to. That is all the compression there is.
+    """
     body = bytearray()
+    owners: dict[bytes, int] = {}
     for change in changes:
-        record = change.owner + _RR.pack(change.rtype, change.rclass, change.ttl, len(change.rdata)) + change.rdata
-        if body and _HEADERS + len(body) + len(record) > MOST_OCTETS:
+        at = owners.get(change.owner)
+        owner = change.owner if at is None else (0xC000 | at).to_bytes(2, "big")
+        record = _RR.pack(change.rtype, change.rclass, change.ttl, len(change.rdata)) + change.rdata
+        if body and _HEADERS + len(body) + len(owner) + len(record) > MOST_OCTETS:
             yield write(0, ((PUSH, bytes(body)),))
             body.clear()
-        body += record
+            owners.clear()
+            owner = change.owner
+        owners.setdefault(change.owner, _HEADERS + len(body))
+        body += owner + record
     if body:
         yield write(0, ((PUSH, bytes(body)),))
 
@@ -82,21 +104,48 @@ def read_push(tlv: Tlv, wire: bytes) -> list[Change]:
     at, names, found = tlv.at, Names(wire), []
     if at == end:
         raise Fatal("a PUSH of nothing")
+    if len(wire) > MOST_OCTETS:
+        raise Fatal("a PUSH that is too large")
     try:
         while at < end:
             owner, _ = names.read(at)
             record, at = read_record(wire, names, at)
             if at > end:
                 raise BadMessage("a record that is longer than its TLV")
-            empty = record.ttl == REMOVED_ALL
-            known = empty or record.ttl == REMOVED or not record.ttl >> 31
-            if not known or (empty and record.start != record.end):
-                raise BadMessage("a change of no known kind")
-            rdata = b"" if empty else rdata_of(wire, names, record)
-            found.append(Change(owner, record.rtype, record.rclass, record.ttl, rdata))
+            change = _change(owner, record, wire, names)
+            if change:
+                found.append(change)
     except BadMessage as error:
         raise Fatal(str(error)) from error
     return found
+
+
+def _change(owner: bytes, record: Record, wire: bytes, names: Names) -> Change | None:
+    """The change that a record tells of; None where its TTL means nothing, and it is to be passed over."""
+    rtype, rclass, ttl = record.rtype, record.rclass, record.ttl
+    if ttl == REMOVED_ALL:
+        if record.start != record.end:
+            raise BadMessage("a removal of all records, with RDATA")
+        return Change(owner, 0 if rclass == ANY else rtype, rclass, ttl, b"")
+    if MOST_TTL < ttl < REMOVED_ALL:
+        return None
+    if ANY in (rtype, rclass):
+        raise BadMessage("a single record of ANY type or class")
+    return Change(owner, rtype, rclass, ttl, rdata_of(wire, names, record))
+
+
+def _removed(name: bytes, qtype: int, before: frozenset[Held], now: frozenset[Held]) -> Iterator[Change]:
+    """What tells, in the fewest notifications, what of a subscription's records is gone (RFC 8765 6.3.1)."""
+    if qtype == ANY and not now:
+        yield Change(name, ANY, IN, REMOVED_ALL, b"")
+        return
+    standing, told = {rtype for rtype, _ in now}, set()
+    for rtype, rdata in before - now:
+        if rtype in standing:
+            yield Change(name, rtype, IN, REMOVED, rdata)
+        elif rtype not in told:
+            told.add(rtype)
+            yield Change(name, rtype, IN, REMOVED_ALL, b"")
 
 
 class Subscriptions:
@@ -153,7 +202,7 @@ class Subscriptions:
             read_question(tlv.data, 0)
         except BadMessage as error:
             raise Fatal(str(error)) from error
-        return True  # the records are our own: nobody could tell us better
+        return True  # the records are our own: nobody could tell us better (6.5)
 
     def changes(self, look: Look | None = None) -> list[Change]:
         """What is new since this was last called; `look` may be one that remembers."""
@@ -165,6 +214,6 @@ class Subscriptions:
             if before == now:
                 continue
             self._told[ident] = now
-            gone.update((Change(name, rtype, IN, REMOVED, rdata), None) for rtype, rdata in before - now)
+            gone.update((change, None) for change in _removed(name, qtype, before, now))
             new.update((Change(name, rtype, IN, TTL, rdata), None) for rtype, rdata in now - before)
         return [*gone, *new]

@@ -29,6 +29,9 @@ class Line(Protocol):
     def end(self) -> None:
         """Ends the connection at once."""
 
+    def abort(self) -> None:
+        """The same by RST: the client has broken the protocol, or is silent (RFC 8490 5.3)."""
+
 
 class Merged(Protocol):
     """The merged view, for the sessions of our own host."""
@@ -145,7 +148,7 @@ class Session:
         try:
             answer = self._session.receive(wire, self._clock())
         except BadMessage:
-            self._line.end()
+            self._line.abort()
             return
         if answer is None or self._line.send(answer):
             self.push()
@@ -156,7 +159,7 @@ class Session:
         try:
             self._session.heard(wire, self._clock())
         except BadMessage:
-            self._line.end()
+            self._line.abort()
             return False
         return True
 
@@ -172,9 +175,13 @@ class Session:
     def push(self, look: Look | None = None) -> None:
         """Tells what has changed since it was last told."""
         for wire in write_pushes(self._subscriptions.changes(look)):
-            self._session.acted(self._clock())
+            self.sent()
             if not self._line.send(wire):
                 return
+
+    def sent(self) -> None:
+        """Something that is no answer of DSO was sent."""
+        self._session.sent(self._clock())
 
     def end(self) -> None:
         """Ends it, and its connection."""
@@ -198,6 +205,6 @@ class Session:
     def _expire(self) -> None:
         self._timer = None
         if self._session.timer() <= self._clock():
-            self._line.end()
+            self._line.abort()
         else:
             self._wait()

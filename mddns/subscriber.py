@@ -12,18 +12,21 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from . import clock
-from .dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
+from .connections import reset
+from .dso import Fatal, framed, retry_after
+from .dso_client import Answered, Asked, ClientSession, Event, GoAway, Ordinary, Told
 from .errors import BadMessage
 from .names import Name
 from .packer import random_ids
-from .push import PUSH, SUBSCRIBE, Kind, read_push, subscription
+from .push import KINDS, PUSH, SUBSCRIBE, Kind, read_push, subscription
 from .secondary import Progress, Secondary
-from .wire import NOERROR, SOA
+from .wire import IN, NOERROR, SOA
 
 CONNECT_WITHIN: Final = 1.0  # seconds, for each address
 TRANSFER_WITHIN: Final = 10.0
-REFUSED_FOR: Final = 60.0  # seconds without a session, where a host has none for us and does not say for how long
+# Seconds without a session, whatever a host says: it may be another program of it that has one for us.
 LONGEST_REFUSAL: Final = 300.0
+MOST_UNSENT: Final = 64 << 10  # octets of answers that a host does not read
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 _AT_ONCE: Final = 65_536
 
@@ -52,7 +55,7 @@ class Subscriber:
         self._apex = apex
         self._changed = changed
         self._own = own
-        self._client = ClientSession(lambda: random_ids(1)[0], clock.now())
+        self._client = ClientSession(lambda: random_ids(1)[0], clock.now(), KINDS)
         self._writer: asyncio.StreamWriter | None = None
         self._asked: int | None = None  # the id of a transfer under way
         self._asked_at = 0.0
@@ -74,6 +77,9 @@ class Subscriber:
                 for event in self._client.feed(octets, clock.now()):
                     self._on(event)
                 self._wait()
+        except BadMessage:
+            reset(self._writer.transport)
+            raise
         finally:
             if self._timer:
                 self._timer.cancel()
@@ -114,7 +120,7 @@ class Subscriber:
             self._again = True
             return
         self._again = False
-        self._asked, self._asked_at = self._client.fresh_id(), clock.now()
+        self._asked, self._asked_at = self._client.lend_id(), clock.now()
         self._writer.write(framed(self._copy.ask(self._asked)))
         self._client.sent(clock.now())
         self._wait()
@@ -150,7 +156,7 @@ class Subscriber:
             return
         late = self._asked is not None and now > self._asked_at + TRANSFER_WITHIN
         if late or self._client.silent(now):
-            self._writer.transport.abort()
+            reset(self._writer.transport)
             return
         if keepalive := self._client.due(now):
             self._writer.write(keepalive)
@@ -160,20 +166,34 @@ class Subscriber:
         if isinstance(event, Ordinary):
             self._transferred(event.wire)
         elif isinstance(event, Told):
-            if event.tlv.kind == PUSH:
-                self._pushed(event)
+            if event.tlv.kind != PUSH:
+                raise Fatal("a message without id that only a client sends, or nobody")
+            self._pushed(event)
+        elif isinstance(event, Asked):
+            self._answer(event)
         elif isinstance(event, Answered):
             if event.rcode != NOERROR:
-                self._refuse(REFUSED_FOR if event.retry is None else event.retry)
+                self._refuse(retry_after(event.rcode) if event.retry is None else event.retry)
         elif isinstance(event, GoAway):
             self._refuse(event.seconds)
+
+    def _answer(self, event: Asked) -> None:
+        if self._writer is None:
+            return
+        self._writer.write(event.answer)
+        self._client.sent(clock.now())
+        if self._writer.transport.get_write_buffer_size() > MOST_UNSENT:
+            raise BadMessage("asks and does not read the answers")
 
     def _refuse(self, seconds: float) -> None:
         self.refused = min(seconds, LONGEST_REFUSAL)
 
     def _pushed(self, event: Told) -> None:
         for change in read_push(event.tlv, event.wire):
-            if change.rtype == SOA and change.kind is Kind.ADD and len(change.rdata) > _SERIAL_AND_TIMERS:
+            # What answers to no subscription of ours is passed over (RFC 8765 6.3.1).
+            if change.owner.lower() != self._apex.key or (change.rtype, change.rclass) != (SOA, IN):
+                continue
+            if change.kind is Kind.ADD and len(change.rdata) > _SERIAL_AND_TIMERS:
                 self.refresh(int.from_bytes(change.rdata[-_SERIAL_AND_TIMERS:][:4], "big"))
 
     def _transferred(self, wire: bytes) -> None:
@@ -183,6 +203,7 @@ class Subscriber:
         progress = self._copy.feed(wire)
         if progress is Progress.MORE:
             return
+        self._client.free(wire[0] << 8 | wire[1])
         self._asked = None
         if progress is Progress.CHANGED or (progress is Progress.CURRENT and not self._told):
             self._told = True

@@ -6,7 +6,7 @@ from struct import unpack
 
 import pytest
 
-from mddns.apex import Apex
+from mddns.apex import Apex, is_after, next_serial
 from mddns.names import Name
 from mddns.wire import AAAA, NS, SOA, TXT, A
 
@@ -47,3 +47,47 @@ def test_the_soa_of_negatives_has_the_negative_ttl() -> None:
     record = Apex(NAME, 77, []).negative_soa()
     assert record.startswith(NAME.wire + b"\0\6\0\1\0\0\0\1")
     assert unpack("!5I", record[-20:]) == (77, 60, 10, 3600, 1)
+
+
+# RFC 1982 5.1 and 5.2: numbers of 2 and of 8 bits. Shifted to the top of 32 bits they are in the same order, and their
+# sums have the same end.
+GREATER = {
+    2: [(1, 0), (2, 1), (3, 2), (0, 3)],
+    8: [(1, 0), (44, 0), (100, 0), (100, 44), (200, 100), (255, 200), (0, 255), (100, 255), (0, 200), (44, 200)],
+}
+NEITHER = {2: [(2, 0), (1, 3)], 8: [(n, n + 128) for n in range(128)]}
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_serials_are_in_the_order_of_rfc_1982s_examples(bits: int) -> None:
+    shift = 32 - bits
+    for greater, less in GREATER[bits]:
+        assert is_after(greater << shift, less << shift)
+        assert not is_after(less << shift, greater << shift)
+    for one, other in NEITHER[bits]:
+        assert not is_after(one << shift, other << shift)
+        assert not is_after(other << shift, one << shift)
+
+
+def test_addition_has_the_sums_of_rfc_1982s_examples() -> None:
+    """And its warning: what grows twice by less than half of all may be less than at first (5.2)."""
+    sums = [
+        (8, 255, 1, 0),
+        (8, 100, 100, 200),
+        (8, 200, 100, 44),
+        (2, 0, 1, 1),
+        (2, 1, 1, 2),
+        (2, 2, 1, 3),
+        (2, 3, 1, 0),
+    ]
+    for bits, before, more, after in sums:
+        top, sum_of = 32 - bits, (before + more) % 2**bits
+        assert sum_of == after
+        assert is_after(after << top, before << top)
+    assert is_after(100 << 24, 44 << 24)  # (100 + 100) + 100 is 44
+
+
+def test_the_serial_after_the_largest_is_0() -> None:
+    """RFC 1982 3.1, of 32 bits (7)."""
+    assert next_serial(2**32 - 1, 0) == 0
+    assert is_after(0, 2**32 - 1)

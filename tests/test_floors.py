@@ -95,6 +95,7 @@ FLOORS = {
         direct
         directory
         dso
+        dso_client
         followed
         form
         hot
@@ -188,7 +189,6 @@ TESTED_ELSEWHERE = {
     "demo": "test_hosts_md",
     "aio_watch": "test_watching",
     "sync_watch": "test_watching",
-    "subscriber": "test_watching",
     "probing": "test_watching",
     "acceptor": "test_hosts_port",
     "binding": "test_listeners",

@@ -15,7 +15,8 @@ from test_sessions import Watcher as Client
 
 from mddns import clock, mirrors
 from mddns.clock import Turns
-from mddns.dso import Answered, Ordinary, framed
+from mddns.dso import framed
+from mddns.dso_client import Answered, Ordinary
 from mddns.http_metrics import peer_states
 from mddns.mirrored import MirrorCopy, State
 from mddns.model import Peer
@@ -61,7 +62,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 async def transferred(client: Client, copy: MirrorCopy) -> None:
-    client.writer.write(framed(copy.ask(client.session.fresh_id())))
+    client.writer.write(framed(copy.ask(client.session.lend_id())))
     while True:
         event = await client.next()
         if isinstance(event, Ordinary) and copy.feed(event.wire) is not Progress.MORE:

@@ -35,6 +35,7 @@ from mddns import (
     departures,
     dns_connection,
     domain,
+    dso_client,
     following,
     grammar,
     http_connection,
@@ -48,6 +49,7 @@ from mddns import (
     push,
     responder,
     sessions,
+    subscriber,
     transfer,
     watching,
     wire,
@@ -372,6 +374,9 @@ TIMES: Final = {
     "the first octet of a TCP connection": dns_connection.FIRST_OCTET,
     "a whole message over TCP": dns_connection.WHOLE_MESSAGE,
     "without a session, whoever got none stays for": dns_connection.STAY_AWAY,
+    "without a session, whoever was told nonsense stays for": watching.NONSENSE_FOR,
+    "without a session, whatever it was told, anybody stays for at most": subscriber.LONGEST_REFUSAL,
+    "a request of a session is waited for, at most": dso_client.ANSWER_WITHIN,
     "changes are pushed together within": sessions.SPACING,
     "between questions of a watcher to one peer": watching.EVERY,
     "the same to its own node, which mirrors": watching.OWN_EVERY,
@@ -430,6 +435,8 @@ class Heard:
 
     def end(self) -> None:
         raise AssertionError("the node ends the connection")
+
+    abort = end
 
 
 def session(asked: list[bytes]) -> list[bytes]:

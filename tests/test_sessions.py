@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,8 @@ from loopback import address, fleet, network_of
 from played import question
 
 from mddns import connections, dns_connection, dso, push, sessions
-from mddns.dso import Answered, ClientSession, Event, GoAway, Ordinary, Told, framed
+from mddns.dso import framed
+from mddns.dso_client import Answered, ClientSession, Event, GoAway, Ordinary, Told
 from mddns.model import Peer
 from mddns.names import Name
 from mddns.node import Node
@@ -99,7 +101,7 @@ def test_a_subscriber_is_told_what_stands_and_what_changes() -> None:
                 (Kind.ADD, b"\x07env=dev"),
             ]
             node.withdraw(web)
-            assert [each.kind for each in await watcher.changes()] == [Kind.REMOVE]
+            assert [each.kind for each in await watcher.changes()] == [Kind.REMOVE_ALL]
 
     run(work)
 
@@ -114,7 +116,7 @@ def test_on_each_push_of_the_serial_a_mirror_asks_ixfr_on_the_same_connection(me
         async with Watcher(node, peer.addresses[0]) as watcher:
 
             async def refresh() -> Progress:
-                watcher.writer.write(framed(copy.ask(watcher.session.fresh_id())))
+                watcher.writer.write(framed(copy.ask(watcher.session.lend_id())))
                 while True:
                     event = await watcher.next()
                     if isinstance(event, Ordinary) and (progress := copy.feed(event.wire)) is not Progress.MORE:
@@ -260,9 +262,55 @@ def test_who_breaks_the_protocol_is_cut_off(wire: bytes) -> None:
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as watcher:
             watcher.writer.write(framed(wire))
-            with pytest.raises(EOFError):
-                await watcher.next()
+            with pytest.raises(ConnectionResetError):  # RFC 8490 5.3: the end of a connection by RST
+                await watcher.reader.read()
             assert len(node.sessions) == 0
+
+    run(work)
+
+
+@pytest.mark.parametrize("wire", [dso.write(0, [(push.RECONFIRM, b"")]), dso.write(7, response=True)])
+def test_where_there_is_no_place_who_breaks_the_protocol_is_cut_off_too(wire: bytes) -> None:
+    """RFC 8490 5.4.3: what wants no answer gets none, not even a refusal."""
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, address()) as watcher:
+            watcher.writer.write(framed(wire))
+            with pytest.raises(ConnectionResetError):
+                await watcher.reader.read()
+
+    run(work)
+
+
+def test_whoever_is_refused_may_take_back_what_it_asked() -> None:
+    """By an UNSUBSCRIBE that crosses with the refusal (RFC 8765 6.4.1): the connection goes on, without a session."""
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, address()) as watcher:
+            ident = watcher.subscribe("minidisc.", SOA)
+            watcher.writer.write(framed(dso.write(0, [(push.UNSUBSCRIBE, ident.to_bytes(2, "big"))])))
+            again = watcher.subscribe("minidisc.", SOA)
+            assert [(await watcher.next())[0] for _ in range(2)] == [ident, again]
+
+    run(work)
+
+
+def test_who_acknowledges_nothing_is_given_up_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is pushed to it keeps its session alive (RFC 8490 6.3), whether it is there or not."""
+    seen = []
+
+    def watched(transport: asyncio.Transport, seconds: float) -> None:
+        connections.give_up_after(transport, seconds)
+        sock = transport.get_extra_info("socket")
+        seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+
+    monkeypatch.setattr(dns_connection, "give_up_after", watched)
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.subscribe("minidisc.", SOA)
+            await watcher.next()
+        assert seen == [30_000]
 
     run(work)
 
@@ -328,7 +376,31 @@ def test_other_apexes_are_notauth() -> None:
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as watcher:
             ident = watcher.subscribe("example.com.", SOA)
-            assert await watcher.next() == Answered(ident, 9)
+            assert await watcher.next() == Answered(ident, 9, dso.retry_after(9))
+
+    run(work)
+
+
+def test_what_is_sent_keeps_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers and pushes count, as messages that come do (RFC 8490 6.3)."""
+    sent = []
+    counted = dso.ServerSession.sent
+    monkeypatch.setattr(dso.ServerSession, "sent", lambda self, now: (sent.append(now), counted(self, now)))
+
+    async def work(node: Node, peer: Peer) -> None:
+        async with Watcher(node, peer.addresses[0]) as watcher:
+            watcher.subscribe("web.minidisc.", TXT)
+            await watcher.next()
+            assert len(sent) == 0
+            node.advertise(make(8080, "web", {}))
+            await watcher.changes()
+            assert len(sent) == 1
+            watcher.writer.write(framed(question("@ SOA")))
+            assert isinstance(await watcher.next(), Ordinary)
+            assert len(sent) == 2
+            watcher.writer.write(framed(Secondary(APEX).ask(9)))
+            assert isinstance(await watcher.next(), Ordinary)
+            assert len(sent) == 3
 
     run(work)
 
@@ -341,6 +413,8 @@ class Heard:
 
     def end(self) -> None:
         raise AssertionError("the node ends the connection")
+
+    abort = end
 
 
 class Seen:

@@ -23,6 +23,7 @@ FLOORS = {
     5: """
         aio
         aio_watch
+        asking
         attachment
         doctor
         following
@@ -33,8 +34,10 @@ FLOORS = {
         node
         resolver
         settings
+        subscribing
         sync_watch
         watched
+        watched_hosts
         watching
     """,  # parts put together
     4: """
@@ -184,7 +187,10 @@ TESTED_ELSEWHERE = {
     "background": "test_sync, test_embedding",
     "mirror": "test_mirrors, test_hosts_mirror",
     "view": "test_watching",
+    "asking": "test_watching, test_hosts_watch",
+    "subscribing": "test_watching, test_mirrors",
     "watched": "test_attachment",
+    "watched_hosts": "test_watching, test_mirrors",
     "beside": "test_minidisc_beside, test_hosts_minidisc",
     "demo": "test_hosts_md",
     "aio_watch": "test_watching",

@@ -102,7 +102,7 @@ def test_a_registry_that_falls_silent_is_named_and_after_its_time_it_is_gone(mon
     """With 30 s as 3, and what is asked every 2 s asked every 0.2."""
     monkeypatch.setattr("mddns.memory.GONE_AFTER", 3.0)
     monkeypatch.setattr("mddns.memory._MISS_STANDS", 0.5)
-    monkeypatch.setattr("mddns.watching.EVERY", 0.2)
+    monkeypatch.setattr("mddns.asking.EVERY", 0.2)
 
     async def work() -> None:
         (peer,) = everybody = fleet(1)

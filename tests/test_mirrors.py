@@ -14,6 +14,7 @@ from loopback import fleet, free_port, network_of, open_sockets
 from test_sessions import Watcher as Client
 
 from mddns import clock, mirrors
+from mddns.asking import Asking
 from mddns.clock import Turns
 from mddns.dso import framed
 from mddns.dso_client import Answered, Ordinary
@@ -376,7 +377,7 @@ def test_a_mirror_with_a_fault_is_followed_by_another_one(monkeypatch: pytest.Mo
             client.subscribe("minidisc.", SOA)
             await current(client, MirrorCopy(APEX))
             with monkeypatch.context() as patch:
-                patch.setattr(Watcher, "_probe", lambda *_: 1 / 0)
+                patch.setattr(Asking, "_probe", lambda *_: 1 / 0)
                 while True:
                     if not await client.reader.read(1 << 16):
                         break

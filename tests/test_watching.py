@@ -22,6 +22,7 @@ from loopback import Fixed, fleet, hostile, network_of, open_sockets
 import mddns
 from mddns import aio
 from mddns.ask import Ask, Outcome
+from mddns.asking import MOST_AT_ONCE, Asking
 from mddns.dso import is_dso, refusal
 from mddns.lookup import Lookup
 from mddns.mirrored import State
@@ -29,7 +30,8 @@ from mddns.model import Endpoint, Peer, Service, Snapshot
 from mddns.names import Name
 from mddns.settings import Settings
 from mddns.sync_watch import Watch
-from mddns.watching import MOST_AT_ONCE, UNHURRIED, View, Watcher
+from mddns.watched_hosts import UNHURRIED
+from mddns.watching import View, Watcher
 
 PATIENCE = 10.0
 
@@ -120,9 +122,9 @@ def test_what_a_registry_offers_is_down_when_it_closes_and_up_when_it_is_back() 
 
 def test_who_refused_for_long_is_heard_of_when_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for its serial meanwhile, and looked up as soon as it says one."""
-    monkeypatch.setattr("mddns.watching.REFUSED_FIRST", 60.0)
-    monkeypatch.setattr("mddns.watching.REFUSED_AT_MOST", 60.0)
-    monkeypatch.setattr("mddns.watching.EVERY", 0.2)
+    monkeypatch.setattr("mddns.asking.REFUSED_FIRST", 60.0)
+    monkeypatch.setattr("mddns.asking.REFUSED_AT_MOST", 60.0)
+    monkeypatch.setattr("mddns.asking.EVERY", 0.2)
     peers = fleet(1)
     with watching(network_of(None, peers)) as watch:
         assert until(watch, "current") == [("current", "")]
@@ -400,7 +402,7 @@ def test_nonsense_on_a_session_ends_it_and_harms_nobody(nonsense: bytes) -> None
 
 
 def test_who_has_no_session_because_there_are_too_many_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.watching.MOST_SESSIONS", 1)
+    monkeypatch.setattr("mddns.subscribing.MOST_SESSIONS", 1)
     peers = fleet(3)
     with contextlib.ExitStack() as stack:
         registries = [stack.enter_context(registry(peer, peers)) for peer in peers]
@@ -422,7 +424,7 @@ def test_thousands_of_hosts_are_looked_up_a_few_hundred_at_a_time(monkeypatch: p
         sizes.append(len(lookup.asks))
         await asyncio.sleep(0.05)
 
-    monkeypatch.setattr("mddns.watching.aio_transport.run", run)
+    monkeypatch.setattr("mddns.asking.aio_transport.run", run)
     many = tuple(Peer(f"n{n}", (f"127.1.{n // 250}.{n % 250 + 1}",), 9) for n in range(1000))
 
     async def work() -> None:
@@ -439,17 +441,17 @@ def test_thousands_of_hosts_are_looked_up_a_few_hundred_at_a_time(monkeypatch: p
 def test_an_answer_counts_no_more_when_the_host_has_said_something_newer_while_others_were_waited_for() -> None:
     """A lookup ends with the last of its hosts, and our own holder's mirror may tell of one meanwhile."""
     peer = Peer("alpha", ("100.64.0.1",))
-    watcher = Watcher(Settings(Fixed(None, (peer,)), "fixed", Name.parse("minidisc."), 28004, 1.0))
     refused = SimpleNamespace(peer=peer, outcome=Outcome.REFUSED, answer=None, listed=None, over_web=False)
     newer = Service("web", {}, Endpoint("100.64.0.1:80"))
 
     async def work() -> None:
+        watcher = Watcher(Settings(Fixed(None, (peer,)), "fixed", Name.parse("minidisc."), 28004, 1.0))
         await watcher._seen(Snapshot(None, (peer,), "fixed"), 0.0)
-        (host,) = watcher._hosts.values()
+        (host,) = watcher._hosts.by_id.values()
         watcher._attachment._relay(host, State.REGISTRY, (newer,), 10.0)
-        watcher._polled(host, cast("Ask", refused), 9.9)
+        watcher._asking._polled(host, cast("Ask", refused), 9.9)
         assert list(watcher._directory.said_by(peer).values()) == [newer]
-        watcher._polled(host, cast("Ask", refused), 10.1)
+        watcher._asking._polled(host, cast("Ask", refused), 10.1)
         assert not watcher._directory.said_by(peer)
 
     asyncio.run(work())
@@ -458,13 +460,13 @@ def test_an_answer_counts_no_more_when_the_host_has_said_something_newer_while_o
 @pytest.mark.parametrize(("hosts", "pace"), [(10, 1.0), (UNHURRIED, 1.0), (3 * UNHURRIED, 3.0)])
 def test_with_thousands_of_hosts_lookups_take_their_time(hosts: int, pace: float) -> None:
     many = tuple(Peer(f"n{n}", (f"127.1.{n // 250}.{n % 250 + 1}",), 9) for n in range(hosts))
-    watcher = Watcher(Settings(Fixed(None, ()), "fixed", Name.parse("minidisc."), 9, 1.0))
 
-    async def work() -> None:
+    async def work() -> float:
+        watcher = Watcher(Settings(Fixed(None, ()), "fixed", Name.parse("minidisc."), 9, 1.0))
         await watcher._seen(Snapshot(None, many, "fixed"), 0.0)
+        return watcher._hosts.pace
 
-    asyncio.run(work())
-    assert watcher._pace == pace
+    assert asyncio.run(work()) == pace
 
 
 def _broken(*_: object) -> None:
@@ -474,7 +476,7 @@ def _broken(*_: object) -> None:
 def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Watcher, "_probe", _broken)
+    monkeypatch.setattr(Asking, "_probe", _broken)
     peers = fleet(1)
     with registry(peers[0], peers), mddns.Resolver(network_of(None, peers)) as resolver:
         for _ in range(2):  # the second one finds it broken
@@ -485,7 +487,7 @@ def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
 
 
 def test_a_fault_of_ours_ends_a_watch_in_a_loop_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Watcher, "_probe", _broken)
+    monkeypatch.setattr(Asking, "_probe", _broken)
 
     async def main(network: Fixed) -> None:
         async with aio.Resolver(network) as resolver, resolver.watch() as watch, asyncio.timeout(PATIENCE):

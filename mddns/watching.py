@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Final
 
 from . import aio_transport, clock
@@ -24,7 +24,6 @@ from .followed import Followed, Hearing
 from .following import STATUS_TIMEOUT, Follower
 from .inquiry import learn
 from .knock import nobody_answers
-from .leading import leader
 from .lookup import Lookup
 from .memory import Memory, Standing
 from .mirrored import MirrorCopy, State, Stood, census
@@ -63,11 +62,6 @@ LEAST_HOSTS: Final = 64  # for which there is room in a mirror
 
 
 BROKEN: Final = "watching has ended by a fault of mddns: the log has it; begin anew with another Resolver"
-
-
-def lead(services: Iterable[Service]) -> Service | None:
-    """The leader among `services` at this moment."""
-    return leader(services, clock.unix_ms())
 
 
 class Watcher:

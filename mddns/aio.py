@@ -74,7 +74,7 @@ class Resolver:
     async def leader(self, name: str, labels: Mapping[str, str] | None = None) -> Service | None:
         """As :func:`mddns.leader`."""
         services = await self.resolve(name, labels)
-        return leader(services, clock.unix_ms())
+        return leader(services)
 
     async def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
         """All services of the network, by name."""

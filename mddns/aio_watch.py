@@ -9,7 +9,8 @@ from types import TracebackType
 from .changes import Changes, Event
 from .errors import Error
 from .grammar import normal_name
-from .watching import BROKEN, View, Watcher, Watching, lead
+from .leading import leader
+from .watching import BROKEN, View, Watcher, Watching
 
 
 class Watch:
@@ -26,7 +27,7 @@ class Watch:
         start: Callable[[], Awaitable[Watcher]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
-        self._changes = Changes(None if name is None else normal_name(name), labels, lead)
+        self._changes = Changes(None if name is None else normal_name(name), labels, leader)
         self._start = start
         self._stop = stop
         self._news = asyncio.Event()

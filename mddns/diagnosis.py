@@ -12,7 +12,7 @@ from .finding import Finding, fail, ok, some, warn
 from .model import Peer, Snapshot
 
 YEAR_2024: Final = 1_704_067_200
-MOST_BEHIND: Final = 60.0  # seconds; a leader's md.since further ahead than this is not believed
+MOST_BEHIND: Final = 60.0  # seconds; clocks further apart may make a leader of who came up later
 _STATES: Final = {
     "Stopped": "sudo tailscale up",
     "NeedsLogin": "sudo tailscale up",

@@ -40,7 +40,6 @@ class Directory:
     def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
         self.memory = memory
         self.stirred = 0  # moves whenever an answer from here may be another than before
-        self.epoch_ms: float | None = None  # Unix time, in ms, at `now` 0, where somebody has told it
         self.origin = origin
         self._policy = policy
         self._own: tuple[Service, ...] = ()
@@ -358,8 +357,7 @@ class Directory:
         if self._zone is None or self._zone[0] != state:
             from .zone import Zone  # who only looks services up renders none
 
-            unix_ms = None if self.epoch_ms is None else int(self.epoch_ms + now * 1000)
-            self._zone = state, Zone(self.origin, self.services(now), unix_ms=unix_ms)
+            self._zone = state, Zone(self.origin, self.services(now))
         told = [source.whole for source in self._sources.values() if source.whole is not None]
         oldest = min((when for when in told if now - when < TTL), default=now)
         # Nor is anything kept for longer than whoever said it still counts.

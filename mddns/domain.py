@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, MutableSequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -160,9 +159,6 @@ class Domain:
 
     async def _list_peers(self, age: float, *, ahead: bool = False) -> None:
         directory, now = self.directory, clock.now()
-        directory.epoch_ms = (
-            time.time() - now
-        ) * 1000  # for leaders; whoever sets our clock has set it by the next time
         self.tick(now)
         due = directory.due(now, age)
         if not due:

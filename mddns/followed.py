@@ -125,8 +125,7 @@ class Followed(Directory):
         if self._merged is None or now >= self._merged[0]:
             zone = self._zone
             if zone is None or zone[0] != (self._version, frozenset()):
-                unix_ms = None if self.epoch_ms is None else int(self.epoch_ms + now * 1000)
-                made = Zone(self.origin, self.services(now), unix_ms=unix_ms, before=zone[1] if zone else None)
+                made = Zone(self.origin, self.services(now), before=zone[1] if zone else None)
                 self._zone = zone = (self._version, frozenset()), made
             left = self.memory.next_gone(self._telling(), now) - now
             ttl = math.ceil(min(TTL, left))

@@ -173,7 +173,7 @@ class Mirror:
 
     def _follow(self, view: View) -> None:
         """What others ask this host about the network is answered by what its own programs are told of it."""
-        directory, now = self._domain.directory, clock.now()
+        directory = self._domain.directory
 
         def said() -> list[Service]:
             # Of who is there, and who may say what, the directory knows as soon as we do; of our own host it is told.
@@ -181,8 +181,7 @@ class Mirror:
             known = [(each, peers.get(each.via or "")) for each in view.services]
             return [each for each, peer in known if peer and directory.admits(each, peer)]
 
-        directory.epoch_ms = clock.unix_ms() - now * 1000
-        directory.follow(said, view.silent, len(directory.peers), now)
+        directory.follow(said, view.silent, len(directory.peers), clock.now())
 
     def _take(self) -> None:
         """Makes what is known now the state of the zone."""
@@ -192,9 +191,7 @@ class Mirror:
         self._own_moved = False
         begun = clock.spent()
         services, node = self._latest
-        zone = Zone(
-            self._domain.apex.wire, self._marker.mark(services), unix_ms=clock.unix_ms(), before=self._zone.zone
-        )
+        zone = Zone(self._domain.apex.wire, self._marker.mark(services), before=self._zone.zone)
         if self._zone.take(zone, clock.unix_ms(), {(OWNER,): node}):
             self._changed()
         self._rested = asyncio.get_running_loop().time() + max(SPACING, SHARE * (clock.spent() - begun))

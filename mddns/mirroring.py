@@ -106,9 +106,7 @@ class Mirror:
         if view.snapshot and view.snapshot is not self._snapshot:
             self._take(view.snapshot)
         if current:
-            now = clock.now()
-            self._directory.epoch_ms = clock.unix_ms() - now * 1000
-            self._directory.follow(lambda: view.services, view.silent, view.asked, now)
+            self._directory.follow(lambda: view.services, view.silent, view.asked, clock.now())
         self._changed()
 
     async def _take_turns(self) -> None:

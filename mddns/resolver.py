@@ -96,7 +96,7 @@ class Resolver:
 
         found = self.find(Query.of(name, labels))
         _check(found, self._strict)
-        return leader(found.services, clock.unix_ms())
+        return leader(found.services)
 
     def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
         """All services of the network, by name."""

@@ -15,7 +15,8 @@ from .changes import Changes, Event
 from .errors import Error
 from .forked import let_go
 from .grammar import normal_name
-from .watching import BROKEN, View, Watcher, Watching, lead
+from .leading import leader
+from .watching import BROKEN, View, Watcher, Watching
 
 _OF_THE_PARENT = "this watch belongs to the parent process: begin one in the child, after the fork"
 
@@ -27,7 +28,7 @@ class Watch:
     """
 
     def __init__(self, name: str | None, labels: Mapping[str, str] | None, shared: Shared) -> None:
-        self._changes = Changes(None if name is None else normal_name(name), labels, lead)
+        self._changes = Changes(None if name is None else normal_name(name), labels, leader)
         self._shared = shared
         self._news = threading.Condition()
         self._thread: WatcherThread | None = None

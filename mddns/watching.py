@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from . import clock
@@ -20,7 +20,6 @@ from .attachment import Attachment
 from .directory import Directory
 from .followed import Followed, Hearing
 from .following import STATUS_TIMEOUT, Follower
-from .leading import leader
 from .memory import Memory
 from .mirrored import Stood
 from .model import Peer, Service, Snapshot
@@ -36,11 +35,6 @@ _log = logging.getLogger("mddns")
 
 SHARE: Final = 4  # times as long as it took to tell of a state, nobody is told of the next
 BROKEN: Final = "watching has ended by a fault of mddns: the log has it; begin anew with another Resolver"
-
-
-def lead(services: Iterable[Service]) -> Service | None:
-    """The leader among `services` at this moment."""
-    return leader(services, clock.unix_ms())
 
 
 class Watcher:

@@ -137,13 +137,11 @@ class Zone:
         origin: bytes,
         services: Iterable[Service],
         held: Iterable[Service] = (),
-        unix_ms: int | None = None,
         before: Zone | None = None,
     ) -> None:
-        """`held` are those that are held back: only ``_held`` tells of them. `unix_ms` is now, where leaders are
-        to be judged by it. A zone of mostly the same services, just `before`, makes it quicker."""
+        """`held` are those that are held back: only ``_held`` tells of them. A zone of mostly the same services, just
+        `before`, makes it quicker."""
         self.origin = origin
-        self._unix_ms = unix_ms
         self._placed: list[Placed] = place(services, before._placed if before else ())
         # Without labels, and not more than one message over TCP holds.
         self._held = place(replace(service, labels={}, srv=(), since=None) for service in islice(held, MAX_HELD))
@@ -272,7 +270,7 @@ class Zone:
         return self._instance_node(group, labels[0], (SRV, TXT, A, AAAA))
 
     def _leader_node(self, group: list[Placed]) -> Node | None:
-        leading = leader((placed.service for placed in group), self._unix_ms)
+        leading = leader(placed.service for placed in group)
         placed = next((placed for placed in group if placed.service is leading), None)
         if placed is None:
             return None
@@ -388,7 +386,7 @@ class Zone:
         members = [placed for placed in self._members() if pair in placed.pairs] if self._may_chain(key) else []
         if not members:
             return None
-        view = Zone(self._wire(value, b"_" + key), (), unix_ms=self._unix_ms)
+        view = Zone(self._wire(value, b"_" + key), ())
         view._placed, view._path, view._views = members, path, self._views
         if len(self._views) >= MAX_VIEWS:
             del self._views[next(iter(self._views))]

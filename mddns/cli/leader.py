@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from .. import clock
 from ..inquiry import Query
 from ..leading import leader
 from .finding import complete_label, complete_name, described, look, verdict
@@ -20,8 +19,9 @@ from .terminal import talk
 def command(name: str, labels: tuple[str, ...], options: Options) -> int:
     """Print the ip:port of the service that leads among those of a name.
 
-    It is the one with the lowest priority, then the one that came up first. All who see the same
-    services see the same leader; that is no consensus, since a network that is split has two.
+    It is the one with the lowest priority, then the one that came up first by the clock of its own
+    host; a time before 2024 comes last. All who see the same services see the same leader, whatever
+    their own clocks say; that is no consensus, since a network that is split has two.
 
     \b
     Examples:
@@ -30,7 +30,7 @@ def command(name: str, labels: tuple[str, ...], options: Options) -> int:
     """
     query = Query.of(name, labels_of(labels))
     found, _ = look(query, options)
-    leading = leader(found.services, clock.unix_ms())
+    leading = leader(found.services)
     print_services([leading] if leading else [], options, unasked="name")
     if not leading:
         talk(f"no service {described(query)} was found")

@@ -35,6 +35,11 @@ class Watch:
         self._closed = False
         self._failure: BaseException | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended: there are no more events."""
+        return self._closed
+
     def open(self) -> None:
         """Begins. NetworkError where the network cannot be read. Twice does no harm."""
         if self._closed:

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 from program import MD, World
 
 from mddns.apex import Apex, next_serial
-from mddns.cli.formats import age, in_format, labels_text
+from mddns.cli.formats import age, in_format, labels_text, older_in
 from mddns.cli.options import FORMATS
-from mddns.cli.table import columns
+from mddns.cli.table import columns, shortened
 from mddns.cli.terminal import clean
 from mddns.config import read_config
 from mddns.grammar import label_problem, name_problem
@@ -137,6 +137,12 @@ def test_an_age_has_one_unit(seconds: float, told: str) -> None:
     assert age(seconds) == told
 
 
+@pytest.mark.parametrize("seconds", [-7.5, 0, 0.25, 59.5, 60, 61, 3599.75, 7300, 86400, 100_000])
+def test_an_age_stays_as_it_is_until_it_is_older(seconds: float) -> None:
+    left = older_in(seconds)
+    assert (age(seconds + left - 0.001), age(seconds + left) != age(seconds)) == (age(seconds), True)
+
+
 def test_a_label_with_blanks_does_not_look_like_two() -> None:
     assert labels_text(replace(WEB, labels={"note": "a env=prod", "it": "isn't"})) == "'note=a env=prod' 'it=isn'\\''t'"
 
@@ -148,6 +154,24 @@ def test_columns_line_up_under_wide_and_combining_characters() -> None:
 
 def test_without_a_width_nothing_is_shortened() -> None:
     assert "x" * 500 in "\n".join(columns(("A", "B"), [("x" * 500, "y")]))
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "told"),
+    [
+        ("abcd", 4, "abcd"),
+        ("abcde", 4, "abc…"),
+        ("日本語", 6, "日本語"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日…"),
+        ("ab", 1, "…"),
+    ],
+)
+def test_a_text_is_cut_to_a_number_of_columns(
+    text: str, width: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    assert shortened(text, width) == told
 
 
 def test_the_elastic_column_alone_gives_way_to_a_narrow_terminal() -> None:

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import termios
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 class Terminal:
     """A program on a terminal, and its screen: it understands what `md watch` writes, and nothing more."""
 
-    def __init__(self, main: int) -> None:
+    def __init__(self, main: int, width: int) -> None:
         self._main = main
+        self._width = width
         self.written = ""
 
     def lines(self) -> list[str]:
@@ -56,8 +58,22 @@ class Terminal:
                 at += 1
                 lines += [""] * (at + 1 - len(lines))
             elif not part.endswith("m"):
-                lines[at] = part
+                rows = self._rows(part)
+                lines[at : at + len(rows)] = rows
+                at += len(rows) - 1
         return [line for line in lines if line]
+
+    def _rows(self, text: str) -> list[str]:
+        """What one line takes: more than one row where it is wider than the terminal."""
+        rows, column = [""], 0
+        for char in text:
+            wide = 2 if unicodedata.east_asian_width(char) in "WF" else 1
+            if column + wide > self._width:
+                rows.append("")
+                column = 0
+            rows[-1] += char
+            column += wide
+        return rows
 
     def until(self, condition: Callable[[list[str]], bool]) -> list[str]:
         """Reads on until the screen is so."""
@@ -70,15 +86,17 @@ class Terminal:
 
 
 @contextmanager
-def watched(world: World, *args: str, height: int = 24) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
+def watched(
+    world: World, *args: str, height: int = 24, width: int = 80
+) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
     main, sub = pty.openpty()
-    fcntl.ioctl(sub, termios.TIOCSWINSZ, struct.pack("HHHH", height, 80, 0, 0))
+    fcntl.ioctl(sub, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     env = {**world.env("asker"), "TERM": "xterm", "NO_COLOR": "1"}
     env.pop("COLUMNS", None)
     with subprocess.Popen([*MD, "watch", *args], env=env, stdin=sub, stdout=sub, start_new_session=True) as program:
         os.close(sub)
         try:
-            yield Terminal(main), program
+            yield Terminal(main, width), program
         finally:
             program.kill()
             os.close(main)
@@ -110,6 +128,50 @@ def test_more_than_the_screen_holds_is_counted(world: World) -> None:
             offering.advertise_service(port, "web")
         lines = terminal.until(lambda lines: lines[-1:] == ["and 17 more"])
         assert len(lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "args", "width"),
+    [
+        ("web", {"env": "prod"}, ["-o", "wide"], 80),
+        ("a-service-with-a-name-that-is-long-but-allowed", {}, [], 60),
+        ("日本語日本語日本語", {"x": "あ" * 30}, [], 41),
+        ("web", {"env": "prod"}, [], 3),
+    ],
+    ids=["wide", "a long name", "characters of two columns", "three columns"],
+)
+def test_no_line_is_wider_than_the_terminal_so_nothing_remains_of_what_was_drawn_before(
+    world: World, name: str, labels: dict[str, str], args: list[str], width: int
+) -> None:
+    with registry(world) as offering:
+        service = offering.advertise_service(8080, name, labels)
+        with watched(world, *args, width=width) as (terminal, _):
+            terminal.until(lambda lines: len(lines) >= 2)
+            drawn = terminal.written
+            service.update(labels={})
+            offering.advertise_service(8081, name, labels)
+            lines = terminal.until(lambda lines: terminal.written != drawn and len(lines) >= 3)
+            assert [line[:2] for line in lines] == ["NA", name[:2], name[:2]]
+
+
+def test_what_is_said_of_an_empty_table_is_no_wider_either(world: World) -> None:
+    with registry(world) as offering, watched(world, "a-name-that-nobody-has", width=20) as (terminal, _):
+        terminal.until(lambda lines: lines == ["no service 'a-name-…"])
+        offering.advertise_service(8080, "a-name-that-nobody-has")
+        lines = terminal.until(lambda lines: len(lines) >= 2)
+        assert [line[:4] for line in lines] == ["NAME", "a-na"]
+
+
+def test_an_age_in_the_table_goes_on_though_nothing_happens(world: World) -> None:
+    with registry(world) as offering, watched(world, "-o", "wide", width=150) as (terminal, _):
+        offering.advertise_service(8080, "web")
+
+        def age(lines: list[str]) -> int:
+            return int(lines[1].split()[-2][:-1]) if len(lines) == 2 else -1
+
+        terminal.until(lambda lines: age(lines) >= 0)
+        first = age(terminal.lines())
+        terminal.until(lambda lines: age(lines) > first)
 
 
 def test_a_line_has_nothing_that_steers_a_terminal() -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..model import Service
 from ..names import Name
 from .table import table
 
 _LABELS = 2  # the column that is shortened on a narrow terminal
+_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 
 
-def in_format(output: str, services: Sequence[Service], apex: Name, now: float) -> Iterable[str]:
-    """The lines of `services`. `now` is Unix time in seconds."""
+def in_format(
+    output: str, services: Sequence[Service], apex: Name, now: float, width: int | None = None
+) -> Iterable[str]:
+    """The lines of `services`. `now` is Unix time in seconds. Those of a table are cut to `width`, where given."""
     if output == "json":
         return [json.dumps([as_json(service) for service in services], indent=2)]
     if output == "jsonl":
@@ -33,10 +36,10 @@ def in_format(output: str, services: Sequence[Service], apex: Name, now: float) 
         return zone_lines(services, apex, now)
     if not services:
         return []
-    return _wide(services, now) if output == "wide" else _table(services)
+    return _wide(services, now, width) if output == "wide" else _table(services, width)
 
 
-def _table(services: Iterable[Service]) -> Iterator[str]:
+def _table(services: Iterable[Service], width: int | None) -> Iterator[str]:
     rows = [
         (
             service.name,
@@ -46,10 +49,10 @@ def _table(services: Iterable[Service]) -> Iterator[str]:
         )
         for service in services
     ]
-    return table(("NAME", "ADDRESS", "LABELS", "HOST"), rows, _LABELS)
+    return table(("NAME", "ADDRESS", "LABELS", "HOST"), rows, _LABELS, width)
 
 
-def _wide(services: Iterable[Service], now: float) -> Iterator[str]:
+def _wide(services: Iterable[Service], now: float, width: int | None) -> Iterator[str]:
     head = ("NAME", "ADDRESS", "LABELS", "HOST", "PROTO", "PRIO/WEIGHT", "OWNER", "TAGS", "VIA", "AGE", "RTT")
     rows = [
         (
@@ -67,7 +70,7 @@ def _wide(services: Iterable[Service], now: float) -> Iterator[str]:
         )
         for service in services
     ]
-    return table(head, rows, _LABELS)
+    return table(head, rows, _LABELS, width)
 
 
 def labels_text(service: Service) -> str:
@@ -82,10 +85,18 @@ def _word(text: str) -> str:
 
 def age(seconds: float) -> str:
     """``45s``, ``12m``, ``3h``, ``40d``; clocks that differ make nobody younger than ``0s``."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{max(0, int(seconds))}s"
+    unit, size = _unit(seconds)
+    return f"{max(0, int(seconds // size))}{unit}"
+
+
+def older_in(seconds: float) -> float:
+    """Seconds until :func:`age` says something else."""
+    _, size = _unit(seconds)
+    return size - (seconds % size if seconds > 0 else seconds)
+
+
+def _unit(seconds: float) -> tuple[str, int]:
+    return next(((unit, size) for unit, size in _UNITS if seconds >= size), ("s", 1))
 
 
 def as_json(service: Service) -> dict[str, Any]:

@@ -14,12 +14,16 @@ _GAP: Final = "  "
 _BOLD: Final = "\x1b[1m{}\x1b[0m"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], elastic: int) -> Iterator[str]:
-    """The lines of a table for stdout. A pipe gets every cell whole; `elastic` is the column that may give way."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], elastic: int, width: int | None = None) -> Iterator[str]:
+    """The lines of a table for stdout. A pipe gets every cell whole; `elastic` is the column that may give way.
+
+    No line is wider than `width`, where that is given: what does not fit is cut off.
+    """
     if not is_terminal():
         yield from columns(head, rows)
         return
-    first, *others = columns(head, rows, elastic, _terminal_width())
+    lines = columns(head, rows, elastic, width or _terminal_width())
+    first, *others = lines if width is None else (shortened(line, width) for line in lines)
     yield _BOLD.format(first) if _has_color() else first
     yield from others
 
@@ -33,7 +37,7 @@ def columns(
     if width is not None and (over := sum(widths) + len(_GAP) * (len(head) - 1) - width) > 0:
         widths[elastic] = max(len(head[elastic]), widths[elastic] - over)
         for line in lines:
-            line[elastic] = _shortened(line[elastic], widths[elastic])
+            line[elastic] = shortened(line[elastic], widths[elastic])
     for line in lines:
         cells = (cell + " " * (wide - _width(cell)) for cell, wide in zip(line, widths, strict=True))
         yield _GAP.join(cells).rstrip()
@@ -48,13 +52,15 @@ def _width(text: str) -> int:
     )
 
 
-def _shortened(text: str, width: int) -> str:
+def shortened(text: str, width: int) -> str:
+    """`text` in at most `width` columns, with a mark where something is cut off."""
     if _width(text) <= width:
         return text
-    mark = _mark()
-    while text and _width(text) > width - len(mark):
-        text = text[:-1]
-    return text + mark
+    mark = _mark()[:width]
+    left, end = width - len(mark), 0
+    while (left := left - _width(text[end])) >= 0:
+        end += 1
+    return text[:end] + mark
 
 
 def _mark() -> str:

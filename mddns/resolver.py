@@ -108,9 +108,8 @@ class Resolver:
 
         if self._closed:
             raise Error("this Resolver is closed")
-        if self._watching and (view := self._watching.view):
-            self._snapshot = view.snapshot
-            return view.find(query)
+        if (seen := self.watched(query)) is not None:
+            return seen
         key = query.flight
         with self._lock:
             flight = self._flights.get(key)
@@ -139,6 +138,14 @@ class Resolver:
             with self._lock:
                 del self._flights[key]
             ours.landed.set()
+
+    def watched(self, query: Query) -> Found | None:
+        """What is known of a query by watching; None while nobody watches, or all that is there is not told yet."""
+        view = self._watching.view if self._watching else None
+        if view is None:
+            return None
+        self._snapshot = view.snapshot
+        return view.find(query)
 
     def watch(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Watch:
         """The events of services of that name with at least these labels: see :func:`mddns.watch`.

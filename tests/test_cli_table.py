@@ -28,6 +28,9 @@ WEB: Final = r"web   127.0.0.1:8080  env=prod  alpha\n"
 NONE: Final = ""
 USAGE: Final = r"Usage: md .*\nTry 'md .*--help' for help\.\n\nError: .*{}.*\n"
 SILENT: Final = r"md: 1 of \d peers was silent: deaf\n"
+NOBODY: Final = (
+    r"md: 1 of 1 peer was silent: deaf; no registry could be asked. Is the network up, and port 28004 open\?\n"
+)
 NO_DAEMON: Final = (
     r"md: tailscaled is not running: there is no socket /nowhere/tailscaled\.sock\. .*--network static:.*\n"
 )
@@ -74,7 +77,7 @@ def asking(command: str, printed: str, *, nothing: int, quiet: str, verb: str = 
             "silent",
             3,
             NONE,
-            "md: 1 of 1 peer was silent: deaf; no registry could be asked. Is the network up, and port 28004 open\\?\n",
+            NOBODY,
         ),
         Row(f"{command} web {{patient}}", "Ctrl-C", 130, after="asked", signal=signal.SIGINT),
         Row(f"{command} web {{patient}}", "SIGTERM", -signal.SIGTERM, after="asked", signal=signal.SIGTERM),
@@ -135,7 +138,14 @@ TABLE: Final = [
     Row("wait web", "found", 0, "127.0.0.1:8080\n"),
     Row("wait web env=prod -o json", "found in JSON", 0, r"\[\n.*\]\n"),
     Row("wait web env=dev --for 0.3", "nothing", 1, NONE, "md: no service 'web' with env=dev came within 0.3 s\n"),
-    Row("wait web --network {silent} --for 0.3", "silent", 1, NONE, "md: no service 'web' came within 0.3 s\n"),
+    Row("wait web --for 0", "there already", 0, "127.0.0.1:8080\n"),
+    Row("wait none --for 0", "nothing at once", 1, NONE, "md: no service 'none' came within 0 s\n"),
+    Row("wait none -o json --for 0", "nothing in JSON", 1, r"\[\]\n", "md: no service 'none' came within 0 s\n"),
+    Row("wait web --network {silent} --for 0.3", "silent", 3, NONE, NOBODY),
+    Row("wait web --network {silent} --for 0 --strict", "silent and strict", 3, NONE, NOBODY),
+    Row("wait none --network {incomplete} --for 0.3", "incomplete", 1, NONE, SILENT + "md: no service .*\n"),
+    Row("wait none --network {incomplete} --for 0.3 --strict", "strict", 4, NONE, SILENT + "md: no service .*\n"),
+    Row("wait web --network {incomplete} --strict", "found and strict", 0, "127.0.0.1:8080\n"),
     Row("wait web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label")),
     Row("wait web --for x", "bad value", 2, NONE, USAGE.format("--for 'x': seconds are wanted")),
     Row("wait web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
@@ -283,7 +293,7 @@ FILES: Final = {"bad file", "no file"}
 REQUIRED: Final = {
     **dict.fromkeys(("list", "find", "lookup", "leader", "query"), ASKS),
     "watch": {"no LocalAPI", "incomplete", "Ctrl-C", "SIGTERM"},
-    "wait": {"found", "nothing", "no LocalAPI", "silent", "Ctrl-C", "SIGTERM"},
+    "wait": ASKS,
     "advertise": OFFERS | FILES,
     "run": OFFERS | {"no program", "its exit code"},
     "check": FILES | {"done"},

@@ -1,4 +1,4 @@
-"""`md watch` on a terminal: a table that is drawn anew where it stands; and what a pipe gets of hostile services."""
+"""`md watch` on a terminal: a table that is drawn anew where it stands; and in a pipe. What `md wait` knows at its end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from program import MD, World
+from program import MD, Deaf, World
 
 import mddns
 from mddns.changes import Event
+from mddns.cli.finding import look
+from mddns.cli.options import options_of
 from mddns.cli.watch import _line
+from mddns.errors import NetworkError
+from mddns.inquiry import Found, Query
 from mddns.model import Endpoint, Service
 
 PATIENCE = 20.0
@@ -172,6 +176,18 @@ def test_an_age_in_the_table_goes_on_though_nothing_happens(world: World) -> Non
         terminal.until(lambda lines: age(lines) >= 0)
         first = age(terminal.lines())
         terminal.until(lambda lines: age(lines) > first)
+
+
+def test_who_fell_silent_while_somebody_watched_counts_though_nobody_remembers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `md wait` where no peers.json tells of the registry that was there at the beginning."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with Deaf() as deaf:
+        options = options_of({"network": [deaf.network], "timeout": "0.1"})
+        assert look(Query.of("web"), options)[0].silent == ()
+        with pytest.raises(NetworkError, match="1 of 1 peer was silent: deaf"):
+            look(Query.of("web"), options, Found((), ("deaf",), 1))
 
 
 def test_a_line_has_nothing_that_steers_a_terminal() -> None:

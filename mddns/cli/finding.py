@@ -16,8 +16,11 @@ from .options import Options, remembered_as
 from .terminal import clean, talk
 
 
-def look(query: Query, options: Options) -> tuple[Found, Resolver]:
-    """Asks the network once. NetworkError where every registry that is known was silent."""
+def look(query: Query, options: Options, seen: Found | None = None) -> tuple[Found, Resolver]:
+    """Asks the network once. NetworkError where every registry that is known was silent.
+
+    `seen` is what somebody knew who watched before: who is silent to them is so too, though we never heard of it.
+    """
     settings = options.settings
     memory = load(remembered_as(settings), clock.now(), time.time())
     resolver = Resolver.of(settings, memory)
@@ -27,6 +30,10 @@ def look(query: Query, options: Options) -> tuple[Found, Resolver]:
     if not resolver.tun:
         talk(
             "tailscaled runs in userspace networking: services of other machines are not found; 'md doctor' tells more"
+        )
+    if seen and seen.silent:
+        found = found._replace(
+            silent=tuple(dict.fromkeys((*found.silent, *seen.silent))), asked=max(found.asked, seen.asked)
         )
     if found.silent:
         told = sentence(found.silent, found.asked)

@@ -9,7 +9,7 @@ import click
 from ..inquiry import Found, Query
 from ..memory import Memory
 from ..resolver import Resolver
-from .finding import complete_label, complete_name, described
+from .finding import complete_label, complete_name, described, look, verdict
 from .options import Options, common, labels_of
 from .output import print_services
 from .seconds import seconds
@@ -20,12 +20,15 @@ from .watching import open_when_up
 @click.command("wait")
 @click.argument("name", shell_complete=complete_name)
 @click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
-@click.option("--for", "patience", type=seconds("--for"), metavar="S", help="Seconds to wait; default: without end.")
+@click.option(
+    "--for", "patience", type=seconds("--for"), metavar="S", help="Seconds to wait; 0: look once; default: without end."
+)
 @common
 def command(name: str, labels: tuple[str, ...], patience: float | None, options: Options) -> int:
     """Wait until there is a service, and print its ip:port.
 
     Where there is no network yet, it is waited for as well: the exit code is 3 if it does not come either.
+    When its time is over it looks once more, as md find does, and says who was silent.
 
     \b
     Examples:
@@ -41,6 +44,12 @@ def command(name: str, labels: tuple[str, ...], patience: float | None, options:
             if event.kind in ("up", "update") and event.service:
                 print_services(resolver.prefer(Found((event.service,), (), 0)), options, unasked="name")
                 return 0
-    print_services([], options, unasked="name")
+        seen = resolver.watched(query)
+    # Whoever has only just begun to watch knows of nobody who ought to answer. What is remembered tells that.
+    found, resolver = look(query, options, seen)
+    best = resolver.prefer(found)[:1]
+    print_services(best, options, unasked="name")
+    if best:
+        return 0
     talk(f"no service {described(query)} came within {patience:g} s")
-    return 1
+    return verdict(found, options, nothing=1)

@@ -98,6 +98,7 @@ def test_bash_completes_commands(world: World) -> None:
 def test_bash_completes_options_and_formats(world: World) -> None:
     assert bash(world, "md list --out") == ["--output"]
     assert bash(world, "md list -o ") == list(FORMATS)
+    assert bash(world, "md watch -o ") == ["table", "wide", "jsonl"]
     assert bash(world, "md completion ") == ["bash", "zsh", "fish"]
     assert bash(world, "md help ad") == ["advertise"]
 

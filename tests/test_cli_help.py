@@ -99,6 +99,20 @@ def test_a_command_has_the_common_options_in_its_help(name: str) -> None:
     assert all(option.opts[-1] in shown for option in COMMON)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["watch", "query web", "doctor", "setup dnsmasq", "run x :80 -o zone -- true"],
+    ids=lambda line: line.split()[0],
+)
+def test_help_tells_the_formats_that_the_command_takes(line: str) -> None:
+    name, *more = line.split()
+    done = md(name, *(more if "-o" in more else (*more, "-o", "zone")))
+    (taken,) = re.findall(r"this command has (.*)\n", done.stderr)
+    (output,) = (option for option in command(name).params if option.name == "output")
+    told = re.findall(r"\w+", str(getattr(output, "help", "")).partition(":")[2].partition("[")[0])
+    assert [word for word in told if word in FORMATS] == taken.split(", ")
+
+
 def test_every_variable_that_is_read_is_told() -> None:
     read = set()
     for path in (ROOT / "mddns").rglob("*.py"):

@@ -385,7 +385,7 @@ def test_every_command_has_its_outcomes() -> None:
     for name in COMMANDS:
         command = group.get_command(click.Context(group), name)
         assert command is not None
-        takes_options = set(COMMON) <= set(command.params)
+        takes_options = {option.name for option in COMMON} <= {param.name for param in command.params}
         assert REQUIRED[name] | ALWAYS | ({"bad env"} if takes_options else set()) <= found[name], name
 
 

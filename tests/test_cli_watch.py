@@ -1,4 +1,4 @@
-"""`md watch` on a terminal: a table that is drawn anew where it stands; and in a pipe. What `md wait` knows at its end."""
+"""`md watch` on a terminal: a table that is drawn anew where it stands; and in a pipe. What `md wait` knows."""
 
 from __future__ import annotations
 

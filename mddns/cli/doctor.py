@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Final
 
 import click
 
@@ -11,14 +12,15 @@ from .. import clock
 from ..doctor import examine
 from ..finding import FAIL, WARN, Finding, exit_code
 from ..remembered import load
-from .options import Options, common, remembered_as
+from .options import Options, common_printing, remembered_as
 from .terminal import clean, talk
 
 _FIX = "-> "
+_FORMATS: Final = ("table", "json", "jsonl")
 
 
 @click.command("doctor")
-@common
+@common_printing(_FORMATS)
 def command(options: Options) -> int:
     """What is wrong here, and what mends it? It takes less than three seconds, and changes nothing.
 
@@ -35,7 +37,7 @@ def command(options: Options) -> int:
       md doctor
       md doctor -o json
     """
-    output = options.choose(("table", "json", "jsonl"))
+    output = options.choose(_FORMATS)
     settings = options.settings
     findings = examine(settings, load(remembered_as(settings), clock.now(), time.time()))
     if output == "json":

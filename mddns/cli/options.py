@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, NamedTuple, TypeVar
 
 import click
@@ -25,8 +25,11 @@ class _Common(click.Option):
         self.variable = variable
 
 
-def _formats(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    return [each for each in FORMATS if each.startswith(incomplete)]
+def _output(formats: Sequence[str], told: str) -> _Common:
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+        return [each for each in formats if each.startswith(incomplete)]
+
+    return _Common(("-o", "--output"), "MDDNS_OUTPUT", told, metavar="FORMAT", shell_complete=complete)
 
 
 COMMON: Final = (
@@ -41,14 +44,11 @@ COMMON: Final = (
     _Common(("--domain",), "MDDNS_DOMAIN", "The zone; default minidisc.", metavar="NAME"),
     _Common(("--port",), "MDDNS_PORT", "The port that nodes answer on; default 28004.", metavar="N"),
     _Common(("--timeout",), "MDDNS_TIMEOUT", "Seconds that a lookup may take; default 1.", metavar="S"),
-    _Common(("--strict",), "MDDNS_STRICT", "Exit 4 when a registry was silent.", is_flag=True),
-    _Common(
-        ("-o", "--output"),
-        "MDDNS_OUTPUT",
+    _Common(("--strict",), "MDDNS_STRICT", "A lookup: exit 4 when a registry was silent.", is_flag=True),
+    _output(
+        FORMATS,
         "How services are printed: table, wide, json, jsonl, yaml (md advertise reads it), name (an ip:port a line) "
         "or zone (a zone file).",
-        metavar="FORMAT",
-        shell_complete=_formats,
     ),
     _Common(("-v", "--verbose"), None, "Tell of every change of state, on stderr; -vv: of more.", count=True),
     _Common(
@@ -98,7 +98,18 @@ def remember(ctx: click.Context, values: dict[str, Any]) -> None:
 
 def common(command: F) -> F:
     """Gives a command the common options, as one argument `options`."""
+    return _with(COMMON, command)
 
+
+def common_printing(formats: Sequence[str]) -> Callable[[F], F]:
+    """As :func:`common`, for a command that prints in these formats alone: see :meth:`Options.choose`."""
+    *others, last = formats
+    told = f"How it is printed: {', '.join(others)} or {last}." if others else f"How it is printed: {last} alone."
+    output = _output(formats, told)
+    return partial(_with, [output if option.name == output.name else option for option in COMMON])
+
+
+def _with(shown: Sequence[click.Option], command: F) -> F:
     @wraps(command)
     @click.pass_context
     def wrapped(ctx: click.Context, /, *args: Any, **values: Any) -> Any:
@@ -110,7 +121,7 @@ def common(command: F) -> F:
         return command(*args, options=options_of(given), **values)
 
     params = getattr(wrapped, "__click_params__", [])
-    wrapped.__click_params__ = [*reversed(COMMON), *params]  # type: ignore[attr-defined]
+    wrapped.__click_params__ = [*reversed(shown), *params]  # type: ignore[attr-defined]
     return wrapped  # type: ignore[return-value]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,14 +17,16 @@ from ..records import rcode_text, record_text, type_number
 from ..resolver import STATUS_TIMEOUT
 from ..transport import run
 from ..wire import Message
-from .options import Options, common
+from .options import Options, common_printing
 from .terminal import clean, talk
+
+_FORMATS: Final = ("table", "json", "jsonl")
 
 
 @click.command("query")
 @click.argument("name")
 @click.argument("rtype", metavar="[TYPE]", default="SRV")
-@common
+@common_printing(_FORMATS)
 def command(name: str, rtype: str, options: Options) -> int:
     """Ask every peer one DNS question (RD=0) and show which says what.
 
@@ -35,7 +37,7 @@ def command(name: str, rtype: str, options: Options) -> int:
       md query web
       md query _list PTR -o json
     """
-    output = options.choose(("table", "json", "jsonl"))
+    output = options.choose(_FORMATS)
     apex = options.settings.apex
     qname, number = _qname(name, apex), type_number(rtype)
     snapshot = options.settings.network.read(STATUS_TIMEOUT)

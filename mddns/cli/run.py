@@ -14,7 +14,7 @@ from ..offer import Offer
 from ..sync import Registry
 from .accepting import offered
 from .offering import Spoken, offer_of, spoken_options
-from .options import Options, common
+from .options import Options, common_printing
 from .signals import caught, terminal_sends
 from .terminal import talk
 from .waiting import registry_when_up, wait_option
@@ -28,6 +28,7 @@ _PASSED_ON: Final = (
     signal.SIGUSR2,
 )
 _META: Final = "mddns.command"  # what stood behind --
+_FORMATS: Final = ("table",)
 
 
 class _Run(click.Command):
@@ -43,7 +44,7 @@ class _Run(click.Command):
 @click.argument("words", metavar="NAME ADDRESS [KEY=VALUE]... -- CMD...", nargs=-1, required=True)
 @spoken_options
 @wait_option
-@common
+@common_printing(_FORMATS)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -65,7 +66,7 @@ def command(
       md run web :8080 env=prod -- python3 -m http.server 8080
       md run syslog :514 --protocol udp -- rsyslogd -n
     """
-    options.choose(("table",))  # stdout is CMD's
+    options.choose(_FORMATS)  # stdout is CMD's
     argv: list[str] = ctx.meta[_META]
     offer = offer_of(words, spoken, "md run")
     if not argv:

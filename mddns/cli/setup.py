@@ -32,12 +32,13 @@ from ..setup import (
     undo_command,
 )
 from ..setup.resolved import version
-from .options import Options, common
+from .options import Options, common_printing
 from .terminal import talk
 
 _ASKED: Final = 2.0  # seconds for a program that only tells something
 _DONE: Final = 60.0  # for one that restarts a resolver
 _BOOTED: Final = "/run/systemd/system"  # sd_booted(3)
+_FORMATS: Final = ("table",)
 
 
 @click.command("setup")
@@ -46,7 +47,7 @@ _BOOTED: Final = "/run/systemd/system"  # sd_booted(3)
 @click.option("--apply", is_flag=True, help="Put the file there, and have it read.")
 @click.option("--undo", is_flag=True, help="Take the file away again.")
 @click.option("--root", metavar="DIR", default="", help="Apply or undo below DIR, an image say; nothing is run then.")
-@common
+@common_printing(_FORMATS)
 def command(kind: str, listen: str | None, apply: bool, undo: bool, root: str, options: Options) -> int:
     """Have other resolvers find our names: print what to put where, or put it there.
 
@@ -63,7 +64,7 @@ def command(kind: str, listen: str | None, apply: bool, undo: bool, root: str, o
       md setup dnsmasq
       md setup resolved --apply
     """
-    options.choose(("table",))
+    options.choose(_FORMATS)
     if apply and undo:
         raise click.UsageError("--apply or --undo, not both")
     if root and not (apply or undo):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Final
 
 import click
 
@@ -14,26 +15,29 @@ from ..resolver import Resolver
 from .finding import complete_word
 from .formats import as_json, labels_text
 from .living import show
-from .options import Options, common, split_name
+from .options import Options, common_printing, split_name
 from .terminal import clean, is_terminal
 from .watching import open_when_up
+
+_FORMATS: Final = ("table", "wide", "jsonl")
 
 
 @click.command("watch")
 @click.argument("words", metavar="[NAME] [KEY=VALUE]...", nargs=-1, shell_complete=complete_word)
-@common
+@common_printing(_FORMATS)
 def command(words: tuple[str, ...], options: Options) -> int:
     """Show services as they come, change and go, until Ctrl-C.
 
     A terminal gets a table that lives. A pipe gets a line for each event, or with -o jsonl an object: up, update,
     down, leader, and current when all that is there has been told. Where there is no network yet, it is waited for.
+    Whatever it saw, it ends with 0: watching is no lookup, and --strict changes nothing.
 
     \b
     Examples:
       md watch web
       md watch env=prod -o jsonl
     """
-    output = options.choose(("table", "wide", "jsonl"))
+    output = options.choose(_FORMATS)
     query = Query.of(*split_name(words))
     try:
         with Resolver.of(options.settings, Memory()) as resolver:

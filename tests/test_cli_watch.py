@@ -10,11 +10,12 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,39 @@ def test_an_age_in_the_table_goes_on_though_nothing_happens(world: World) -> Non
         terminal.until(lambda lines: age(lines) >= 0)
         first = age(terminal.lines())
         terminal.until(lambda lines: age(lines) > first)
+
+
+def test_it_ends_when_its_reader_has_left_though_nothing_happens(world: World) -> None:
+    with registry(world) as offering:
+        offering.advertise_service(8080, "web")
+        with subprocess.Popen([*MD, "watch"], env=world.env("asker"), stdout=subprocess.PIPE, text=True) as program:
+            try:
+                assert program.stdout
+                while program.stdout.readline() != "current\n":
+                    assert program.poll() is None
+                program.stdout.close()
+                assert program.wait(PATIENCE) == 0
+            finally:
+                program.kill()
+
+
+@pytest.mark.parametrize("output", ["a file", "a device", "a pipe", "a pipe that is full"])
+def test_whoever_reads_on_or_reads_later_has_not_left(output: str, tmp_path: Path) -> None:
+    script = "import sys, mddns.cli.streams as s; sys.stderr.write(str(s.reader_left()))"
+    ends = os.pipe() if "pipe" in output else ()
+    if ends:
+        os.set_blocking(ends[1], False)
+        with suppress(BlockingIOError):
+            while output.endswith("full"):
+                os.write(ends[1], bytes(4096))
+    named = tmp_path / "out" if output == "a file" else Path(os.devnull)
+    with named.open("wb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=ends[1] if ends else file, stderr=subprocess.PIPE, check=True
+        )
+    for end in ends:
+        os.close(end)
+    assert done.stderr == b"False"
 
 
 def test_who_fell_silent_while_somebody_watched_counts_though_nobody_remembers_it(

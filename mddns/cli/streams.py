@@ -33,6 +33,18 @@ def silence(descriptor: int) -> None:
     _to_nowhere(descriptor)
 
 
+def reader_left() -> bool:
+    """Whether nobody reads our output any more: for a command that writes rarely, and would find out no sooner."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    # Where no event is asked for, macOS tells of none; nobody sends this one.
+    poll.register(sys.stdout.fileno(), select.POLLRDBAND)
+    return any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0))
+
+
 def is_unwritable(error: OSError) -> bool:
     """Whether it says that standard output takes no more."""
     return error.errno in _UNWRITABLE and error.filename is None

@@ -16,10 +16,12 @@ from .finding import complete_word
 from .formats import as_json, labels_text
 from .living import show
 from .options import Options, common_printing, split_name
+from .streams import reader_left
 from .terminal import clean, is_terminal
 from .watching import open_when_up
 
 _FORMATS: Final = ("table", "wide", "jsonl")
+_READER_EVERY: Final = 1.0  # seconds without an event, after which we see whether anybody reads them
 
 
 @click.command("watch")
@@ -45,8 +47,9 @@ def command(words: tuple[str, ...], options: Options) -> int:
             open_when_up(events)
             if output != "jsonl" and is_terminal() and os.environ.get("TERM") != "dumb":
                 show(events, query, options, output)
-            for event in events:
-                click.echo(_json(event) if output == "jsonl" else _line(event))
+            while (event := events.next(_READER_EVERY)) or not (events.closed or reader_left()):
+                if event:
+                    click.echo(_json(event) if output == "jsonl" else _line(event))
     except KeyboardInterrupt:
         pass  # as it is meant to end
     return 0

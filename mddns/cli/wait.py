@@ -28,7 +28,8 @@ def command(name: str, labels: tuple[str, ...], patience: float | None, options:
     """Wait until there is a service, and print its ip:port.
 
     Where there is no network yet, it is waited for as well: the exit code is 3 if it does not come either.
-    When its time is over it looks once more, as md find does, and says who was silent.
+    When its time is over it looks once more, as md find does, and says who was silent. Whatever it finds ends it
+    with 0, with --strict too.
 
     \b
     Examples:

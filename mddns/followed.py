@@ -60,7 +60,11 @@ class Followed(Directory):
         self.alive(now)
         if self._trusted:
             self._untaken = True
-            self._stir()
+        self.glimpse()
+
+    def glimpse(self) -> None:
+        """Whoever watches knows something new, be it not everything yet: who was silent may have answered."""
+        self._stir()
 
     def alive(self, now: float) -> None:
         """Whoever watches had its turns until now; wants to be called every second."""

@@ -117,6 +117,24 @@ def test_after_sleep_everybody_is_asked_and_what_was_known_stands_meanwhile() ->
     assert not directory.stale(600.0 + SETTLES)
 
 
+@pytest.mark.parametrize("current", [True, False])
+def test_after_sleep_who_was_silent_to_us_is_asked_again_when_whoever_watches_hears_of_it(current: bool) -> None:
+    directory = followed(service(BRAVO))
+    directory.slept(600.0, 600.0)
+    directory.memory.answered(BRAVO.id, 600.0, None)
+    directory.asking(directory.due(600.0), 600.0)
+    directory.asked(EVERYBODY.everyone())
+    directory.missed(BRAVO, 601.0)
+    assert not directory.stale(601.0)
+    assert directory.merged(601.0).silent == ("bravo",)
+    directory.memory.answered(BRAVO.id, 602.0, None)
+    if current:
+        directory.follow(lambda: (service(BRAVO),), NOBODY, 2, 602.0)
+    else:
+        directory.glimpse()
+    assert directory.due(602.0) == [BRAVO]
+
+
 def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_again() -> None:
     directory = followed(service(BRAVO))
     directory.slept(600.0, 600.0)

@@ -68,6 +68,7 @@ class Asking:
         self._spawn = spawn
         self._news = news
         self._left_alone = left_alone
+        self.pulse = clock.Pulse(clock.now())
         self._kicked = asyncio.Event()
         self._polls = 0
         self._room = 0  # for more sessions
@@ -135,6 +136,7 @@ class Asking:
     async def _ask_around(self) -> None:
         while True:
             self._kicked.clear()
+            self.pulse.beat(clock.now())
             now = _now()
             asked_from = self._attachment.asked_from
             due, again = [], now + EVERY

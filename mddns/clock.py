@@ -15,6 +15,8 @@ from typing import Final
 _CLOCK: Final = time.CLOCK_BOOTTIME if sys.platform.startswith("linux") else time.CLOCK_MONOTONIC
 
 AWAY: Final = 5.0  # seconds without a turn from which on we were away: asleep, stopped, or starved
+HELD: Final = 3.0  # the same, from which on what others have said since is missed
+CAUGHT_UP: Final = 1.0  # seconds until that has been read
 
 
 def now() -> float:
@@ -47,6 +49,23 @@ class Turns:
         """A turn, at `moment`. The seconds since the last one where that was too long ago, else 0."""
         gap, self._last = moment - self._last, moment
         return gap if gap > AWAY else 0.0
+
+
+class Pulse:
+    """Whether what should have a turn every other second had them, and has caught up since it had none for long."""
+
+    def __init__(self, moment: float) -> None:
+        self._last = self._from = moment
+
+    def beat(self, moment: float) -> None:
+        """A turn, at `moment`."""
+        if moment - self._last > HELD:
+            self._from = moment + CAUGHT_UP
+        self._last = moment
+
+    def is_steady(self, moment: float) -> bool:
+        """Whether what came until `moment` has been taken in."""
+        return self._from <= moment <= self._last + HELD
 
 
 class Naps:

@@ -53,7 +53,7 @@ class Watcher:
         other: Followed | None = None,
         left_alone: Callable[[Peer], None] | None = None,
     ) -> None:
-        self.view: View | None = None  # None until it is whole
+        self._whole: View | None = None
         # With the last view: how each peer stands, but who is none and offers nothing; and who they all are.
         self.stood: tuple[Stood, ...] = ()
         self.census = ""
@@ -78,6 +78,11 @@ class Watcher:
         self._publishing = False
         self._publish_from = 0.0  # with thousands of services not without end
 
+    @property
+    def view(self) -> View | None:
+        """The network, where it is known as a whole; not where we were stopped or starved until a moment ago."""
+        return self._whole if self._asking.pulse.is_steady(clock.now()) else None
+
     async def start(self) -> None:
         """Reads the network and begins. NetworkError where it cannot be read."""
         await self._seen(await self._network.aread(STATUS_TIMEOUT), 0.0)
@@ -86,7 +91,7 @@ class Watcher:
 
     async def close(self) -> None:
         """Ends every session, and all asking."""
-        self.view = None
+        self._whole = None
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
@@ -211,6 +216,6 @@ class Watcher:
             self._sessions.whole()
         self._latest = View.of(directory, self._snapshot, now)
         if self._current:
-            self.view = self._latest
+            self._whole = self._latest
         for watching in list(self._watching.values()):
             watching.told(self._latest, self._current)

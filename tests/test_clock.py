@@ -10,7 +10,7 @@ import pytest
 
 from mddns import clock
 from mddns.apex import next_serial
-from mddns.clock import AWAY, Naps, Turns
+from mddns.clock import AWAY, CAUGHT_UP, HELD, Naps, Pulse, Turns
 from mddns.directory import Directory
 from mddns.memory import GONE_AFTER, Memory, Standing
 from mddns.model import Endpoint, Peer, Service, Snapshot
@@ -48,6 +48,17 @@ def test_who_misses_its_turns_was_away() -> None:
     assert [turns.away(100.0 + after) for after in (1, 2, 2 + AWAY)] == [0.0, 0.0, 0.0]
     assert turns.away(107.0 + NIGHT) == NIGHT
     assert turns.away(108.0 + NIGHT) == 0.0
+
+
+def test_who_had_no_turn_for_long_is_steady_again_when_it_has_caught_up() -> None:
+    pulse = Pulse(100.0)
+    assert pulse.is_steady(100.0)
+    pulse.beat(102.0)
+    assert pulse.is_steady(102.0 + HELD)
+    assert not pulse.is_steady(110.0)
+    pulse.beat(110.0)
+    assert not pulse.is_steady(110.0 + CAUGHT_UP / 2)
+    assert pulse.is_steady(110.0 + CAUGHT_UP)
 
 
 def test_a_nap_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

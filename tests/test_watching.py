@@ -20,9 +20,10 @@ from conftest import Measured
 from loopback import Fixed, fleet, hostile, network_of, open_sockets
 
 import mddns
-from mddns import aio
+from mddns import aio, clock
 from mddns.ask import Ask, Outcome
 from mddns.asking import MOST_AT_ONCE, Asking
+from mddns.clock import Pulse
 from mddns.dso import is_dso, refusal
 from mddns.lookup import Lookup
 from mddns.mirrored import State
@@ -154,6 +155,16 @@ def test_a_host_has_one_session_however_many_watch_through_a_resolver() -> None:
             assert eventually(lambda: watcher_of(first).sessions() == 2)
         assert resolver._watching
         assert resolver._watching.view is None
+
+
+def test_who_was_stopped_asks_until_it_has_heard_what_it_missed() -> None:
+    peers = fleet(1)
+    with registry(peers[0], peers), mddns.Resolver(network_of(None, peers)) as resolver, resolver.watch() as watch:
+        watcher = watcher_of(watch)
+        assert eventually(lambda: watcher.view is not None)
+        watcher._asking.pulse = Pulse(clock.now() - 10.0)
+        assert watcher.view is None
+        assert eventually(lambda: watcher.view is not None)
 
 
 def test_who_watches_finds_without_network(measured: Measured) -> None:

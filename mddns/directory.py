@@ -136,6 +136,7 @@ class Directory:
 
     def slept(self, seconds: float, now: float) -> None:
         """We were away for so long, until now: all are asked again, and nobody is gone for what we could not hear."""
+        self.lapse(now - seconds)
         self.memory.slept(seconds, now)
         self.expire()
         self._stood = now

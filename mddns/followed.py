@@ -19,6 +19,7 @@ from .zone import Zone
 
 HOLDS: Final = 5.0  # seconds without a turn of ours, after which we may have slept: see :meth:`Followed.alive`
 SETTLES: Final = 8.0  # seconds after sleep, until whoever watches has found out who is gone
+SETTLING: Final = 2.0  # seconds after which a peer is asked again meanwhile: those who watch with us know it sooner
 
 _Told = dict[str, tuple[Service, ...]]
 
@@ -70,6 +71,7 @@ class Followed(Directory):
         """Whoever watches had its turns until now; wants to be called every second."""
         self._until = now + HOLDS
         if self._last and not self._trusted and now >= self._from:
+            self.lapse(now)  # whoever watches has just asked, and of the silent gives on what we knew
             self._trusted = self._untaken = True
             self._stir()
         if self._trusted:
@@ -99,7 +101,10 @@ class Followed(Directory):
 
     def due(self, now: float, age: float = TTL) -> list[Peer]:
         """As of any directory; nobody while it is followed."""
-        return [] if self.followed(now) else super().due(now, age)
+        return [] if self.followed(now) else super().due(now, self._age(age))
+
+    def _age(self, age: float) -> float:
+        return min(age, SETTLING) if self._last and not self._trusted else age
 
     def stale(self, now: float, age: float = TTL) -> bool:
         """As of any directory; never while it is followed."""
@@ -140,7 +145,7 @@ class Followed(Directory):
     def holds_until(self, age: float) -> float:
         """As of any directory."""
         if not self._trusted:
-            return super().holds_until(age)
+            return super().holds_until(self._age(age))
         return min(self._until, self._merged[0]) if self._merged else self._until
 
     def _settle(self) -> None:

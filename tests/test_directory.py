@@ -283,6 +283,15 @@ def test_nothing_lapses_for_the_time_that_we_slept() -> None:
     assert names(made, 631.0) == []
 
 
+def test_what_was_told_long_before_we_slept_is_dropped() -> None:
+    """By who was not asked for long, and so asked nobody: a tenant, until its holder ends."""
+    made = directory()
+    made.answered(BRAVO, [service(BRAVO)], 0.0)
+    made.answered(CHARLIE, [service(CHARLIE)], 20.0)
+    made.slept(600.0, 640.0)
+    assert names(made, 640.0) == [f"web@{CHARLIE.id}"]
+
+
 def test_who_refuses_has_nothing() -> None:
     made = directory()
     made.answered(BRAVO, [service(BRAVO)], 0.0)

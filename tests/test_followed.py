@@ -6,7 +6,7 @@ import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 from test_directory import service
 
-from mddns.followed import HOLDS, SETTLES, Followed, Hearing
+from mddns.followed import HOLDS, SETTLES, SETTLING, Followed, Hearing
 from mddns.instance import TTL
 from mddns.memory import Memory
 from mddns.model import Peer, Service, Snapshot, replace
@@ -127,12 +127,32 @@ def test_after_sleep_who_was_silent_to_us_is_asked_again_when_whoever_watches_he
     directory.missed(BRAVO, 601.0)
     assert not directory.stale(601.0)
     assert directory.merged(601.0).silent == ("bravo",)
-    directory.memory.answered(BRAVO.id, 602.0, None)
+    directory.memory.answered(BRAVO.id, 601.5, None)
     if current:
-        directory.follow(lambda: (service(BRAVO),), NOBODY, 2, 602.0)
+        directory.follow(lambda: (service(BRAVO),), NOBODY, 2, 601.5)
     else:
         directory.glimpse()
-    assert directory.due(602.0) == [BRAVO]
+    assert directory.due(601.5) == [BRAVO]
+
+
+def test_after_sleep_peers_are_asked_more_often_until_it_is_followed_again() -> None:
+    directory = followed(service(BRAVO))
+    directory.slept(600.0, 600.0)
+    directory.asking(directory.due(600.0), 600.0)
+    directory.asked(EVERYBODY.everyone())
+    for peer in EVERYBODY.everyone():
+        directory.answered(peer, [], 600.0)
+    assert directory.due(600.0 + SETTLING - 0.1) == []
+    assert directory.due(600.0 + SETTLING) == [ALPHA, BRAVO, CHARLIE]
+
+
+@pytest.mark.parametrize(("told", "left"), [(10.0, []), (10.1, ["web@bravo"])])
+def test_of_a_silent_registry_nothing_is_followed_that_it_said_thirty_seconds_ago(told: float, left: list[str]) -> None:
+    """By a tenant, say, that took over: it has asked nobody since it began."""
+    directory = made()
+    directory.answered(BRAVO, [service(BRAVO)], told)
+    directory.follow(lambda: (), ("bravo",), 2, 40.0)
+    assert names(directory, 40.0) == left
 
 
 def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_again() -> None:

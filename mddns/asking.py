@@ -229,6 +229,9 @@ class Asking:
 
     def _missed(self, host: Watched) -> None:
         host.unanswered += 1
+        if self._attachment.complete and self._attachment.is_own(host):
+            # Nobody else tells us anything. When it has missed the last, all others are asked, which takes a moment.
+            self.pulse.doubt(clock.now() + OWN_EVERY + clock.CAUGHT_UP)
         if host.unanswered == MOST_UNANSWERED:
             self._hosts.forget_copy(host)
             host.heard, host.heard_at = True, _now()

@@ -60,8 +60,12 @@ class Pulse:
     def beat(self, moment: float) -> None:
         """A turn, at `moment`."""
         if moment - self._last > HELD:
-            self._from = moment + CAUGHT_UP
+            self.doubt(moment + CAUGHT_UP)
         self._last = moment
+
+    def doubt(self, until: float) -> None:
+        """What should have come may be missed until then."""
+        self._from = max(self._from, until)
 
     def is_steady(self, moment: float) -> bool:
         """Whether what came until `moment` has been taken in."""

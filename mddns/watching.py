@@ -80,7 +80,7 @@ class Watcher:
 
     @property
     def view(self) -> View | None:
-        """The network, where it is known as a whole; not where we were stopped or starved until a moment ago."""
+        """The network, where it is known as a whole; not where we may have missed something, stopped or starved."""
         return self._whole if self._asking.pulse.is_steady(clock.now()) else None
 
     async def start(self) -> None:
@@ -174,7 +174,7 @@ class Watcher:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and self._failure is None:
             _log.error("watching has ended by a fault", exc_info=error)
-            self._failure, self.view = error, None
+            self._failure, self._whole = error, None
             for other in self._tasks:
                 other.cancel()
             self._end_all(error)

@@ -61,6 +61,14 @@ def test_who_had_no_turn_for_long_is_steady_again_when_it_has_caught_up() -> Non
     assert pulse.is_steady(110.0 + CAUGHT_UP)
 
 
+def test_who_is_in_doubt_is_steady_again_when_that_has_ended() -> None:
+    pulse = Pulse(100.0)
+    pulse.doubt(102.0)
+    pulse.doubt(101.0)
+    pulse.beat(101.5)
+    assert [pulse.is_steady(100.0 + after) for after in (0.5, 1.9, 2.0)] == [False, False, True]
+
+
 def test_a_nap_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     slept = 5.0
     monkeypatch.setattr(clock, "asleep", lambda: slept)

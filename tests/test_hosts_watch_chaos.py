@@ -16,27 +16,31 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from bed import verdict
+from bed import judge, verdict
 from bed.host import Host
 from bed.hosts import Bed
 from bed.process import Process, wait_until
-from bed.truth import FOREVER, Span, Truth
+from bed.truth import FOREVER, Span
 from conftest import MakeBed, Measured
 from test_hosts_watch import CODE
 
 SECONDS: Final = float(os.environ.get("MDDNS_CHAOS_SECONDS", "30"))
 SEED: Final = int(os.environ.get("MDDNS_CHAOS_SEED") or random.randrange(1_000_000))
+KEEP: Final = os.environ.get("MDDNS_CHAOS_KEEP")  # a file for all of it
 HOSTS: Final = ("alpha", "bravo", "charlie", "delta")
 MOST: Final = 3  # programs of a host
 MOST_AT_ONCE: Final = 2  # cuts and partitions; the same for what is stopped
+LONG: Final = 300.0  # seconds in which everything happens
+JUDGED: Final = ("up", "update", "down", "looks", "found", "kept", "new", "mirror")  # of each there is some
 SHOWN: Final = 40  # lines of what was wrong
 
 # How often each is done, of their sum.
 WHAT: Final = {
-    "start": 5,
+    "start": 10,  # so that most hosts have several, one of which takes over
     "kill": 4,
     "end": 2,
     "stop": 3,
@@ -45,6 +49,7 @@ WHAT: Final = {
     "kill watcher": 1,
     "stop watcher": 1,
     "kill inquirer": 1,
+    "stop inquirer": 1,
 }
 STOPS: Final = (0.1, 0.5, 1.5, 4.0, 8.0)  # seconds
 CUTS: Final = (0.5, 3.0, 9.0, 15.0)
@@ -63,6 +68,7 @@ class Program:
     address: str
     life: Span
     killed: Span | None = None
+    stopped: list[Span] = field(default_factory=list)
 
     def said(self) -> list[dict[str, Any]]:
         """Its lines of JSON."""
@@ -76,13 +82,13 @@ class Chaos:
 
     bed: Bed
     dice: random.Random
-    truth: Truth = field(default_factory=Truth)
     programs: list[Program] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     tally: Counter[str] = field(default_factory=Counter)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     apart: set[str] = field(default_factory=set)  # hosts that are cut or split off
+    parted: list[tuple[list[str], Span]] = field(default_factory=list)
     stopped: set[int] = field(default_factory=set)
 
     def living(self, kind: str, host: Host | None = None) -> list[Program]:
@@ -95,10 +101,7 @@ class Chaos:
         args = [str(number), str(9000 + 10 * number)] if kind == "restless" else []
         begun = time.monotonic()
         process = host.start([sys.executable, "-m", f"bed.{kind}", *args], env={"PYTHONPATH": CODE})
-        program = Program(number, kind, host, process, host.ipv4, Span(begun))
-        self.programs.append(program)
-        if kind == "restless":
-            self.truth.lives[number] = host.name, program.life
+        self.programs.append(Program(number, kind, host, process, host.ipv4, Span(begun)))
 
     def until_ready(self) -> None:
         """Waits until every program has begun."""
@@ -153,7 +156,7 @@ class Chaos:
     def stop(self, victim: Program) -> float:
         """Stops one for a while."""
         span, seconds = Span(time.monotonic()), self.dice.choice(STOPS)
-        self.truth.stopped.setdefault(victim.number, []).append(span)
+        victim.stopped.append(span)
         self.stopped.add(victim.number)
         victim.process.signal(signal.SIGSTOP)
 
@@ -173,7 +176,7 @@ class Chaos:
             names.append(self.dice.choice(others))
         span, seconds = Span(time.monotonic()), self.dice.choice(CUTS)
         together = len(names) > 1 and not self.apart
-        self.truth.apart += [(frozenset(each), span) for each in ([names] if together else [[n] for n in names])]
+        self.parted += [(each, span) for each in ([names] if together else [[name] for name in names])]
         self.apart.update(names)
         if together:
             self.bed.split(*names)
@@ -199,36 +202,35 @@ class Chaos:
         while self.later and self.later[0][0] <= now:
             heapq.heappop(self.later)[2]()
 
-    def learn(self) -> None:
-        """Takes in what the changing programs said."""
-        for each in self.programs:
-            if each.kind == "restless":
-                self.truth.program(each.number, each.host.name, each.address, each.said(), each.killed)
-
-    def wrong(self) -> list[str]:
-        """What was wrong in all that was told to anybody."""
-        found = []
-        for each in self.programs:
-            if each.kind != "restless":
-                said, host, number = each.said(), each.host.name, each.number
-                until = min(each.life.end, time.monotonic())
-                faults = (
-                    [*verdict.false(self.truth, host, number, said)]
-                    if each.kind == "inquirer"
-                    else [
-                        *verdict.illegal(said),
-                        *verdict.untrue(self.truth, host, number, said),
-                        *verdict.late(self.truth, host, number, said, until),
-                    ]
-                )
-                found += [f"{each.kind} {number} on {host}: {fault}" for fault in faults]
-        return found
+    def history(self) -> judge.History:
+        """All that happened and was told until now."""
+        return {
+            "seed": SEED,
+            "done": self.done,
+            "end": time.monotonic(),
+            "apart": [[hosts, [span.begin, span.end]] for hosts, span in self.parted],
+            "programs": [
+                {
+                    "number": each.number,
+                    "kind": each.kind,
+                    "host": each.host.name,
+                    "address": each.address,
+                    "life": [each.life.begin, each.life.end],
+                    "killed": each.killed and [each.killed.begin, each.killed.end],
+                    "stopped": [[span.begin, span.end] for span in each.stopped],
+                    "said": each.said(),
+                }
+                for each in self.programs
+            ],
+        }
 
 
-def looked_up(host: Host) -> dict[str, dict[str, str]]:
-    """What a program there finds that has just begun."""
-    found = json.loads(host.run(["md", "lookup", "web", "-o", "json"]).stdout)
-    return {each["addrPort"]: each["labels"] for each in found}
+def looked_up(host: Host) -> dict[str, dict[str, str]] | str:
+    """What a program there finds that has just begun; what it says where that is nothing."""
+    result = host.run(["md", "lookup", "web", "-o", "json"])
+    if result.returncode != 0:
+        return result.stderr
+    return {each["addrPort"]: each["labels"] for each in json.loads(result.stdout)}
 
 
 def test_through_everything_each_host_is_told_what_is_legal_and_true(make_bed: MakeBed, measured: Measured) -> None:
@@ -249,19 +251,26 @@ def test_through_everything_each_host_is_told_what_is_legal_and_true(make_bed: M
         each.process.signal(signal.SIGUSR1)
     for each in living:
         each.process.wait_for("resting", 10)
-    chaos.learn()
-    true = {where: instance.states[-1] for where, instance in chaos.truth.instances.items()}
-    assert all(len(states) == 1 for states in true.values()), true
-    last = {where: labels for where, (labels,) in true.items() if labels is not None}
+    last = judge.last(judge.truth_of(chaos.history()))
+    assert last, "nothing is left to be seen"
     views = {each.host.name: each for each in chaos.living("onlooker")}
     wait_until(lambda: all(verdict.standing(each.said()) == last for each in views.values()), 15)
     left = {name: verdict.standing(each.said()) for name, each in views.items()}
+    history = chaos.history()
+    if KEEP:
+        Path(KEEP).write_text(json.dumps(history))
     assert wait_until(lambda: looked_up(bed.hosts[0]) == last, 15), (SEED, looked_up(bed.hosts[0]), last, chaos.done)
     ended = [each for each in chaos.programs if each.life.end == FOREVER and each.process.returncode is not None]
-    wrong = chaos.wrong()
+    judged: Counter[str] = Counter()
+    wrong = [*judge.wrong(history, judged)]
     told = Counter(event.get("event", event.get("way")) for each in chaos.programs for event in each.said())
-    measured(f"{dict(chaos.tally)} happened to {len(chaos.programs)} processes, {len(chaos.truth.instances)} instances")
+    instances = len(judge.truth_of(history).instances)
+    measured(f"{dict(chaos.tally)} happened to {len(chaos.programs)} processes, {instances} instances")
+    measured(f"of these: {judge.befell(history)}")
     measured(f"told: {dict(told)}")
+    measured(f"judged: {dict(judged)}")
+    assert all(judged[each] for each in JUDGED), judged
+    assert SECONDS < LONG or set(chaos.tally) == set(WHAT), chaos.tally
     assert not ended, (SEED, ended)
     assert not wrong, "\n".join([f"seed {SEED}, {len(wrong)} faults:", *wrong[:SHOWN], *chaos.done])
     assert left == dict.fromkeys(HOSTS, last), (SEED, chaos.done)

@@ -6,13 +6,12 @@ changes something says so before and after.
 
 from __future__ import annotations
 
-import functools
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-BEGINS: Final = 2.0  # seconds in which a program has begun
 FOREVER: Final = float("inf")
 Labels = Mapping[str, str]
 
@@ -36,13 +35,9 @@ class Instance:
         self._add(at, (labels,))
 
     def _add(self, at: float, states: tuple[Labels | None, ...]) -> None:
-        self.times.append(at)
+        # Who is killed may have said something after the moment before which it certainly lived.
+        self.times.append(max(at, *self.times[-1:]) if self.times else at)
         self.states.append(states)
-
-    @property
-    def ended(self) -> float:
-        """When it certainly was no more."""
-        return self.times[-1] if self.states[-1] == (None,) else FOREVER
 
     def during(self, begin: float, end: float) -> Iterator[tuple[Labels | None, ...]]:
         """What may have been seen at each moment from `begin` to `end`."""
@@ -85,6 +80,9 @@ class Truth:
     apart: list[tuple[frozenset[str], Span]] = field(default_factory=list)  # these hosts from all others
     stopped: dict[int, list[Span]] = field(default_factory=dict)
     lives: dict[int, tuple[str, Span]] = field(default_factory=dict)  # programs: their host, and when they ran
+    joined: dict[int, float] = field(default_factory=dict)  # since when they certainly had a part in their host's port
+    _mute: dict[tuple[str, bool], list[Span]] = field(default_factory=dict)
+    _outages: dict[tuple[str, str], list[Span]] = field(default_factory=dict)
 
     def program(self, number: int, host: str, address: str, lines: list[dict[str, Any]], killed: Span | None) -> None:
         """Takes in what a program of :mod:`bed.restless` said; and where it was killed, between which moments."""
@@ -93,55 +91,102 @@ class Truth:
             where = f"{address}:{line['port']}"
             instance = mine.setdefault(where, Instance(where, host, number))
             (instance.did if line["done"] else instance.will)(line["at"], line["labels"])
+        if lines:
+            self.joined[number] = lines[0]["at"]
         if killed:
             for instance in mine.values():
                 instance.will(killed.begin, None)
                 instance.did(killed.end, None)
         self.instances |= mine
 
-    def is_stopped(self, number: int, begin: float, end: float, rest: float = 0.0) -> bool:
-        """Whether a program or watcher was stopped in that time, or in the `rest` seconds before."""
-        return any(span.meets(begin - rest, end) for span in self.stopped.get(number, ()))
+    def forget(self) -> None:
+        """What was found out is void: something else happened as well."""
+        self._mute.clear()
+        self._outages.clear()
 
-    def is_apart(self, one: str, other: str, begin: float, end: float, rest: float) -> bool:
-        """Whether two hosts could not hear each other in that time, or in the `rest` seconds before."""
-        return any((one in hosts) != (other in hosts) and span.meets(begin - rest, end) for hosts, span in self.apart)
+    def stops(self, number: int) -> list[Span]:
+        """When a program or watcher was stopped."""
+        return self.stopped.get(number, [])
 
-    @functools.cached_property
-    def _changes(self) -> dict[str, list[float]]:
-        """The moments at which somebody of a host began, ended, was stopped or went on. Asked when all is over."""
-        found: dict[str, list[float]] = {}
-        for number, (host, _) in self.lives.items():
-            found.setdefault(host, []).extend(self._edges(number))
-        return {host: sorted(moments) for host, moments in found.items()}
+    def is_stopped(self, number: int, begin: float, end: float) -> bool:
+        """Whether a program or watcher was stopped at some moment of that time."""
+        return _meets(self.stops(number), begin, end)
 
-    def is_mute(self, host: str, begin: float, end: float, rest: float) -> bool:
-        """Whether at some moment nobody of that host could answer, though somebody was there.
+    def mute(self, host: str, *, surely: bool = False) -> list[Span]:
+        """When nobody of that host could answer, though somebody was there. Asked when all is over.
 
-        Who begins while the holder is stopped has no part in its sockets until that goes on.
+        Who begins while the holder is stopped has no part in its sockets until that goes on; `surely`: nor was there
+        anybody who did.
         """
-        begin -= rest
-        moments = self._changes.get(host, [])
-        for moment in (begin, *moments[bisect_left(moments, begin) : bisect_right(moments, end)]):
-            there = [n for n, (h, life) in self.lives.items() if h == host and life.meets(moment, moment)]
-            holds = [span.begin for n in there for span in self.stopped.get(n, ()) if span.meets(moment, moment)]
-            late = min(holds, default=FOREVER) - BEGINS
-            if there and all(self.is_stopped(n, moment, moment) or self.lives[n][1].begin > late for n in there):
-                return True
-        return False
+        key = host, surely
+        if key not in self._mute:
+            mine = {number: life for number, (where, life) in self.lives.items() if where == host}
+            edges = {edge for life in mine.values() for edge in (life.begin, life.end)}
+            edges |= {edge for number in mine for span in self.stops(number) for edge in (span.begin, span.end)}
+            ordered = sorted(edges)
+            spans = []
+            for begin, end in itertools.pairwise(ordered):
+                if self._is_mute(mine, begin + 1 if end == FOREVER else (begin + end) / 2, surely):
+                    spans.append(Span(begin, end))
+            self._mute[key] = _joined(spans)
+        return self._mute[key]
 
-    def _edges(self, number: int) -> Iterator[float]:
-        life = self.lives[number][1]
-        yield from (life.begin, life.end)
-        for span in self.stopped.get(number, ()):
-            yield from (span.begin, span.end)
+    def _is_mute(self, mine: Mapping[int, Span], moment: float, surely: bool) -> bool:
+        there = [number for number, life in mine.items() if life.meets(moment, moment)]
+        stopped = {n: span.begin for n in there for span in self.stops(n) if span.meets(moment, moment)}
+        first = min(stopped.values(), default=FOREVER)
 
-    def must_see(self, seer: str, where: str, begin: float, end: float, rest: float) -> bool:
-        """Whether it lived all the time, on a host in reach of `seer`, also in the `rest` seconds before."""
-        instance = self.instances[where]
-        return (
-            instance.lived(begin, end)
-            and not self.is_stopped(instance.program, begin, end, rest)
-            and not self.is_apart(seer, instance.host, begin, end, rest)
-            and not self.is_mute(instance.host, begin, end, rest)
-        )
+        def is_mute(number: int) -> bool:
+            return number in stopped or (not surely and self.joined.get(number, FOREVER) > first)
+
+        return bool(there) and bool(stopped) and all(map(is_mute, there))
+
+    def is_disturbed(self, host: str, begin: float, end: float) -> bool:
+        """Whether a program of that host, which may have held its port, ended or was stopped in that time."""
+        mine = [(number, life) for number, (where, life) in self.lives.items() if where == host]
+        moments = [life.end for _, life in mine] + [span.begin for number, _ in mine for span in self.stops(number)]
+        return any(begin <= moment <= end for moment in moments)
+
+    def outages(self, seer: str, host: str) -> list[Span]:
+        """When nothing that `host` has to say could come to `seer`, in their order."""
+        key = seer, host
+        if key not in self._outages:
+            cuts = [span for hosts, span in self.apart if (seer in hosts) != (host in hosts)]
+            self._outages[key] = _joined([*cuts, *self.mute(host)])
+        return self._outages[key]
+
+    def sure_outages(self, seer: str, host: str) -> list[Span]:
+        """The same, where nothing could come for sure."""
+        cuts = [span for hosts, span in self.apart if (seer in hosts) != (host in hosts)]
+        return _joined([*cuts, *self.mute(host, surely=True)])
+
+    def is_out(self, seer: str, host: str, begin: float, end: float) -> bool:
+        """Whether there was an outage at some moment of that time."""
+        return _meets(self.outages(seer, host), begin, end)
+
+
+def longest(spans: Iterable[Span], begin: float, end: float) -> float:
+    """The longest part of any of them in that time."""
+    return max((min(span.end, end) - max(span.begin, begin) for span in spans if span.meets(begin, end)), default=0.0)
+
+
+def first_of(spans: Iterable[Span], at: float) -> float:
+    """When it began, where one of `spans` led to another and the last to `at`; else `at`."""
+    for span in sorted(spans, key=lambda each: each.begin, reverse=True):
+        if span.begin < at <= span.end:
+            at = span.begin
+    return at
+
+
+def _meets(spans: Iterable[Span], begin: float, end: float) -> bool:
+    return any(span.meets(begin, end) for span in spans)
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda each: each.begin):
+        if found and span.begin <= found[-1].end:
+            found[-1] = Span(found[-1].begin, max(found[-1].end, span.end))
+        else:
+            found.append(span)
+    return found

@@ -1,22 +1,27 @@
 """What others were told while chaos went on, held against the truth: each function gives what was wrong, in words.
 
 The limits are the issue's and the model's: a lookup's answer is as old as the TTL at most, a change is seen at once, a
-vanished host within ten seconds. Two processors for dozens of programs make all of it a little later.
+vanished host within ten seconds, one that is back within five. Two processors for dozens of programs make what is at
+once a little later.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .truth import FOREVER, Instance, Truth
+from .truth import FOREVER, Instance, Span, Truth, first_of, longest
 
 TTL: Final = 5.0
 LATE: Final = 3.0  # seconds in which everybody has heard of a change, also where a holder was stopped meanwhile
-ALONE: Final = 5.0  # the same where nobody of one's own host answers: three questions, a second apart, then all others
+ALONE: Final = 4.5  # the same where nobody of one's own host answers: a second, three questions, and then all others
 GONE: Final = 10.0  # seconds in which a host that vanished is down
 DROPPED: Final = 30.0  # seconds in which what a silent host has said is dropped by who does not watch
-HEALED: Final = 6.0  # seconds in which a host that is back is up
+HEALED: Final = 5.0  # seconds in which a host that is back is up, and so is what has changed there meanwhile
+BRIEF: Final = 2.0  # seconds out of reach of which nobody takes notice: a question is repeated
+BEGUN: Final = 10.0  # seconds in which who begins to watch knows everything
 SAMPLE: Final = 0.25  # seconds between two looks at what stands
 
 Told = dict[str, Any]
@@ -32,50 +37,24 @@ def illegal(events: list[Told]) -> Iterator[str]:
         if event["event"] not in ("up", "update", "down"):
             continue
         where, labels = event["where"], event["labels"]
-        time = labels.get("t", "0")
+        time, since = labels.get("t", "0"), event.get("since")
         if event["event"] == "down":
             if standing.pop(where, None) is None:
                 yield f"{event}, and it was not up"
             continue
         if (where in standing) != (event["event"] == "update"):
             yield f"{event}, and it was {'' if where in standing else 'not '}up"
-        # Who lists its services by HTTP, as one does whose DNS is not there yet, does not say since when they are.
-        told = time, event.get("since")
-        if standing.get(where) == told or float(time) < float(latest.get(where, 0)):
+        before = standing.get(where)
+        if before is not None and before[0] == time and not _tells_since(before[1], since):
             yield f"{event}, and what was told before was as new"
-        standing[where], latest[where] = told, time
+        if float(time) < float(latest.get(where, 0)):
+            yield f"{event}, and what was told before was newer"
+        standing[where], latest[where] = (time, since), time
 
 
-def untrue(truth: Truth, host: str, number: int, events: list[Told]) -> Iterator[str]:
-    """A ``down`` of what lived in reach; an ``up`` or ``update`` to what was not so."""
-    for event in events:
-        if event["event"] not in ("up", "update", "down"):
-            continue
-        where, at = event["where"], event["at"]
-        if where not in truth.instances:
-            yield f"{event}, and nobody offered that"
-        elif truth.is_stopped(number, at - LATE, at, LATE):
-            continue  # it reads now what it was told before
-        elif event["event"] == "down":
-            if truth.must_see(host, where, at - _late(truth, host, at), at, GONE):
-                yield f"{event}, and it lived"
-        elif not truth.instances[where].may_have_been(event["labels"], at - _known(truth, host, event), at):
-            yield f"{event}, and it was not so"
-
-
-def _known(truth: Truth, host: str, event: Told) -> float:
-    """How long ago what is told may have been so: who begins is told what is known of a host that is not gone yet."""
-    elsewhere, at = truth.instances[event["where"]].host, event["at"]
-    return (
-        GONE
-        if event["event"] == "up" and truth.is_apart(host, elsewhere, at - GONE, at, 0.0)
-        else _late(truth, host, at)
-    )
-
-
-def _late(truth: Truth, host: str, at: float) -> float:
-    """In how many seconds those of a host have heard of what is so since then, whatever befell its holder."""
-    return ALONE if truth.is_mute(host, at - ALONE, at, 0.0) else LATE
+def _tells_since(before: object, since: object) -> bool:
+    """Who lists its services by HTTP, as one does whose DNS is not there yet, does not say since when they are."""
+    return (before is None) != (since is None)
 
 
 def standing(events: list[Told]) -> dict[str, dict[str, str]]:
@@ -89,55 +68,174 @@ def standing(events: list[Told]) -> dict[str, dict[str, str]]:
     return found
 
 
-def late(truth: Truth, host: str, number: int, events: list[Told], until: float) -> Iterator[str]:
-    """What stood long after it was gone, and what was there for long and did not stand."""
-    current = next((event["at"] for event in events if event["event"] == "current"), FOREVER)
-    stands: set[str] = set()
-    rest = [event for event in events if "where" in event]
-    now = current + LATE
-    while now < until:
-        while rest and rest[0]["at"] <= now:
-            event = rest.pop(0)
-            if event["event"] == "down":
-                stands.discard(event["where"])
-            elif event["event"] in ("up", "update"):
-                stands.add(event["where"])
-        if not truth.is_stopped(number, now - LATE, now, LATE):
-            within = _late(truth, host, now)
+@dataclass
+class Judge:
+    """Judges what programs of the `host` were told. `counts` are what was judged, and what was not and why."""
+
+    truth: Truth
+    host: str
+    number: int
+    began: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    # Of watching
+
+    def untrue(self, events: list[Told]) -> Iterator[str]:
+        """A ``down`` of what lived in reach; an ``up`` or ``update`` to what was not so."""
+        current = _current(events)
+        for event in events:
+            kind, at = event["event"], event["at"]
+            if kind not in ("up", "update", "down"):
+                continue
+            instance = self.truth.instances.get(event["where"])
+            if instance is None or event["name"] != "web":
+                yield f"{event}, and nobody offered that"
+            elif kind == "down":
+                if instance.lived(self._heard(at), at):
+                    if self._may_be_down(instance, at):
+                        self.counts["down of what was out of reach"] += 1
+                    else:
+                        yield f"{event}, and it lived"
+                else:
+                    self.counts["down"] += 1
+            elif not instance.may_have_been(event["labels"], self._heard(at), at):
+                if instance.may_have_been(event["labels"], self._known(instance, at), at):
+                    self.counts[f"{kind} {'while beginning' if at <= current else 'around an outage'}"] += 1
+                else:
+                    yield f"{event}, and it was not so"
+            else:
+                self.counts[kind] += 1
+
+    def late(self, events: list[Told], until: float) -> Iterator[str]:
+        """What stood long after it was no more so, and what was there for long and did not stand."""
+        truth, current = self.truth, _current(events)
+        if (
+            current > self.began + BEGUN
+            and until > self.began + BEGUN
+            and not self._stopped(self.began, self.began + BEGUN)
+        ):
+            yield f"did not know everything in {BEGUN:g} s"
+        stands: dict[str, dict[str, str]] = {}
+        rest = [event for event in events if event["event"] in ("up", "update", "down")][::-1]
+        now = current + LATE
+        while now < until:
+            while rest and rest[-1]["at"] <= now:
+                event = rest.pop()
+                if event["event"] == "down":
+                    stands.pop(event["where"], None)
+                else:
+                    stands[event["where"]] = event["labels"]
+            if self._stopped(now - LATE, now):
+                self.counts["looks while stopped"] += 1
+                now += SAMPLE
+                continue
+            heard = self._heard(now)
             for where, instance in truth.instances.items():
-                if where not in stands and instance.ended < now - within:
-                    continue
-                if where not in stands and truth.must_see(host, where, now - within, now, HEALED):
-                    yield f"{where} was there for {within:g} s at {now:.2f} and was not told of"
-                elif where in stands and not instance.may_have_lived(now - GONE - within, now):
-                    yield f"{where} was gone for {GONE + within:g} s at {now:.2f} and still told of"
-        now += SAMPLE
+                labels = stands.get(where)
+                if labels is None:
+                    if not instance.may_have_lived(heard, now):
+                        continue
+                    if instance.lived(heard, now):
+                        if self._is_excused(instance, min(heard, now - HEALED), now):
+                            self.counts["looks at what was out of reach"] += 1
+                        else:
+                            yield f"{where} was there for {now - heard:g} s at {now:.2f} and was not told of"
+                elif not instance.may_have_been(labels, self._known(instance, now), now):
+                    was = "as it was" if instance.may_have_lived(heard, now) else "of, and was gone"
+                    yield f"{where} was at {now:.2f} still told {was} {now - heard:g} s ago"
+                elif self._has_vanished(instance, now):
+                    yield f"{where} was at {now:.2f} still told of, and its host has vanished {GONE:g} s ago"
+                else:
+                    self.counts["looks"] += 1
+            now += SAMPLE
+
+    def _stopped(self, begin: float, end: float) -> bool:
+        return self.truth.is_stopped(self.number, begin, end)
+
+    def _heard(self, at: float) -> float:
+        """From when on at the latest all that happened in reach was heard of by then."""
+        begin = first_of(_and(self.truth.stops(self.number), LATE), at)
+        return begin - self._late(begin)
+
+    def _late(self, at: float) -> float:
+        """In how many seconds those of a host have heard of what is so, whatever befell its holder."""
+        return LATE + min(ALONE - LATE, longest(self.truth.mute(self.host), at - ALONE, at))
+
+    def _known(self, instance: Instance, at: float) -> float:
+        """When at the earliest what is known at a moment was so: from a host in an outage nothing has come since."""
+        outages = self.truth.outages(self.host, instance.host)
+        begin = first_of([*_and(outages, HEALED), *_and(self.truth.stops(self.number), LATE)], at)
+        return begin - self._late(begin)
+
+    def _is_excused(self, instance: Instance, begin: float, end: float) -> bool:
+        """Whether it need not be known at the end of that time, though it lived."""
+        return self.truth.is_stopped(instance.program, begin, end) or self.truth.is_out(
+            self.host, instance.host, begin, end
+        )
+
+    def _may_be_down(self, instance: Instance, at: float) -> bool:
+        """Whether it may be told to be down, though it lives: who waits for it may come to the end of it too late."""
+        lately = self._heard(at)
+        outages = self.truth.outages(self.host, instance.host)
+        return self.truth.is_stopped(instance.program, lately, at) or any(
+            span.meets(lately, at) and min(span.end, at) - span.begin >= BRIEF for span in outages
+        )
+
+    def _has_vanished(self, instance: Instance, now: float) -> bool:
+        # A holder that takes over begins anew to ask thrice, and so does who is left without one.
+        disturbed = self.truth.is_disturbed(self.host, now - GONE - ALONE, now)
+        longer = GONE + SAMPLE + (ALONE if disturbed else 0.0)
+        if self._stopped(now - longer, now):
+            return False  # that it heard nothing meanwhile is its own fault
+        return longest(self.truth.sure_outages(self.host, instance.host), now - longer, now) >= longer
+
+    # Of lookups
+
+    def false(self, lookups: list[Told]) -> Iterator[str]:
+        """Lookups that found what was not there, or did not find what was there for long."""
+        for lookup in lookups:
+            start, end, found, way = lookup["start"], lookup["end"], lookup["found"], lookup["way"]
+            if self._stopped(start, end):
+                self.counts["lookups while stopped"] += 1
+                continue
+            said = f"{way}, {start:.2f} to {end:.2f}, silent {lookup['silent']}"
+            if len(found) != lookup["count"]:
+                yield f"{said}: something found twice"
+            self.counts[way] += 1
+            back, rest = (TTL + 1, TTL + HEALED) if way == "kept" else (LATE, HEALED)  # it keeps what it was told
+            for where, instance in self.truth.instances.items():
+                labels = found.get(where)
+                if labels is None:
+                    if instance.lived(start - back, end):
+                        if self._is_excused(instance, start - rest, end):
+                            self.counts["not found, out of reach"] += 1
+                        else:
+                            yield f"{said}: not {where}, which lived"
+                elif instance.may_have_been(labels, start - TTL - 1, end):
+                    self.counts["found"] += 1
+                elif instance.may_have_been(labels, self._oldest(instance, lookup, rest), end):
+                    self.counts["found, of before an outage"] += 1
+                else:
+                    was = "as it was" if instance.may_have_lived(start - TTL - 1, end) else "which was gone"
+                    yield f"{said}: {where}, {was} {labels}"
+            for where in found.keys() - self.truth.instances.keys():
+                yield f"{said}: {where}, which nobody offered"
+
+    def _oldest(self, instance: Instance, lookup: Told, rest: float) -> float:
+        """When at the earliest what was found was so: what a silent host said stands until it is gone."""
+        start, end = lookup["start"], lookup["end"]
+        since = first_of(_and(self.truth.outages(self.host, instance.host), rest), end)
+        if since == end:
+            return float(start) - TTL - 1
+        if instance.host in lookup["silent"]:
+            return float(start) - TTL - DROPPED  # perhaps the last that it has told us, and not our holder
+        return max(since - TTL - 1, start - GONE - LATE)
 
 
-def false(truth: Truth, host: str, number: int, lookups: list[Told]) -> Iterator[str]:
-    """Lookups that found what was not there, or did not find what was there for long."""
-    for lookup in lookups:
-        start, end, found, way = lookup["start"], lookup["end"], lookup["found"], lookup["way"]
-        back = _late(truth, host, start) if way == "mirror" else TTL + 1
-        if truth.is_stopped(number, start - back, end, LATE):
-            continue
-        if len(found) != lookup["count"]:
-            yield f"{way}, {start:.2f} to {end:.2f}: something found twice"
-        said = f"{way}, {start:.2f} to {end:.2f}, silent {lookup['silent']}"
-        for where, instance in truth.instances.items():
-            if where not in found:
-                if instance.ended > start and truth.must_see(host, where, start - back, end, HEALED):
-                    yield f"{said}: not {where}, which lived"
-            elif not instance.may_have_lived(start - _oldest(truth, host, instance, lookup, back), end):
-                yield f"{said}: {where}, which was gone"
-        for where in found.keys() - truth.instances.keys():
-            yield f"{said}: {where}, which nobody offered"
+def _and(spans: list[Span], rest: float) -> list[Span]:
+    """They, and so much after each."""
+    return [Span(span.begin, span.end + rest) for span in spans]
 
 
-def _oldest(truth: Truth, host: str, instance: Instance, lookup: Told, back: float) -> float:
-    """How long ago what a lookup found may have been so: what a silent host said stands until it is gone."""
-    if instance.host in lookup["silent"] and lookup["way"] != "mirror":
-        return TTL + DROPPED
-    start, end = lookup["start"], lookup["end"]
-    apart = truth.is_apart(host, instance.host, start - GONE, end, GONE)
-    return GONE + LATE if apart or truth.is_mute(instance.host, start - GONE, end, GONE) else back
+def _current(events: list[Told]) -> float:
+    return next((event["at"] for event in events if event["event"] == "current"), FOREVER)

@@ -1,0 +1,100 @@
+"""Judges the history of a run: ``python -m bed.judge FILE`` does so once more with one that was kept.
+
+A history is JSON: ``end``, a moment; ``apart``, pairs of hosts and of begin and end, for which these were parted from
+all others; and ``programs``, each with ``number``, ``kind`` (its module), ``host``, ``address``, its ``life`` until it
+was told to end, between which moments it was ``killed`` (or null), when it was ``stopped``, and what it ``said``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import verdict
+from .truth import FOREVER, Span, Truth
+
+History = dict[str, Any]
+
+
+def truth_of(history: History) -> Truth:
+    """What was true."""
+    truth = Truth(apart=[(frozenset(hosts), Span(*span)) for hosts, span in history["apart"]])
+    for each in history["programs"]:
+        number, said = each["number"], each["said"]
+        truth.stopped[number] = [Span(*span) for span in each["stopped"]]
+        if each["kind"] == "restless":
+            begin, end = each["life"]
+            if not each["killed"] and end != FOREVER:
+                # Whoever is told to end while it is stopped does so when it goes on; it has ended when it says so.
+                end = max([end, *(line["at"] for line in said[-1:])])
+            truth.lives[number] = each["host"], Span(begin, end)
+            killed = Span(*each["killed"]) if each["killed"] else None
+            truth.program(number, each["host"], each["address"], said, killed)
+    return truth
+
+
+def wrong(history: History, counts: Counter[str]) -> Iterator[str]:
+    """What was wrong in all that was told to anybody; `counts` gets what was judged."""
+    truth = truth_of(history)
+    for each in history["programs"]:
+        if each["kind"] == "restless":
+            continue
+        said, who = each["said"], f"{each['kind']} {each['number']} on {each['host']}"
+        judge = verdict.Judge(truth, each["host"], each["number"], each["life"][0], counts)
+        if each["kind"] == "inquirer":
+            faults = [*judge.false(said)]
+        else:
+            until = min(each["life"][1], history["end"])
+            faults = [*verdict.illegal(said), *judge.untrue(said), *judge.late(said, until)]
+            if each["life"][1] == FOREVER and (view := verdict.standing(said)) != (true := last(truth)):
+                faults.append(f"at the end {view}, and {true} is true")
+        yield from (f"{who}: {fault}" for fault in faults)
+
+
+def last(truth: Truth) -> dict[str, Any]:
+    """What is there at the end: labels by endpoint. ValueError where that is not certain."""
+    found = {}
+    for where, instance in truth.instances.items():
+        (labels,) = instance.states[-1]
+        if labels is not None:
+            found[where] = labels
+    return found
+
+
+def befell(history: History) -> dict[str, int]:
+    """What befell those who may hold their host's port: how often it was the eldest that could, or nobody was left."""
+    counts: Counter[str] = Counter()
+    truth = truth_of(history)
+    for each in history["programs"]:
+        if each["kind"] != "restless":
+            continue
+        moments = [("kill", each["killed"][0])] if each["killed"] else []
+        moments += [("stop", begin) for begin, _ in each["stopped"]]
+        for what, moment in moments:
+            there = [
+                number
+                for number, (host, life) in truth.lives.items()
+                if host == each["host"] and life.meets(moment, moment) and truth.joined.get(number, FOREVER) <= moment
+            ]
+            able = [n for n in there if n == each["number"] or not truth.is_stopped(n, moment, moment)]
+            if min(able, default=None) == each["number"]:
+                counts[f"{what} of the eldest" if len(able) > 1 else f"{what} of the only one"] += 1
+            else:
+                counts[f"{what} of a younger one"] += 1
+    return dict(counts)
+
+
+def main() -> None:
+    """Prints what was wrong, and what was judged."""
+    counts: Counter[str] = Counter()
+    faults = [*wrong(json.loads(Path(sys.argv[1]).read_text()), counts)]
+    sys.stdout.write("\n".join([*faults, f"{dict(counts)}", ""]))
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()

@@ -167,6 +167,18 @@ def test_who_was_stopped_asks_until_it_has_heard_what_it_missed() -> None:
         assert eventually(lambda: watcher.view is not None)
 
 
+def test_while_its_holder_misses_a_question_it_asks_too() -> None:
+    peers = fleet(1)
+    with registry(peers[0], peers), mddns.Resolver(network_of(peers[0], peers)) as resolver, resolver.watch() as watch:
+        watcher = watcher_of(watch)
+        assert eventually(lambda: watcher._attachment.complete and watcher.view is not None)
+        (host,) = watcher._hosts.values()
+        assert watch._thread
+        watch._thread._background.soon(watcher._missed, host)
+        assert eventually(lambda: watcher.view is None)
+        assert eventually(lambda: watcher.view is not None)
+
+
 def test_who_watches_finds_without_network(measured: Measured) -> None:
     """A lookup takes as long with ten peers as with one."""
     took = {}

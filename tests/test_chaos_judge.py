@@ -100,14 +100,21 @@ def test_since_when_it_is_there_may_be_told_later(truth: Truth, since: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("span", "good"),
-    [(Span(26, 32.1), True), (Span(26, 31.9), False), (Span(30.1, 32.1), True), (Span(30.6, 32.1), False)],
+    ("spans", "good"),
+    [
+        ((Span(26, 32.1),), True),
+        ((Span(26, 31.9),), False),
+        ((Span(30.9, 35),), True),
+        ((Span(31.1, 35),), False),  # three questions take longer
+        ((Span(29, 31), Span(33, 33.5)), True),
+        ((Span(34, 34.5),), False),
+    ],
 )
-def test_who_was_out_of_reach_for_two_seconds_may_be_down_until_three_after(
-    truth: Truth, span: Span, good: bool
+def test_who_was_out_of_reach_for_three_questions_may_be_down_until_three_seconds_after(
+    truth: Truth, spans: tuple[Span, ...], good: bool
 ) -> None:
     events = (*GOOD, event("down", 35.0, "20"))
-    truth.apart.append((frozenset(["alpha"]), span))
+    truth.apart += [(frozenset(["alpha"]), span) for span in spans]
     assert (wrong(truth, *events, until=35.0) == []) is good
 
 

@@ -247,6 +247,9 @@ def test_through_everything_each_host_is_told_what_is_legal_and_true(make_bed: M
     chaos.undo(FOREVER)
     chaos.until_ready()
     living = chaos.living("restless")
+    for each in chaos.programs:
+        if each.life.end != FOREVER:
+            each.process.wait(10)
     for each in living:
         each.process.signal(signal.SIGUSR1)
     for each in living:
@@ -259,7 +262,7 @@ def test_through_everything_each_host_is_told_what_is_legal_and_true(make_bed: M
     history = chaos.history()
     if KEEP:
         Path(KEEP).write_text(json.dumps(history))
-    assert wait_until(lambda: looked_up(bed.hosts[0]) == last, 15), (SEED, looked_up(bed.hosts[0]), last, chaos.done)
+    found = wait_until(lambda: looked_up(bed.hosts[0]) == last, 15)
     ended = [each for each in chaos.programs if each.life.end == FOREVER and each.process.returncode is not None]
     judged: Counter[str] = Counter()
     wrong = [*judge.wrong(history, judged)]
@@ -274,3 +277,4 @@ def test_through_everything_each_host_is_told_what_is_legal_and_true(make_bed: M
     assert not ended, (SEED, ended)
     assert not wrong, "\n".join([f"seed {SEED}, {len(wrong)} faults:", *wrong[:SHOWN], *chaos.done])
     assert left == dict.fromkeys(HOSTS, last), (SEED, chaos.done)
+    assert found, (SEED, looked_up(bed.hosts[0]), last, chaos.done)

@@ -20,7 +20,7 @@ ALONE: Final = 4.5  # the same where nobody of one's own host answers: a second,
 GONE: Final = 10.0  # seconds in which a host that vanished is down
 DROPPED: Final = 30.0  # seconds in which what a silent host has said is dropped by who does not watch
 HEALED: Final = 5.0  # seconds in which a host that is back is up, and so is what has changed there meanwhile
-BRIEF: Final = 2.0  # seconds out of reach of which nobody takes notice: a question is repeated
+THRICE: Final = 4.0  # seconds that three questions take at least, before a host has vanished
 BEGUN: Final = 10.0  # seconds in which who begins to watch knows everything
 SAMPLE: Final = 0.25  # seconds between two looks at what stands
 
@@ -175,11 +175,9 @@ class Judge:
 
     def _may_be_down(self, instance: Instance, at: float) -> bool:
         """Whether it may be told to be down, though it lives: who waits for it may come to the end of it too late."""
-        lately = self._heard(at)
         outages = self.truth.outages(self.host, instance.host)
-        return self.truth.is_stopped(instance.program, lately, at) or any(
-            span.meets(lately, at) and min(span.end, at) - span.begin >= BRIEF for span in outages
-        )
+        since = first_of(_and(outages, LATE), at)
+        return self.truth.is_stopped(instance.program, self._heard(at), at) or at - since >= THRICE
 
     def _has_vanished(self, instance: Instance, now: float) -> bool:
         # A holder that takes over begins anew to ask thrice, and so does who is left without one.

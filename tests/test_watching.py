@@ -172,9 +172,9 @@ def test_while_its_holder_misses_a_question_it_asks_too() -> None:
     with registry(peers[0], peers), mddns.Resolver(network_of(peers[0], peers)) as resolver, resolver.watch() as watch:
         watcher = watcher_of(watch)
         assert eventually(lambda: watcher._attachment.complete and watcher.view is not None)
-        (host,) = watcher._hosts.values()
+        (host,) = watcher._hosts.by_id.values()
         assert watch._thread
-        watch._thread._background.soon(watcher._missed, host)
+        watch._thread._background.soon(watcher._asking._missed, host)
         assert eventually(lambda: watcher.view is None)
         assert eventually(lambda: watcher.view is not None)
 

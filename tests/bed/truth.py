@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 FOREVER: Final = float("inf")
+HEALING: Final = 0.5  # seconds that it takes to undo a cut, in which hosts may hear each other already
 Labels = Mapping[str, str]
 
 
@@ -157,7 +158,7 @@ class Truth:
 
     def sure_outages(self, seer: str, host: str) -> list[Span]:
         """The same, where nothing could come for sure."""
-        cuts = [span for hosts, span in self.apart if (seer in hosts) != (host in hosts)]
+        cuts = [Span(s.begin, s.end - HEALING) for hosts, s in self.apart if (seer in hosts) != (host in hosts)]
         return _joined([*cuts, *self.mute(host, surely=True)])
 
     def is_out(self, seer: str, host: str, begin: float, end: float) -> bool:

@@ -261,7 +261,14 @@ def test_what_a_host_out_of_reach_has_said_stands_for_ten_seconds_and_for_thirty
     assert "which was gone" in false(truth, lookup(100.0, AFTER, silent=("alpha",)))
 
 
+def test_where_nobody_is_left_a_host_may_be_named_as_silent_too(truth: Truth) -> None:
+    """Its kernel rations what it says."""
+    assert not false(truth, lookup(70.0, AFTER, silent=("alpha",)))
+    assert "which was gone" in false(truth, lookup(70.0, AFTER))
+
+
 def test_to_name_a_host_that_is_in_reach_excuses_nothing(truth: Truth) -> None:
+    truth.lives[2] = "alpha", Span(50, FOREVER)
     assert "which was gone" in false(truth, lookup(70.0, AFTER, silent=("alpha",)))
     assert "which lived" in false(truth, lookup(30.0, NOTHING, silent=("alpha",)))
 

@@ -148,6 +148,10 @@ class Truth:
         moments = [life.end for _, life in mine] + [span.begin for number, _ in mine for span in self.stops(number)]
         return any(begin <= moment <= end for moment in moments)
 
+    def is_empty(self, host: str, begin: float, end: float) -> bool:
+        """Whether no program of that host was there in that time: its kernel may refuse for it, which it rations."""
+        return not any(where == host and life.meets(begin, end) for where, life in self.lives.values())
+
     def outages(self, seer: str, host: str) -> list[Span]:
         """When nothing that `host` has to say could come to `seer`, in their order."""
         key = seer, host

@@ -223,11 +223,10 @@ class Judge:
         """When at the earliest what was found was so: what a silent host said stands until it is gone."""
         start, end = lookup["start"], lookup["end"]
         since = first_of(_and(self.truth.outages(self.host, instance.host), rest), end)
-        if since == end:
-            return float(start) - TTL - 1
-        if instance.host in lookup["silent"]:
+        out = since < end
+        if instance.host in lookup["silent"] and (out or self.truth.is_empty(instance.host, start, end)):
             return float(start) - TTL - DROPPED  # perhaps the last that it has told us, and not our holder
-        return max(since - TTL - 1, start - GONE - LATE)
+        return max(since - TTL - 1, start - GONE - LATE) if out else float(start) - TTL - 1
 
 
 def _and(spans: list[Span], rest: float) -> list[Span]:

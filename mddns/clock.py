@@ -16,6 +16,8 @@ _CLOCK: Final = time.CLOCK_BOOTTIME if sys.platform.startswith("linux") else tim
 
 AWAY: Final = 5.0  # seconds without a turn from which on we were away: asleep, stopped, or starved
 
+STEP: Final = 1.0  # seconds by which the time of day jumps where it is set
+
 
 def now() -> float:
     """Seconds since some moment in the past, sleep included."""
@@ -35,6 +37,18 @@ def spent() -> float:
 def asleep() -> float:
     """Seconds that the machine has slept since some moment in the past: only differences mean something."""
     return now() - time.monotonic()
+
+
+class Steps:
+    """Notices that the time of day was set ahead, by more than clocks are steered."""
+
+    def __init__(self) -> None:
+        self._ahead = unix_ms() / 1000 - now()
+
+    def ahead(self) -> bool:
+        """Whether it was since the last time; wants to be asked every few seconds."""
+        before, self._ahead = self._ahead, unix_ms() / 1000 - now()
+        return self._ahead - before > STEP
 
 
 class Turns:

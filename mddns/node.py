@@ -108,7 +108,7 @@ class Node:
     async def open(
         cls, network: Network, apex: Name, *, timeout: float, policy: Policy, serials: Serials | None = None
     ) -> Node:
-        """A node that answers when this returns, behind `serials`. NetworkError, TailscaleError, PortInUse: it cannot."""
+        """A node that answers when this returns, behind `serials`. NetworkError, TailscaleError or PortInUse else."""
         snapshot = await network.aread(STATUS_TIMEOUT)
         if snapshot.me is None:
             raise NetworkError(

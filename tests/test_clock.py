@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from itertools import groupby
 
 import pytest
 
 from mddns import clock
-from mddns.apex import next_serial
+from mddns.apex import is_after, next_serial
 from mddns.clock import AWAY, Naps, Turns
 from mddns.directory import Directory
 from mddns.memory import GONE_AFTER, Memory, Standing
@@ -127,6 +128,26 @@ def test_a_serial_never_goes_back_however_the_clock_is_set(jump: int) -> None:
         after = next_serial(serial, now_ms + jump)
         assert 0 < (after - serial) % 2**32 < 2**31
         serial = after
+
+
+@pytest.mark.parametrize(("by", "noticed"), [(-3_600_000, False), (500, False), (2000, True), (3_600_000, True)])
+def test_a_clock_that_is_set_ahead_is_noticed_once(by: int, noticed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [1_790_000_000_000, 1_790_000_001_000, 1_790_000_002_000 + by, 1_790_000_003_000 + by]
+    seconds = iter([0.0, 1.0, 2.0, 3.0])
+    monkeypatch.setattr(clock, "unix_ms", iter(times).__next__)
+    monkeypatch.setattr(clock, "now", seconds.__next__)
+    steps = clock.Steps()
+    assert [steps.ahead() for _ in range(3)] == [False, noticed, False]
+
+
+@pytest.mark.parametrize("fixed", range(0, 2**32, 2**29))
+def test_no_fixed_serial_lies_before_all_times_so_a_clock_before_2024_cannot_have_one(fixed: int) -> None:
+    """By RFC 1982: times of 2024 to 2040 come around every 497 days, and half of them are after it."""
+    days = range(1_704_067_200_000, 2_208_988_800_000, 86_400_000)
+    after = [is_after(next_serial(None, day), fixed) for day in days]
+    assert 0.45 < sum(after) / len(after) < 0.55
+    turns = [sum(1 for _ in same) for _, same in groupby(after)]
+    assert all(run in (248, 249) for run in turns[1:-1])
 
 
 @pytest.mark.parametrize("jump", [-86_400_000, 86_400_000])

@@ -21,6 +21,7 @@ from .memory import Standing
 from .model import Peer
 from .names import Name
 from .probing import Prober
+from .pulse import CAUGHT_UP, Pulse
 from .settings import Settings
 from .subscriber import Subscriber
 from .subscribing import Spawn, Subscribing
@@ -68,7 +69,7 @@ class Asking:
         self._spawn = spawn
         self._news = news
         self._left_alone = left_alone
-        self.pulse = clock.Pulse(clock.now())
+        self.pulse = Pulse(clock.now())
         self._kicked = asyncio.Event()
         self._polls = 0
         self._room = 0  # for more sessions
@@ -231,7 +232,7 @@ class Asking:
         host.unanswered += 1
         if self._attachment.complete and self._attachment.is_own(host):
             # Nobody else tells us anything. When it has missed the last, all others are asked, which takes a moment.
-            self.pulse.doubt(clock.now() + OWN_EVERY + clock.CAUGHT_UP)
+            self.pulse.doubt(clock.now() + OWN_EVERY + CAUGHT_UP)
         if host.unanswered == MOST_UNANSWERED:
             self._hosts.forget_copy(host)
             host.heard, host.heard_at = True, _now()

@@ -15,8 +15,8 @@ from typing import Final
 _CLOCK: Final = time.CLOCK_BOOTTIME if sys.platform.startswith("linux") else time.CLOCK_MONOTONIC
 
 AWAY: Final = 5.0  # seconds without a turn from which on we were away: asleep, stopped, or starved
-HELD: Final = 3.0  # the same, from which on what others have said since is missed
-CAUGHT_UP: Final = 1.0  # seconds until that has been read
+
+STEP: Final = 1.0  # seconds by which the time of day jumps where it is set
 
 
 def now() -> float:
@@ -39,6 +39,18 @@ def asleep() -> float:
     return now() - time.monotonic()
 
 
+class Steps:
+    """Notices that the time of day was set ahead, by more than clocks are steered."""
+
+    def __init__(self) -> None:
+        self._ahead = unix_ms() / 1000 - now()
+
+    def ahead(self) -> bool:
+        """Whether it was since the last time; wants to be asked every few seconds."""
+        before, self._ahead = self._ahead, unix_ms() / 1000 - now()
+        return self._ahead - before > STEP
+
+
 class Turns:
     """Notices, in what should get a turn every second, that it did not."""
 
@@ -49,27 +61,6 @@ class Turns:
         """A turn, at `moment`. The seconds since the last one where that was too long ago, else 0."""
         gap, self._last = moment - self._last, moment
         return gap if gap > AWAY else 0.0
-
-
-class Pulse:
-    """Whether what should have a turn every other second had them, and has caught up since it had none for long."""
-
-    def __init__(self, moment: float) -> None:
-        self._last = self._from = moment
-
-    def beat(self, moment: float) -> None:
-        """A turn, at `moment`."""
-        if moment - self._last > HELD:
-            self.doubt(moment + CAUGHT_UP)
-        self._last = moment
-
-    def doubt(self, until: float) -> None:
-        """What should have come may be missed until then."""
-        self._from = max(self._from, until)
-
-    def is_steady(self, moment: float) -> bool:
-        """Whether what came until `moment` has been taken in."""
-        return self._from <= moment <= self._last + HELD
 
 
 class Naps:

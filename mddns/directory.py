@@ -109,24 +109,13 @@ class Directory:
             source = self._sources.get(peer.id)
             again = self.memory.paused_until(peer.id)
             if source is not None and source.asked is not None:
-                settled = source.told < source.asked and self._has_settled(source)
-                again = now if settled else max(again, source.asked + age)
+                again = max(again, source.asked + age)
             if again <= now:
                 due.append(peer)
             until = min(until, max(again, now))
         if not due:
             self._fresh_until[age] = until
         return due
-
-    def _has_settled(self, source: Source) -> bool:
-        """Whether it did not answer us, but since then somebody who shares our memory.
-
-        It counts as silent no more, so what it told us before would pass for new.
-        """
-        peer = source.peer.id
-        if peer in self._in_flight or peer in self._ahead or self.memory.owes(peer):
-            return False
-        return bool(source.services) or self.memory.answers(peer)
 
     def expire(self) -> None:
         """What is known of the peers is out of date: they are asked again before the next answer."""

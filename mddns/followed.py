@@ -15,11 +15,10 @@ from .instance import TTL
 from .memory import Memory
 from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
+from .pulse import Pulse
 from .zone import Zone
 
-HOLDS: Final = 5.0  # seconds without a turn of ours, after which we may have slept: see :meth:`Followed.alive`
 SETTLES: Final = 8.0  # seconds after sleep, until whoever watches has found out who is gone
-SETTLING: Final = 2.0  # seconds after which a peer is asked again meanwhile: those who watch with us know it sooner
 
 _Told = dict[str, tuple[Service, ...]]
 
@@ -35,7 +34,7 @@ class Followed(Directory):
         self._untaken = False  # nobody has asked yet for what was told last
         self._trusted = False
         self._from = -math.inf  # not before
-        self._until = -math.inf
+        self._pulse: Pulse | None = None  # of whoever watches
 
     def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
         """As of any directory."""
@@ -61,20 +60,20 @@ class Followed(Directory):
         self.alive(now)
         if self._trusted:
             self._untaken = True
-        self.glimpse()
-
-    def glimpse(self) -> None:
-        """Whoever watches knows something new, be it not everything yet: who was silent may have answered."""
-        self._stir()
+            self._stir()
 
     def alive(self, now: float) -> None:
         """Whoever watches had its turns until now; wants to be called every second."""
-        self._until = now + HOLDS
+        if self._pulse is None:
+            self._pulse = Pulse(now)
+        elif now > self._pulse.until:
+            self.expire()  # until it is steady again, all are asked
+        self._pulse.beat(now)
         if self._last and not self._trusted and now >= self._from:
             self.lapse(now)  # whoever watches has just asked, and of the silent gives on what we knew
             self._trusted = self._untaken = True
             self._stir()
-        if self._trusted:
+        if self.followed(now):
             self._stood = now
 
     def leave(self) -> None:
@@ -82,7 +81,7 @@ class Followed(Directory):
         if self._trusted:
             self._distrust()
             self.expire()
-        self._last, self._from = None, -math.inf
+        self._last, self._from, self._pulse = None, -math.inf, None
 
     def slept(self, seconds: float, now: float) -> None:
         """As of a plain directory, which this is again for a while."""
@@ -97,14 +96,11 @@ class Followed(Directory):
 
     def followed(self, now: float) -> bool:
         """Whether what was told last is the network as it is now."""
-        return self._trusted and now < self._until
+        return self._trusted and self._pulse is not None and self._pulse.is_steady(now)
 
     def due(self, now: float, age: float = TTL) -> list[Peer]:
         """As of any directory; nobody while it is followed."""
-        return [] if self.followed(now) else super().due(now, self._age(age))
-
-    def _age(self, age: float) -> float:
-        return min(age, SETTLING) if self._last and not self._trusted else age
+        return [] if self.followed(now) else super().due(now, age)
 
     def stale(self, now: float, age: float = TTL) -> bool:
         """As of any directory; never while it is followed."""
@@ -144,9 +140,9 @@ class Followed(Directory):
 
     def holds_until(self, age: float) -> float:
         """As of any directory."""
-        if not self._trusted:
-            return super().holds_until(self._age(age))
-        return min(self._until, self._merged[0]) if self._merged else self._until
+        if not self._trusted or self._pulse is None or self._pulse.in_doubt:
+            return super().holds_until(age)
+        return min(self._pulse.until, self._merged[0]) if self._merged else self._pulse.until
 
     def _settle(self) -> None:
         """Takes over what was told last."""

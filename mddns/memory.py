@@ -97,16 +97,6 @@ class Memory:
         # Who starts Minidisc there asks nobody, so nobody would hear of it.
         return min(manners.paused_until, manners.web_paused_until) if manners.web_pause else manners.paused_until
 
-    def owes(self, peer: str) -> bool:
-        """Whether it left the last question unanswered."""
-        manners = self._peers.get(peer)
-        return manners is not None and manners.missed is not None
-
-    def answers(self, peer: str) -> bool:
-        """Whether it answered the last question that it did not leave unanswered."""
-        manners = self._peers.get(peer)
-        return manners is not None and manners.answered is not None
-
     def way(self, peer: str, now: float) -> Way:
         """Whether a lookup at `now` tries HTTP with `peer`."""
         manners = self._peers.get(peer)

@@ -166,8 +166,6 @@ class Mirror:
         self._current = current
         if current:
             self._follow(view)
-        else:
-            self._domain.directory.glimpse()
         self._latest = view.services, self._standings.beside(self._watcher.stood, self._watcher.census, current=current)
         if self._taking is None:
             loop = asyncio.get_running_loop()

@@ -107,8 +107,6 @@ class Mirror:
             self._take(view.snapshot)
         if current:
             self._directory.follow(lambda: view.services, view.silent, view.asked, clock.now())
-        else:
-            self._directory.glimpse()
         self._changed()
 
     async def _take_turns(self) -> None:

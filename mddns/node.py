@@ -13,7 +13,7 @@ import socket
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from . import clock
 from .beside import Beside, Whois
@@ -45,6 +45,9 @@ from .settings import Settings
 from .tenancy import HostTable
 from .vitality import UNCHECKED
 
+if TYPE_CHECKING:
+    from .serials import Serials
+
 _log = logging.getLogger("mddns")
 
 _RETRY_EVERY: Final = 0.5  # seconds between attempts while waiting for a network
@@ -55,11 +58,18 @@ class Node:
     """Offers services on `network` and answers for them. Use :meth:`open`; ends with :meth:`close`."""
 
     def __init__(
-        self, network: Network, apex: Name, timeout: float, policy: Policy, snapshot: Snapshot, me: Peer
+        self,
+        network: Network,
+        apex: Name,
+        timeout: float,
+        policy: Policy,
+        snapshot: Snapshot,
+        me: Peer,
+        serials: Serials | None,
     ) -> None:
         self._network = network
         self._snapshot = snapshot
-        self.registry = Registry(me, _shares_name(snapshot), clock.unix_ms())
+        self.registry = Registry(me, _shares_name(snapshot), clock.unix_ms(), serials.latest() if serials else None)
         # Drawn anew after a fork; two processes of a host never share it.
         self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"), apex)
 
@@ -81,27 +91,30 @@ class Node:
             lambda: self.seat.generation,
         )
         self.sessions = Sessions(self._look, self._is_member, time.monotonic, self.mirrors)
-        self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions)
+        self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions, serials)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._published: dict[tuple[str, str], Service] = {}
         self.abandoned = False  # in a forked child
         self._turns = clock.Turns(clock.now())
+        self._steps = clock.Steps()
         self._news = News()
         self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
         self._clients: dict[tuple[str, bool], Client] = {}
 
     @classmethod
-    async def open(cls, network: Network, apex: Name, *, timeout: float, policy: Policy) -> Node:
-        """A node that answers when this returns. NetworkError, TailscaleError or PortInUse where it cannot."""
+    async def open(
+        cls, network: Network, apex: Name, *, timeout: float, policy: Policy, serials: Serials | None = None
+    ) -> Node:
+        """A node that answers when this returns, behind `serials`. NetworkError, TailscaleError or PortInUse else."""
         snapshot = await network.aread(STATUS_TIMEOUT)
         if snapshot.me is None:
             raise NetworkError(
                 "none of the network's addresses is this machine's: name yours with --address (MDDNS_ADDRESS)"
             )
-        node = cls(network, apex, timeout, policy, snapshot, snapshot.me)
+        node = cls(network, apex, timeout, policy, snapshot, snapshot.me, serials)
         try:
             node._apply(snapshot)
             await node.seat.take(node.reached_at[0], node.me.port)
@@ -296,6 +309,9 @@ class Node:
         for domain in self._domains:
             domain.tick(now)
         self.mirrors.alive(now)
+        if self._steps.ahead():  # we may have begun with a serial behind what a run before us told
+            self.table.changed(clock.unix_ms())
+            self._table_changed()
         away = self._turns.away(now)
         if not away:
             for item in self._news.since(self.directory, now):
@@ -356,12 +372,14 @@ def _shares_name(snapshot: Snapshot) -> bool:
     return me is not None and shares_machine(me.name, (peer.name for peer in snapshot.peers))
 
 
-async def open_node(settings: Settings, policy: Policy, wait: float) -> Node:
+async def open_node(settings: Settings, policy: Policy, wait: float, serials: Serials | None = None) -> Node:
     """A node, as soon as there is a network and the port is free; after `wait` seconds the error that stands."""
     deadline = time.monotonic() + wait
     while True:
         try:
-            return await Node.open(settings.network, settings.apex, timeout=settings.timeout, policy=policy)
+            return await Node.open(
+                settings.network, settings.apex, timeout=settings.timeout, policy=policy, serials=serials
+            )
         except (NetworkError, PortInUse):
             if time.monotonic() + _RETRY_EVERY > deadline:
                 raise

@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import clock
 from .acceptor import Acceptor
@@ -37,6 +37,9 @@ from .succession import SILENT_AFTER, Knowledge
 from .tenancy import HostTable
 from .update import updates
 from .web import Serving
+
+if TYPE_CHECKING:
+    from .serials import Serials
 
 _log = logging.getLogger("mddns")
 
@@ -66,9 +69,11 @@ class Seat:
         changed: Callable[[], None],
         serving: Serving,
         sessions: Sessions,
+        serials: Serials | None = None,
     ) -> None:
         self._table = table
         table.on_serial = self._tell_serial
+        self._serials = serials
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._sockets = HostSockets(answering, hot, serving, sessions, self._still_holder, self._loop)
@@ -252,6 +257,11 @@ class Seat:
     def _tell_serial(self, serial: int) -> None:
         if self._holder and self._page:
             self._page.tell_serial(self._generation, serial)
+            self._keep(serial)
+
+    def _keep(self, serial: int) -> None:
+        if self._serials:
+            self._serials.given_out(serial)
 
     def _stop_accepting(self) -> None:
         if self._accepting:
@@ -342,6 +352,7 @@ class Seat:
             self._move(at_once=False)
             return BEAT_EVERY
         self._knowledge.holds(self._generation, now)
+        self._keep(page.serial)  # the holder may be a program that keeps nothing
         # Who has another holder by now has to be registered there within CONFIRM_WITHIN.
         return min(left, SILENT_AFTER)
 

@@ -1,4 +1,4 @@
-"""What a forwarder remembers from one run to the next: the serial of its zone, in a small file of the user's state.
+"""What a program of ours remembers from one run to the next: its zone's serial, in a small file of the user's state.
 
 A secondary never takes a zone whose serial lies before its own (RFC 1982), so that a primary must not go back, even
 where the clock was set back while it did not run. A file that cannot be read or written is as good as none.
@@ -21,12 +21,13 @@ _MOST_OCTETS: Final = 64 << 10
 _MOST_ZONES: Final = 64
 
 
-def state_file() -> str | None:
+def state_file(*, of_unit: bool = True) -> str | None:
     """``$STATE_DIRECTORY/serials.json`` where systemd has made one, else ``$XDG_STATE_HOME/mddns/serials.json``.
 
-    That is below ``~/.local/state`` by default; None where there is no home.
+    That is below ``~/.local/state`` by default; None where there is no home. `of_unit`: the directory that systemd made
+    for its unit is ours.
     """
-    if given := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+    if of_unit and (given := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]):
         return os.path.join(given, "serials.json")
     return own_file("XDG_STATE_HOME", os.path.join(".local", "state"), "serials.json")
 

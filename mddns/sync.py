@@ -6,7 +6,7 @@ import atexit
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from .background import Background
 from .check import Check
@@ -19,6 +19,9 @@ from .policy import Policy
 from .registry import Registration
 from .reload import Difference
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .serials import Serials
 
 T = TypeVar("T")
 
@@ -47,12 +50,18 @@ class Advertised:
 class Registry:
     """The services that this program offers. Made by :func:`start_registry`; ends with :meth:`close`."""
 
-    def __init__(self, settings: Settings, policy: Policy | None = None, wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy | None = None,
+        wait: float = 0.0,
+        serials: Serials | None = None,
+    ) -> None:
         self._background = Background("mddns")
         self._closing = threading.Lock()
         self._node: Node | None = None
         try:
-            self._node = self._background.call(open_node(settings, policy or Policy(), wait))
+            self._node = self._background.call(open_node(settings, policy or Policy(), wait, serials))
         except BaseException:
             self._background.stop()
             raise

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from itertools import groupby
 
 import pytest
 
 from mddns import clock
-from mddns.apex import next_serial
-from mddns.clock import AWAY, CAUGHT_UP, HELD, Naps, Pulse, Turns
+from mddns.apex import is_after, next_serial
+from mddns.clock import AWAY, Naps, Turns
 from mddns.directory import Directory
 from mddns.memory import GONE_AFTER, Memory, Standing
 from mddns.model import Endpoint, Peer, Service, Snapshot
@@ -48,25 +49,6 @@ def test_who_misses_its_turns_was_away() -> None:
     assert [turns.away(100.0 + after) for after in (1, 2, 2 + AWAY)] == [0.0, 0.0, 0.0]
     assert turns.away(107.0 + NIGHT) == NIGHT
     assert turns.away(108.0 + NIGHT) == 0.0
-
-
-def test_who_had_no_turn_for_long_is_steady_again_when_it_has_caught_up() -> None:
-    pulse = Pulse(100.0)
-    assert pulse.is_steady(100.0)
-    pulse.beat(102.0)
-    assert pulse.is_steady(102.0 + HELD)
-    assert not pulse.is_steady(110.0)
-    pulse.beat(110.0)
-    assert not pulse.is_steady(110.0 + CAUGHT_UP / 2)
-    assert pulse.is_steady(110.0 + CAUGHT_UP)
-
-
-def test_who_is_in_doubt_is_steady_again_when_that_has_ended() -> None:
-    pulse = Pulse(100.0)
-    pulse.doubt(102.0)
-    pulse.doubt(101.0)
-    pulse.beat(101.5)
-    assert [pulse.is_steady(100.0 + after) for after in (0.5, 1.9, 2.0)] == [False, False, True]
 
 
 def test_a_nap_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +128,26 @@ def test_a_serial_never_goes_back_however_the_clock_is_set(jump: int) -> None:
         after = next_serial(serial, now_ms + jump)
         assert 0 < (after - serial) % 2**32 < 2**31
         serial = after
+
+
+@pytest.mark.parametrize(("by", "noticed"), [(-3_600_000, False), (500, False), (2000, True), (3_600_000, True)])
+def test_a_clock_that_is_set_ahead_is_noticed_once(by: int, noticed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [1_790_000_000_000, 1_790_000_001_000, 1_790_000_002_000 + by, 1_790_000_003_000 + by]
+    seconds = iter([0.0, 1.0, 2.0, 3.0])
+    monkeypatch.setattr(clock, "unix_ms", iter(times).__next__)
+    monkeypatch.setattr(clock, "now", seconds.__next__)
+    steps = clock.Steps()
+    assert [steps.ahead() for _ in range(3)] == [False, noticed, False]
+
+
+@pytest.mark.parametrize("fixed", range(0, 2**32, 2**29))
+def test_no_fixed_serial_lies_before_all_times_so_a_clock_before_2024_cannot_have_one(fixed: int) -> None:
+    """By RFC 1982: times of 2024 to 2040 come around every 497 days, and half of them are after it."""
+    days = range(1_704_067_200_000, 2_208_988_800_000, 86_400_000)
+    after = [is_after(next_serial(None, day), fixed) for day in days]
+    assert 0.45 < sum(after) / len(after) < 0.55
+    turns = [sum(1 for _ in same) for _, same in groupby(after)]
+    assert all(run in (248, 249) for run in turns[1:-1])
 
 
 @pytest.mark.parametrize("jump", [-86_400_000, 86_400_000])

@@ -90,34 +90,6 @@ def test_paused_peers_are_not_due_until_they_are_heard_of() -> None:
     assert made.due(9.9) == [BRAVO, CHARLIE]
 
 
-@pytest.mark.parametrize("refused", [False, True])
-def test_who_did_not_answer_us_but_somebody_since_is_asked_again(refused: bool) -> None:
-    """What it said is not marked as a silent peer's any more."""
-    made = directory()
-    made.answered(BRAVO, [service(BRAVO)], 0.0)
-    made.expire()
-    made.asking([BRAVO, CHARLIE], 10.0)
-
-    def heard(now: float) -> None:  # by whoever watches, and shares our memory
-        if refused:
-            made.memory.refused(BRAVO.id, now)
-        else:
-            made.memory.answered(BRAVO.id, now, None)
-
-    heard(10.5)
-    assert made.due(10.6) == []  # its answer may be on its way
-    made.asked([BRAVO, CHARLIE])
-    made.missed(BRAVO, 11.0)
-    made.missed(CHARLIE, 11.0)
-    assert made.due(11.0) == []
-    heard(11.5)
-    made.asked([])  # whatever stirs it
-    assert made.due(11.5) == [BRAVO]
-    made.answered(BRAVO, [service(BRAVO)], 11.6)
-    heard(11.7)
-    assert made.due(11.8) == []
-
-
 def test_expired_all_are_due_and_what_they_said_stands() -> None:
     made = directory()
     made.answered(BRAVO, [service(BRAVO)], 0.0)

@@ -120,6 +120,7 @@ FLOORS = {
         notify_out
         patience
         policy
+        pulse
         push
         reaction
         rebinding

@@ -6,11 +6,12 @@ import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 from test_directory import service
 
-from mddns.followed import HOLDS, SETTLES, SETTLING, Followed, Hearing
+from mddns.followed import SETTLES, Followed, Hearing
 from mddns.instance import TTL
 from mddns.memory import Memory
 from mddns.model import Peer, Service, Snapshot, replace
 from mddns.policy import Policy
+from mddns.pulse import CAUGHT_UP, HELD
 
 EVERYBODY = Snapshot(ALPHA, (BRAVO, CHARLIE))
 NOBODY: tuple[str, ...] = ()
@@ -31,6 +32,13 @@ def followed(*services: Service, silent: tuple[str, ...] = NOBODY, now: float = 
     directory = made()
     directory.follow(lambda: services, silent, 2, now)
     return directory
+
+
+def awake(directory: Followed, begin: float, end: float) -> None:
+    """It has its turns meanwhile."""
+    while begin < end:
+        directory.alive(begin)
+        begin += 1.0
 
 
 def test_before_it_is_told_anything_everybody_is_due() -> None:
@@ -74,6 +82,7 @@ def test_the_same_state_told_faster_is_the_same_zone() -> None:
 
 def test_what_a_silent_registry_said_stands_until_it_is_named_no_more() -> None:
     directory = followed(service(BRAVO), service(CHARLIE))
+    awake(directory, 0.0, 6.0)
     directory.follow(lambda: (service(CHARLIE),), ("bravo",), 2, 6.0)
     assert names(directory) == ["web@bravo", "web@charlie"]
     assert directory.merged(6.0).silent == ("bravo",)
@@ -95,13 +104,16 @@ def test_an_answer_that_comes_late_changes_nothing() -> None:
     assert names(directory) == ["web@bravo"]
 
 
-def test_without_a_turn_for_long_it_is_followed_no_more_until_there_is_one() -> None:
+def test_without_a_turn_for_long_it_is_followed_no_more_until_it_has_caught_up() -> None:
     directory = followed(service(BRAVO))
-    assert not directory.stale(HOLDS - 0.1)
-    assert directory.holds_until(TTL) == HOLDS
-    assert directory.stale(HOLDS)
-    directory.alive(HOLDS + 1)
-    assert not directory.stale(HOLDS + 1)
+    assert not directory.stale(HELD)
+    assert directory.holds_until(TTL) == HELD
+    assert directory.stale(HELD + 0.1)
+    directory.alive(HELD + 1)  # what came meanwhile has not been read
+    assert directory.due(HELD + 1) == [ALPHA, BRAVO, CHARLIE]
+    assert directory.holds_until(TTL) < HELD
+    directory.alive(HELD + 1 + CAUGHT_UP)
+    assert not directory.stale(HELD + 1 + CAUGHT_UP)
 
 
 def test_after_sleep_everybody_is_asked_and_what_was_known_stands_meanwhile() -> None:
@@ -113,37 +125,9 @@ def test_after_sleep_everybody_is_asked_and_what_was_known_stands_meanwhile() ->
     directory.missed(BRAVO, 601.0)
     assert names(directory, 601.0) == ["web@bravo"]
     assert directory.merged(601.0).silent == ("bravo",)
+    awake(directory, 601.0, 600.0 + SETTLES)
     directory.alive(600.0 + SETTLES)
     assert not directory.stale(600.0 + SETTLES)
-
-
-@pytest.mark.parametrize("current", [True, False])
-def test_after_sleep_who_was_silent_to_us_is_asked_again_when_whoever_watches_hears_of_it(current: bool) -> None:
-    directory = followed(service(BRAVO))
-    directory.slept(600.0, 600.0)
-    directory.memory.answered(BRAVO.id, 600.0, None)
-    directory.asking(directory.due(600.0), 600.0)
-    directory.asked(EVERYBODY.everyone())
-    directory.missed(BRAVO, 601.0)
-    assert not directory.stale(601.0)
-    assert directory.merged(601.0).silent == ("bravo",)
-    directory.memory.answered(BRAVO.id, 601.5, None)
-    if current:
-        directory.follow(lambda: (service(BRAVO),), NOBODY, 2, 601.5)
-    else:
-        directory.glimpse()
-    assert directory.due(601.5) == [BRAVO]
-
-
-def test_after_sleep_peers_are_asked_more_often_until_it_is_followed_again() -> None:
-    directory = followed(service(BRAVO))
-    directory.slept(600.0, 600.0)
-    directory.asking(directory.due(600.0), 600.0)
-    directory.asked(EVERYBODY.everyone())
-    for peer in EVERYBODY.everyone():
-        directory.answered(peer, [], 600.0)
-    assert directory.due(600.0 + SETTLING - 0.1) == []
-    assert directory.due(600.0 + SETTLING) == [ALPHA, BRAVO, CHARLIE]
 
 
 @pytest.mark.parametrize(("told", "left"), [(10.0, []), (10.1, ["web@bravo"])])
@@ -230,10 +214,12 @@ def test_nothing_is_kept_for_longer_than_a_silent_peer_still_counts(now: float, 
     directory = followed(service(BRAVO), service(CHARLIE))
     directory.memory.answered(BRAVO.id, 0.0, None)
     directory.memory.missed(BRAVO.id, 6.0)
+    awake(directory, 0.0, now)
     directory.follow(lambda: (service(CHARLIE),), ("bravo",), 2, now)
     assert names(directory, now) == ["web@bravo", "web@charlie"]
     assert directory.merged(now).ttl == ttl
-    assert directory.holds_until(TTL) == min(now + HOLDS, until)
+    assert directory.holds_until(TTL) == min(now + HELD, until)
+    awake(directory, now, 30.0)
     directory.follow(lambda: (service(CHARLIE),), NOBODY, 2, 30.0)
     assert directory.merged(30.0).ttl == TTL
 

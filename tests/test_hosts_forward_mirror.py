@@ -21,7 +21,7 @@ from conftest import MakeBed, Measured
 from test_hosts_forward import HERE, ask, forward, nameserver
 from test_hosts_watch import SOON, changer, spread
 
-from mddns.followed import HOLDS
+from mddns.pulse import HELD
 
 pytestmark = pytest.mark.namespaces
 
@@ -189,7 +189,7 @@ def test_the_first_answer_after_it_was_stopped_is_of_now(bed: Bed) -> None:
         stopped = time.monotonic()
         process.kill()
     changer(alpha, 81)
-    time.sleep(max(0.0, stopped + HOLDS + 0.1 - time.monotonic()))
+    time.sleep(max(0.0, stopped + HELD + 0.1 - time.monotonic()))
     asking = bravo.start(["dig", f"@{HERE}", "+tries=1", "+time=5", "+short", "web.minidisc", "SRV"])
     time.sleep(0.2)  # it is in the socket before anything else is
     forwarder.signal(signal.SIGCONT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,10 @@ from bed.process import Process, wait_until
 from conftest import Measured
 from nameservers import ADDRESS, Bind, Knot, Nameserver, Nsd, serial_at, zone_at
 from program import free_ports
+from test_secondaries import QUICK
+
+from mddns import clock
+from mddns.apex import is_after, next_serial
 
 CHANGES = 100  # of each program; ten are started
 ROUNDS = 10
@@ -29,11 +35,30 @@ class Programs:
         self.seed = seed
         self.running: list[Process] = []
 
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
     def start(self) -> Process:
         number = next(self.numbers)
-        env = {**os.environ, "MDDNS_NETWORK": f"static:alpha={ADDRESS}:{self.port}", "PYTHONPATH": _path()}
-        argv = ["python", "-m", "bed.churn", str(self.seed + number), str(CHANGES), str(1000 + 10 * number)]
-        process = Process(argv, env, self.directory / f"program-{number}", Path(__file__).parent)
+        return self._start(number, "-m", "bed.churn", str(self.seed + number), str(CHANGES), str(1000 + 10 * number))
+
+    def advertise(self, name: str, *, back: int = 0) -> Process:
+        """`md advertise`, whose clock is so many milliseconds late."""
+        process = self._start(next(self.numbers), "-c", QUICK, "advertise", name, ":80", back=back)
+        process.wait_for("advertised")
+        return process
+
+    def _start(self, number: int, *argv: str, back: int = 0) -> Process:
+        env = {
+            **os.environ,
+            "MDDNS_NETWORK": f"static:alpha={ADDRESS}:{self.port}",
+            "PYTHONPATH": _path(),
+            "XDG_STATE_HOME": str(self.state),
+            "BACK": str(back),
+        }
+        directory = self.directory / f"program-{number}"
+        process = Process([sys.executable, *argv], env, directory, Path(__file__).parent)
         self.running.append(process)
         return process
 
@@ -102,8 +127,14 @@ def test_nameservers_follow_a_thousand_changes_and_ten_restarts(
             follow(programs, servers)
         else:
             holder.kill() if number % 3 else holder.terminate()
+            # They change faster than a hundred times a second, and keep nothing: the clock has to catch up.
+            caught_up = wait_until(lambda: is_after(next_serial(None, clock.unix_ms()), seen[-1]), 5.0)
+            assert caught_up, f"seed {programs.seed}: {seen[-1]} is ahead of the clock"
             holder = programs.start()
             assert wait_until(lambda: serial_at(programs.port) is not None, 10.0)
+    holder.wait_for("done", 20.0)
+    follow(programs, servers)
+    seen.append(serial_at(programs.port) or 0)
     serials = list(dict.fromkeys(filter(None, seen)))
     assert all(0 < (later - earlier) % 2**32 < 2**31 for earlier, later in itertools.pairwise(serials)), (
         f"seed {programs.seed}: the serial went back: {serials}"
@@ -111,3 +142,18 @@ def test_nameservers_follow_a_thousand_changes_and_ten_restarts(
     counts = {server.program: server.incremental for server in servers}
     measured(f"nameservers, seed {programs.seed}: {len(serials)} serials seen; incremental transfers {counts}")
     assert all(counts.values())
+
+
+def test_nameservers_follow_md_advertise_across_a_lost_state_and_wherever_the_clock_stands(
+    world: tuple[Programs, list[Nameserver]],
+) -> None:
+    programs, servers = world
+    program = programs.advertise("web")
+    follow(programs, servers)
+    program.kill()
+    (programs.state / "mddns" / "serials.json").unlink()
+    since_1970 = int(time.time() * 1000) - 5000
+    for number, back in enumerate((0, 3_600_000, since_1970, 0)):
+        program = programs.advertise(f"web-{number}", back=back)
+        follow(programs, servers)
+        program.terminate()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from loopback import Fixed, address, ask, fleet, free_port, hostile, network_of
 from played import question, ready_answer
 
 from mddns import clock, following
+from mddns.apex import is_after, next_serial
 from mddns.errors import NetworkError
 from mddns.memory import Standing
 from mddns.model import Endpoint, Peer, Service, replace
@@ -18,6 +20,7 @@ from mddns.node import Node
 from mddns.offer import make
 from mddns.policy import Policy
 from mddns.reaction import Messages
+from mddns.serials import Serials
 
 APEX = Name.parse("minidisc.")
 
@@ -268,6 +271,40 @@ def test_after_sleep_nobody_is_gone_and_everybody_is_asked(
     assert [record.message for record in caplog.records if "away" in record.message] == [
         "away for 600 s: everybody is asked anew"
     ]
+
+
+def test_a_node_that_began_before_its_clock_was_right_has_a_serial_by_it_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = clock.unix_ms
+    monkeypatch.setattr(clock, "unix_ms", lambda: right() - 3_600_000)
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        told = next_serial(None, right() - 60_000)
+        node.advertise(make(80, "web"))
+        assert not is_after(node.table.serial, told)
+        monkeypatch.setattr(clock, "unix_ms", right)
+        node._tick()
+        serial = node.table.serial
+        assert is_after(serial, told)
+        node._tick()
+        assert node.table.serial == serial
+
+    run(work)
+
+
+def test_who_keeps_serials_keeps_those_of_a_holder_that_does_not(tmp_path: Path) -> None:
+    file = str(tmp_path / "serials.json")
+
+    async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
+        tenant = await Node.open(network, APEX, timeout=0.3, policy=Policy(), serials=Serials(APEX, file))
+        try:
+            node.table.follow((node.table.serial + 100_000) % 2**32)
+            node.advertise(make(80, "web"))
+            told = node.table.serial
+            await until(lambda: is_after(Serials(APEX, file).latest() or told, told))
+        finally:
+            await tenant.close()
+
+    run(work)
 
 
 def test_when_the_network_is_back_those_are_asked_too_that_were_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

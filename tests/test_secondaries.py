@@ -146,6 +146,18 @@ def test_secondaries_follow_across_a_restart_with_the_clock_set_back(network: Ne
     network.compare()
 
 
+def test_secondaries_follow_a_forwarder_that_has_lost_its_state(network: Network) -> None:
+    forwarder = network.forward()
+    network.change(0)
+    before = network.followed(None)
+    assert forwarder.terminate() == 0
+    (network.world.directory / ".local" / "state" / "mddns" / "serials.json").unlink()
+    network.change(1)
+    network.forward()
+    network.followed(before)
+    network.compare()
+
+
 def test_secondaries_follow_at_the_usual_pace(network: Network) -> None:
     network.forward(quick=False)
     serial = network.followed(None)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from played import APEX
+from program import World, free_ports
 
+import mddns
 import mddns.serials as serials_module
 from mddns.apex import is_after
 from mddns.merged_zone import MergedZone
@@ -110,3 +112,27 @@ def test_where_it_is(variables: dict[str, str], found: str | None, monkeypatch: 
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert state_file() == found
+
+
+def test_where_the_units_state_is_anothers_it_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/x")
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    assert state_file(of_unit=False) == "/x/mddns/serials.json"
+
+
+def test_md_run_leaves_the_state_of_its_unit_to_its_program(tmp_path: Path) -> None:
+    unit, user = tmp_path / "unit", tmp_path / "user"
+    unit.mkdir()
+    with World(tmp_path, ("alpha",)) as world:
+        env = {"MDDNS_NETWORK": world.spec("alpha"), "STATE_DIRECTORY": str(unit), "XDG_STATE_HOME": str(user)}
+        assert world.md("run", "web", ":1", "--", "true", env=env).returncode == 0
+    assert list(unit.iterdir()) == []
+    assert "minidisc." in json.loads((user / "mddns" / "serials.json").read_text())
+
+
+def test_the_library_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with mddns.start_registry(network=f"static:alpha=127.0.0.1:{free_ports(1)[0]}") as registry:
+        registry.advertise_service(80, "web")
+    assert list(tmp_path.iterdir()) == []

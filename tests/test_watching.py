@@ -23,12 +23,12 @@ import mddns
 from mddns import aio, clock
 from mddns.ask import Ask, Outcome
 from mddns.asking import MOST_AT_ONCE, Asking
-from mddns.clock import Pulse
 from mddns.dso import is_dso, refusal
 from mddns.lookup import Lookup
 from mddns.mirrored import State
 from mddns.model import Endpoint, Peer, Service, Snapshot
 from mddns.names import Name
+from mddns.pulse import Pulse
 from mddns.settings import Settings
 from mddns.sync_watch import Watch
 from mddns.watched_hosts import UNHURRIED

@@ -7,6 +7,7 @@ import signal
 import click
 
 from ..offer import Offer
+from ..serials import state_file
 from ..sync import Registry
 from .files import can_be_read_again, complete_file, read_offers, shown
 from .files import stamp as stamp_of
@@ -91,7 +92,7 @@ def _registry(options: Options, patience: float | None, wait: Wait) -> Registry:
         if _ends(number, at_terminal):
             raise click.exceptions.Exit(0)
 
-    return registry_when_up(options, patience, pause)
+    return registry_when_up(options, patience, state_file(), pause)
 
 
 def _ends(number: int | None, at_terminal: bool) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from ..offer import Offer
+from ..serials import state_file
 from ..sync import Registry
 from .accepting import offered
 from .offering import Spoken, offer_of, spoken_options
@@ -71,7 +72,8 @@ def command(
     offer = offer_of(words, spoken, "md run")
     if not argv:
         raise click.UsageError("what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD")
-    with registry_when_up(options, patience) as registry:
+    # A unit's state is CMD's own: it may want its directory to be empty.
+    with registry_when_up(options, patience, state_file(of_unit=False)) as registry:
         _not_ours(offer, registry)
         with offered(offer, registry, options.settings):
             return _run(argv)

@@ -10,7 +10,7 @@ ENVIRONMENT: Final = {
     "MDDNS_WAIT": "As --wait of advertise and run: seconds to wait for the network.",
     "TS_SOCKET": "The socket of the Tailscale daemon, where it is not in its usual place.",
     "XDG_CACHE_HOME": "Where mddns/peers.json is: who answered, how fast; default ~/.cache.",
-    "XDG_STATE_HOME": "Where mddns/serials.json is: md forward's; default ~/.local/state.",
+    "XDG_STATE_HOME": "Where mddns/serials.json is: serials given out; default ~/.local/state.",
     "NO_COLOR": "Set: nothing is bold on a terminal.",
 }
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import NetworkError, PortInUse, TailscaleError
+from ..serials import Serials
 from ..sync import Registry
 from .logs import show_logs
 from .notify import notify
@@ -33,17 +34,20 @@ def wait_option(command: F) -> F:
     )(command)
 
 
-def registry_when_up(options: Options, patience: float | None, pause: Callable[[float], None] = time.sleep) -> Registry:
+def registry_when_up(
+    options: Options, patience: float | None, state: str | None, pause: Callable[[float], None] = time.sleep
+) -> Registry:
     """A registry on the network, which is waited for at most `patience` seconds (None: without end); then its error.
 
-    A port that another program has is waited for where `patience` is given.
+    A port that another program has is waited for where `patience` is given. `state` is the file that keeps its serial.
     ``pause(seconds)`` waits; what it raises ends the waiting. Why we wait is said whenever that is news.
     """
     show_logs(options.verbose)
+    serials = Serials(options.settings.apex, state)
     deadline, said = math.inf if patience is None else time.monotonic() + patience, ""
     while True:
         try:
-            return Registry(options.settings)
+            return Registry(options.settings, serials=serials)
         except (NetworkError, PortInUse) as error:
             left = deadline - time.monotonic()
             port = isinstance(error, PortInUse)

@@ -56,7 +56,6 @@ class Directory:
         self._nothing: dict[str | None, list[tuple[float, frozenset[str]]]] = {}
         self._in_flight: set[str] = set()
         self._ahead: set[str] = set()  # those that are asked ahead of time
-        self._stood = -math.inf  # when all that is known was so at the latest, whoever said it and when
         self._merged: tuple[float, Merged] | None = None
 
     @property
@@ -125,10 +124,8 @@ class Directory:
 
     def slept(self, seconds: float, now: float) -> None:
         """We were away for so long, until now: all are asked again, and nobody is gone for what we could not hear."""
-        self.lapse(now - seconds)
         self.memory.slept(seconds, now)
         self.expire()
-        self._stood = now
 
     def lapse(self, now: float, name: str | None = None) -> None:
         """Drops what was told 30 s ago or longer (of `name`, in lower case): its peers, just asked, have not said so.
@@ -137,8 +134,6 @@ class Directory:
         """
         # A peer that nobody asked meanwhile has not been silent for as long as that, so it may well count still.
         before, changed = now - GONE_AFTER, False
-        if self._stood > before:
-            return
         sources: Iterable[Source] = self._sources.values()
         if name is not None:  # of very many mostly none
             sources = [each for each in sources if each.names.get(name, each.told) <= before]

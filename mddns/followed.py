@@ -12,7 +12,7 @@ from typing import Final
 
 from .directory import Directory, Merged
 from .instance import TTL
-from .memory import Memory
+from .memory import GONE_AFTER, Memory
 from .model import Peer, Service, Snapshot, fold
 from .policy import Policy
 from .pulse import Pulse
@@ -35,6 +35,7 @@ class Followed(Directory):
         self._trusted = False
         self._from = -math.inf  # not before
         self._pulse: Pulse | None = None  # of whoever watches
+        self._stood = -math.inf  # when what was told last was so at the latest
 
     def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
         """As of any directory."""
@@ -76,6 +77,11 @@ class Followed(Directory):
         if self.followed(now):
             self._stood = now
 
+    def lapse(self, now: float, name: str | None = None) -> None:
+        """As of any directory; what is followed was told when it last was."""
+        if not self._trusted or now - self._stood >= GONE_AFTER:
+            super().lapse(now, name)
+
     def leave(self) -> None:
         """Nobody watches any more: it is a plain directory again."""
         if self._trusted:
@@ -93,6 +99,12 @@ class Followed(Directory):
         # What is known of peers is whoever watches' too: a silent one is given no more time for our sake.
         self._settle()
         self._trusted = False
+        silent = self._last[1] if self._last else ()
+        for key, source in self._sources.items():
+            told = min(self._stood, self.memory.last_answer(key)) if source.peer.shown in silent else self._stood
+            if source.told < told:
+                source.told = told
+                source.names.clear()
 
     def followed(self, now: float) -> bool:
         """Whether what was told last is the network as it is now."""

@@ -151,6 +151,11 @@ class Memory:
         owing = [peer for peer in peers if (manners := known.get(peer)) is not None and manners.missed is not None]
         return frozenset(peer for peer in owing if self.gone(peer, now))
 
+    def last_answer(self, peer: str) -> float:
+        """When `peer` last answered; -inf where it never did."""
+        manners = self._peers.get(peer)
+        return -math.inf if manners is None or manners.answered is None else manners.answered
+
     def next_gone(self, peers: Iterable[str], now: float) -> float:
         """When the next of `peers` will be gone."""
         known = self._peers

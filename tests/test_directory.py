@@ -244,24 +244,18 @@ def test_what_is_to_be_asked_anew_is_no_older_for_that() -> None:
     assert names(made, 1.0) == [f"web@{BRAVO.id}"]
 
 
-def test_nothing_lapses_for_the_time_that_we_slept() -> None:
+def test_what_was_told_long_before_we_woke_is_dropped_when_who_said_it_is_silent_but_silent_it_is() -> None:
+    """What it said may have changed meanwhile; that it is no registry any more, nobody has found."""
     made = directory()
     made.answered(BRAVO, [service(BRAVO)], 0.0)
+    made.answered(CHARLIE, [service(CHARLIE)], 0.0)
     made.slept(600.0, 601.0)
+    assert len(names(made, 601.0)) == 2
+    made.answered(CHARLIE, [service(CHARLIE)], 601.1)
     made.missed(BRAVO, 602.0)
     made.lapse(602.0)
-    assert names(made, 602.0) == [f"web@{BRAVO.id}"]
-    made.lapse(631.0)
-    assert names(made, 631.0) == []
-
-
-def test_what_was_told_long_before_we_slept_is_dropped() -> None:
-    """By who was not asked for long, and so asked nobody: a tenant, until its holder ends."""
-    made = directory()
-    made.answered(BRAVO, [service(BRAVO)], 0.0)
-    made.answered(CHARLIE, [service(CHARLIE)], 20.0)
-    made.slept(600.0, 640.0)
-    assert names(made, 640.0) == [f"web@{CHARLIE.id}"]
+    assert names(made, 602.0) == [f"web@{CHARLIE.id}"]
+    assert made.silent(602.0) == (BRAVO.shown,)
 
 
 def test_who_refuses_has_nothing() -> None:

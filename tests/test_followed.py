@@ -150,6 +150,25 @@ def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_
     assert names(directory, 600.0 + SETTLES) == ["new@bravo"]
 
 
+@pytest.mark.parametrize(("watched_until", "now", "left"), [(20.0, 49.9, ["web@charlie"]), (20.0, 50.0, [])])
+def test_what_was_followed_before_we_were_stopped_is_told_for_half_a_minute_and_of_the_silent_no_longer(
+    watched_until: float, now: float, left: list[str]
+) -> None:
+    """They are silent to us as well, when we go on; by a tenant, say, that was the host's holder before."""
+    directory = followed(service(BRAVO), service(CHARLIE))
+    directory.memory.answered(BRAVO.id, 1.0, None)
+    directory.memory.answered(CHARLIE.id, watched_until, None)
+    directory.memory.missed(BRAVO.id, 6.0)
+    awake(directory, 0.0, watched_until)
+    directory.follow(lambda: (service(CHARLIE),), ("bravo",), 2, watched_until)
+    directory.slept(8.0, watched_until + 8.0)
+    assert names(directory, watched_until + 8.0) == ["web@bravo", "web@charlie"]
+    directory.missed(BRAVO, 31.0)
+    directory.missed(CHARLIE, 31.0)
+    directory.lapse(now)
+    assert names(directory, now) == left
+
+
 def test_what_was_followed_until_a_moment_ago_stands_however_long_ago_it_was_told() -> None:
     directory = followed(service(BRAVO))
     for second in range(600):

@@ -144,11 +144,12 @@ class Line:
         self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
         self._octets = 0
         self._open = True
+        self._unheard = False  # whether the other side has gone, and takes nothing any more
         loop.add_reader(sock.fileno(), self._read)
 
     def send(self, kind: int, payload: bytes, descriptors: Sequence[int] = ()) -> None:
         """Sends a frame; a line whose other end does not read is ended."""
-        if not self._open:
+        if not self._open or self._unheard:
             return
         frame = _FRAME.pack(len(payload), kind) + payload
         self._unsent.append((frame, descriptors))
@@ -193,6 +194,8 @@ class Line:
                 self._loop.add_writer(self._socket.fileno(), self._write)
                 return
             except OSError:
+                self._unheard = True
+                self.drain()  # what the other side said before it went counts
                 self._end()
                 return
             self._octets -= sent

@@ -90,7 +90,8 @@ class Mirror:
         self._latest: tuple[tuple[Service, ...], Node] = own, self._standings.beside((), "", current=False)
         self._taking: asyncio.TimerHandle | None = None
         self._rested = -SPACING  # when the next state may be taken
-        self._own_moved = False
+        self._own_moved = False  # whether what this host offers is another than in the zone
+        self._own_told = True  # whether it is in what is taken next
         self._current = False
         key = domain.apex.key
         self._state = {key + qtype.to_bytes(2, "big") for qtype in (SOA, AXFR, IXFR)}
@@ -128,7 +129,7 @@ class Mirror:
 
     def own_changed(self) -> None:
         """What this host offers is another by now."""
-        self._own_moved = True
+        self._own_moved, self._own_told = True, False
         self._watcher.own_changed()
 
     def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
@@ -143,6 +144,7 @@ class Mirror:
         if self._own_moved:
             # Our own programs may ask for the host's own view by another way, and must not be told less here.
             self._watcher.publish()
+            self._own_told = True
             self._take()
         return cast("bytes | Messages", self._responder.respond(wire, _PROGRAM, clock.now()))
 
@@ -163,7 +165,7 @@ class Mirror:
         ]
 
     def _told(self, view: View, current: bool) -> None:
-        self._current = current
+        self._current, self._own_told = current, True
         if current:
             self._follow(view)
         self._latest = view.services, self._standings.beside(self._watcher.stood, self._watcher.census, current=current)
@@ -188,7 +190,7 @@ class Mirror:
         if self._taking:
             self._taking.cancel()
             self._taking = None
-        self._own_moved = False
+        self._own_moved = self._own_moved and not self._own_told
         begun = clock.spent()
         services, node = self._latest
         zone = Zone(self._domain.apex.wire, self._marker.mark(services), before=self._zone.zone)

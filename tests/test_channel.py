@@ -1,8 +1,10 @@
-"""The page that the processes of a host share: who is the holder, and since when nothing was heard of it."""
+"""What the processes of a host share: the lines between them, and the page that says who is the holder."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mddns.channel import Page, has_ended, life
+from mddns.channel import TABLE, UPDATE, Line, Page, has_ended, life
 
 
 @pytest.fixture
@@ -89,3 +91,24 @@ def test_of_whom_it_cannot_be_seen_nothing_is_said(told: str) -> None:
 
 def test_we_ourselves_have_not_ended() -> None:
     assert not has_ended(life())
+
+
+def test_what_was_said_before_the_other_side_went_counts_also_where_we_speak_before_we_have_read_it() -> None:
+    """As a tenant does that was stopped, and has news of its own when it goes on."""
+    heard: list[bytes | None] = []
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        line = Line(
+            ours, asyncio.get_running_loop(), lambda kind, payload, _: heard.append(payload), lambda: heard.append(None)
+        )
+        holder = Line(theirs, asyncio.get_running_loop(), lambda *_: None, lambda: None)
+        with open(os.devnull) as file:
+            holder.send(TABLE, b"first", [file.fileno()])
+        holder.send(TABLE, b"second")
+        holder.close()
+        line.send(UPDATE, b"ours")
+        line.send(UPDATE, b"ours")
+
+    asyncio.run(main())
+    assert heard == [b"first", b"second", None]

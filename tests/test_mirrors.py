@@ -341,6 +341,25 @@ def test_questions_about_the_network_are_answered_from_the_mirror_as_long_as_the
     run(work)
 
 
+def test_what_our_own_host_offers_is_in_a_mirror_as_soon_as_it_is_in_the_hosts_own_view() -> None:
+    """Also where a state that was to be taken is from before."""
+
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        async with Client(nodes[0], peers[0].addresses[0]) as client:
+            client.subscribe("minidisc.", SOA)
+            copy = MirrorCopy(APEX)
+            await current(client, copy)
+            (kept,) = nodes[0].mirrors._kept.values()
+            nodes[0].advertise(make(90, "web"))
+            kept.mirror._take()
+            answer = kept.mirror.answer(copy.ask(7))
+            for wire in (answer,) if isinstance(answer, bytes) else answer or ():
+                copy.feed(wire)
+            assert ports(copy) == {80, 81, 90}
+
+    run(work)
+
+
 def test_what_a_mirror_finds_out_of_a_peer_is_known_to_its_node() -> None:
     """Which asks nobody by itself meanwhile, and has to tell it in its log and in its numbers."""
 

@@ -25,7 +25,7 @@ from typing import Final
 from .errors import NetworkError
 
 # Kinds of frames.
-HELLO, WELCOME, UPDATE, TABLE, ROSTER, TOLD_ALL, PING, PONG, REFUSED, DROPPED = range(1, 11)
+HELLO, WELCOME, UPDATE, TABLE, ROSTER, TOLD_ALL, PING, PONG, REFUSED, DROPPED, MOVING = range(1, 12)
 
 # The versions of what is said here that this program speaks: a host may run programs of several.
 VERSION: Final = 1

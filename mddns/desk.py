@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from . import clock
 from .channel import (
     DROPPED,
     HELLO,
+    MOVING,
     OLDEST,
     PING,
     PONG,
@@ -63,10 +65,13 @@ class Desk:
     def admit(self, sock: socket.socket) -> None:
         """Somebody has connected."""
         number: list[int] = []
+        moving: list[bool] = []
 
         def on_frame(kind: int, payload: bytes, descriptors: list[int]) -> None:
             for descriptor in descriptors:
                 os.close(descriptor)  # nobody has to hand us anything
+            if kind == MOVING:
+                moving.append(True)
             try:
                 self._take(line, number, kind, payload)
             except (BadMessage, ValueError, KeyError, TypeError) as error:
@@ -76,7 +81,9 @@ class Desk:
             self._lines.discard(line)
             if number and self._tenants.get(number[0]) is line:
                 del self._tenants[number[0]]
-                if self._table.drop(number[0], clock.unix_ms()):
+                if moving:  # it thought that we are silent, and finds in a moment that we are not
+                    self._table.awaits(number[0], time.monotonic())
+                elif self._table.drop(number[0], clock.unix_ms()):
                     self._dropped(number[0])
                 self._send_roster()
 

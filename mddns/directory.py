@@ -127,6 +127,11 @@ class Directory:
         self.memory.slept(seconds, now)
         self.expire()
 
+    def begun(self) -> None:
+        """We answer for our host from now on, and peers that begin tell us so: until now they told another one."""
+        self.memory.leave_nobody_alone()
+        self._stir()
+
     def lapse(self, now: float, name: str | None = None) -> None:
         """Drops what was told 30 s ago or longer (of `name`, in lower case): its peers, just asked, have not said so.
 

@@ -13,6 +13,7 @@ from . import clock
 from .channel import (
     DROPPED,
     HELLO,
+    MOVING,
     OLDEST,
     PING,
     PONG,
@@ -147,10 +148,12 @@ class Membership:
         if self._line:
             self._line.drain()
 
-    def leave(self) -> None:
-        """Ends it from this side."""
+    def leave(self, *, moving: bool = False) -> None:
+        """Ends it from this side; `moving`: what we offer goes on, and whoever holds will hear of it again."""
         self._told = False
         if self._line:
+            if moving:
+                self._line.send(MOVING, b"")
             self._line.close()
             self._line = None
 

@@ -243,6 +243,11 @@ class Memory:
                 manners.answered = min(manners.answered + seconds, now)
             if manners.missed is not None:
                 manners.missed = min(manners.missed + seconds, now)
+        self.leave_nobody_alone()
+
+    def leave_nobody_alone(self) -> None:
+        """Who began meanwhile may have told others so, and not us."""
+        for manners in self._peers.values():
             manners.pause = manners.paused_until = 0.0
             manners.web_pause = manners.web_paused_until = 0.0
 

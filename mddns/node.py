@@ -99,6 +99,7 @@ class Node:
         self.abandoned = False  # in a forked child
         self._turns = clock.Turns(clock.now())
         self._steps = clock.Steps()
+        self._era = 0  # of this host: with another holder it is another one
         self._news = News()
         self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
@@ -233,7 +234,10 @@ class Node:
         names = Names(machine, [str(domain.apex) for domain in self._domains])
         self.site.moved(frozenset(self.me.addresses), self._may_ask, names)
         self.beside.moved(self.reached_at, frozenset(self.me.addresses), self._may_ask, names)
+        era, self._era = self._era, self.seat.generation
         for domain in self._domains:
+            if era != self._era:
+                domain.directory.begun()
             domain.table_changed()
         self.mirrors.own_changed()
         self.sessions.changed()

@@ -366,7 +366,7 @@ class Seat:
     async def _find_place(self, at_once: bool) -> None:
         """The holder is gone, silent or replaced: takes over, or becomes its successor's tenant."""
         self._membership.catch_up()
-        self._membership.leave()
+        self._membership.leave(moving=True)
         pause, again = REFUSED_PAUSE, 0.0
         while not self._closed:
             page = self._page

@@ -221,6 +221,11 @@ class HostTable:
         self._unconfirmed.pop(NEIGHBOURS, None)  # those are asked, and register with nobody
         self._confirm_by = now + CONFIRM_WITHIN
 
+    def awaits(self, number: int, now: float) -> None:
+        """A process has left us to look for another holder. What it offers stands until it should be here again."""
+        self._unconfirmed[number] = set(self._others.get(number, ()))
+        self._confirm_by = max(self._confirm_by, now + CONFIRM_WITHIN)
+
     def told_all(self, number: int, now_ms: int) -> None:
         """A process has registered all that it has; what it had besides is withdrawn."""
         left = self._unconfirmed.pop(number, set())

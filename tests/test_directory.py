@@ -90,6 +90,16 @@ def test_paused_peers_are_not_due_until_they_are_heard_of() -> None:
     assert made.due(9.9) == [BRAVO, CHARLIE]
 
 
+def test_who_answers_for_its_host_from_now_on_leaves_nobody_alone() -> None:
+    """Who began meanwhile has told another one so."""
+    made = directory()
+    made.refused(BRAVO, 0.0)
+    assert BRAVO not in made.due(4.0)
+    made.begun()
+    made.expire()
+    assert BRAVO in made.due(4.0)
+
+
 def test_expired_all_are_due_and_what_they_said_stands() -> None:
     made = directory()
     made.answered(BRAVO, [service(BRAVO)], 0.0)

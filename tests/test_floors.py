@@ -200,7 +200,6 @@ TESTED_ELSEWHERE = {
     "acceptor": "test_hosts_port",
     "binding": "test_listeners",
     "connections": "test_listeners",
-    "desk": "test_hosts_tenants",
     "membership": "test_hosts_tenants",
     "neighbour": "test_hosts_race",
     "errors": "test_docs holds its table",

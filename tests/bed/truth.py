@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+TAKEN_OVER: Final = 1.0  # seconds in which another program answers for a host, where the next one is stopped
 FOREVER: Final = float("inf")
 HEALING: Final = 0.5  # seconds that it takes to undo a cut, in which hosts may hear each other already
 Labels = Mapping[str, str]
@@ -147,6 +148,20 @@ class Truth:
         mine = [(number, life) for number, (where, life) in self.lives.items() if where == host]
         moments = [life.end for _, life in mine] + [span.begin for number, _ in mine for span in self.stops(number)]
         return any(begin <= moment <= end for moment in moments)
+
+    def changes_hands(self, host: str, begin: float, end: float) -> bool:
+        """Whether in that time, or shortly before, one of its programs went while another one was stopped.
+
+        If that one is next in the succession, the one behind it takes over a little later.
+        """
+        mine = [(number, life) for number, (where, life) in self.lives.items() if where == host]
+        gone = [(number, life.end) for number, life in mine]
+        gone += [(number, span.begin) for number, _ in mine for span in self.stops(number)]
+        return any(
+            begin - TAKEN_OVER <= moment <= end
+            and any(other != number and self.is_stopped(other, moment, moment) for other, _ in mine)
+            for number, moment in gone
+        )
 
     def is_empty(self, host: str, begin: float, end: float) -> bool:
         """Whether no program of that host was there in that time: its kernel may refuse for it, which it rations."""

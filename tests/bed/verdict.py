@@ -207,6 +207,9 @@ class Judge:
                     if instance.lived(start - back, end):
                         if self._is_excused(instance, start - rest, end):
                             self.counts["not found, out of reach"] += 1
+                        elif way == "new" and self.truth.changes_hands(instance.host, start, end):
+                            # Who has just begun knows no registries, and does not wait for whom it does not know.
+                            self.counts["not found, its host changes hands"] += 1
                         else:
                             yield f"{said}: not {where}, which lived"
                 elif instance.may_have_been(labels, start - TTL - 1, end):

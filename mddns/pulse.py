@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 HELD: Final = 3.0  # seconds without a turn, from which on what others have said since is missed
-CAUGHT_UP: Final = 1.0  # seconds until that has been read
+CAUGHT_UP: Final = 3.0  # seconds until that has been read, and whoever was asked anew has answered
 
 
 class Pulse:

@@ -201,14 +201,16 @@ class Judge:
                 yield f"{said}: something found twice"
             self.counts[way] += 1
             back, rest = (TTL + 1, TTL + HEALED) if way == "kept" else (LATE, HEALED)  # it keeps what it was told
+            if way == "mirror" and self.truth.is_disturbed(self.host, start - LATE - ALONE, end):
+                back += ALONE  # the mirror of who holds by now had to hear of everybody first
             for where, instance in self.truth.instances.items():
                 labels = found.get(where)
                 if labels is None:
                     if instance.lived(start - back, end):
                         if self._is_excused(instance, start - rest, end):
                             self.counts["not found, out of reach"] += 1
-                        elif way == "new" and self.truth.changes_hands(instance.host, start, end):
-                            # Who has just begun knows no registries, and does not wait for whom it does not know.
+                        elif way != "kept" and self.truth.changes_hands(instance.host, start, end):
+                            # Who has just begun to ask knows no registries, and waits for none that it does not know.
                             self.counts["not found, its host changes hands"] += 1
                         else:
                             yield f"{said}: not {where}, which lived"

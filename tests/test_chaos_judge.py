@@ -202,7 +202,8 @@ def lookup(start: float, found: dict[str, Any], way: str = "new", silent: tuple[
 
 def false(truth: Truth, *lookups: dict[str, Any]) -> str:
     truth.forget()
-    return " ".join(Judge(truth, "bravo", SEER).false([*lookups]))
+    judged = Judge(truth, "bravo", SEER)
+    return " ".join([*judged.invented([*lookups]), *judged.false([*lookups])])
 
 
 NOTHING: dict[str, Any] = {}
@@ -239,6 +240,16 @@ def test_what_has_come_is_found_within_three_seconds_or_when_what_is_kept_has_ru
 ) -> None:
     assert not false(truth, lookup(10.0 + within - 0.1, NOTHING, way))
     assert "which lived" in false(truth, lookup(10.0 + within + 0.1, NOTHING, way))
+
+
+def test_while_a_host_changes_hands_behind_one_that_is_stopped_who_has_just_begun_may_miss_it(truth: Truth) -> None:
+    truth.lives |= {2: ("alpha", Span(0, 30)), 3: ("alpha", Span(0, 100))}
+    truth.joined |= dict.fromkeys((1, 2, 3), 11.0)
+    assert "which lived" in false(truth, lookup(30.5, NOTHING))
+    truth.stopped[3] = [Span(25, 35)]
+    assert not false(truth, lookup(30.5, NOTHING))
+    assert "which lived" in false(truth, lookup(30.5, NOTHING, "kept"))
+    assert "which lived" in false(truth, lookup(31.5, NOTHING))
 
 
 def test_something_found_twice_is_found(truth: Truth) -> None:
@@ -300,7 +311,7 @@ def history() -> judge.History:
     return {"end": 40.0, "apart": [], "programs": programs}
 
 
-def judged(told: judge.History) -> list[str]:
+def judged(told: judge.History) -> list[judge.Fault]:
     return [*judge.wrong(told, judge.Counter())]
 
 
@@ -313,7 +324,17 @@ def test_every_watcher_and_inquirer_is_judged() -> None:
         said[:] = said[:1] if who == 1 else [each | {"found": {}, "count": 0} for each in said]
         faults = judged(bad)
         assert faults
-        assert all(each.startswith(begin) for each in faults)
+        assert all(each.text.startswith(begin) for each in faults)
+
+
+def test_only_what_was_told_too_late_is_late() -> None:
+    told = history()
+    said = told["programs"][1]["said"]
+    said.append(said[-1])
+    assert [fault.late for fault in judged(told)] == [False]
+    told = history()
+    told["programs"][2]["said"][-1] |= {"found": {}, "count": 0}
+    assert [fault.late for fault in judged(told)] == [True]
 
 
 def test_what_was_judged_is_counted() -> None:

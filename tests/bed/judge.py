@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import verdict
 from .truth import FOREVER, Span, Truth
@@ -37,7 +37,14 @@ def truth_of(history: History) -> Truth:
     return truth
 
 
-def wrong(history: History, counts: Counter[str]) -> Iterator[str]:
+class Fault(NamedTuple):
+    """Something wrong in what was told. `late`: it was right once, or soon after; else it never was."""
+
+    text: str
+    late: bool
+
+
+def wrong(history: History, counts: Counter[str]) -> Iterator[Fault]:
     """What was wrong in all that was told to anybody; `counts` gets what was judged."""
     truth = truth_of(history)
     for each in history["programs"]:
@@ -46,13 +53,16 @@ def wrong(history: History, counts: Counter[str]) -> Iterator[str]:
         said, who = each["said"], f"{each['kind']} {each['number']} on {each['host']}"
         judge = verdict.Judge(truth, each["host"], each["number"], each["life"][0], counts)
         if each["kind"] == "inquirer":
-            faults = [*judge.false(said)]
+            faults, late = [*judge.invented(said)], judge.false(said)
         else:
-            until = min(each["life"][1], history["end"])
-            faults = [*verdict.illegal(said), *judge.untrue(said), *judge.late(said, until)]
+            faults, late = (
+                [*verdict.illegal(said), *judge.untrue(said)],
+                judge.late(said, min(each["life"][1], history["end"])),
+            )
             if each["life"][1] == FOREVER and (view := verdict.standing(said)) != (true := last(truth)):
                 faults.append(f"at the end {view}, and {true} is true")
-        yield from (f"{who}: {fault}" for fault in faults)
+        yield from (Fault(f"{who}: {fault}", False) for fault in faults)
+        yield from (Fault(f"{who}: {fault}", True) for fault in late)
 
 
 def last(truth: Truth) -> dict[str, Any]:
@@ -91,7 +101,7 @@ def befell(history: History) -> dict[str, int]:
 def main() -> None:
     """Prints what was wrong, and what was judged."""
     counts: Counter[str] = Counter()
-    faults = [*wrong(json.loads(Path(sys.argv[1]).read_text()), counts)]
+    faults = [fault.text for fault in wrong(json.loads(Path(sys.argv[1]).read_text()), counts)]
     sys.stdout.write("\n".join([*faults, f"{dict(counts)}", ""]))
     sys.exit(bool(faults))
 

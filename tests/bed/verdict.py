@@ -189,6 +189,15 @@ class Judge:
 
     # Of lookups
 
+    def invented(self, lookups: list[Told]) -> Iterator[str]:
+        """Lookups that found what nobody ever offered, or something twice."""
+        for lookup in lookups:
+            said = f"{lookup['way']}, {lookup['start']:.2f} to {lookup['end']:.2f}"
+            if len(lookup["found"]) != lookup["count"]:
+                yield f"{said}: something found twice"
+            for where in lookup["found"].keys() - self.truth.instances.keys():
+                yield f"{said}: {where}, which nobody offered"
+
     def false(self, lookups: list[Told]) -> Iterator[str]:
         """Lookups that found what was not there, or did not find what was there for long."""
         for lookup in lookups:
@@ -197,20 +206,16 @@ class Judge:
                 self.counts["lookups while stopped"] += 1
                 continue
             said = f"{way}, {start:.2f} to {end:.2f}, silent {lookup['silent']}"
-            if len(found) != lookup["count"]:
-                yield f"{said}: something found twice"
             self.counts[way] += 1
             back, rest = (TTL + 1, TTL + HEALED) if way == "kept" else (LATE, HEALED)  # it keeps what it was told
-            if way == "mirror" and self.truth.is_disturbed(self.host, start - LATE - ALONE, end):
-                back += ALONE  # the mirror of who holds by now had to hear of everybody first
             for where, instance in self.truth.instances.items():
                 labels = found.get(where)
                 if labels is None:
                     if instance.lived(start - back, end):
                         if self._is_excused(instance, start - rest, end):
                             self.counts["not found, out of reach"] += 1
-                        elif way != "kept" and self.truth.changes_hands(instance.host, start, end):
-                            # Who has just begun to ask knows no registries, and waits for none that it does not know.
+                        elif way == "new" and self.truth.changes_hands(instance.host, start, end):
+                            # Who has just begun knows no registries, and does not wait for whom it does not know.
                             self.counts["not found, its host changes hands"] += 1
                         else:
                             yield f"{said}: not {where}, which lived"
@@ -221,8 +226,6 @@ class Judge:
                 else:
                     was = "as it was" if instance.may_have_lived(start - TTL - 1, end) else "which was gone"
                     yield f"{said}: {where}, {was} {labels}"
-            for where in found.keys() - self.truth.instances.keys():
-                yield f"{said}: {where}, which nobody offered"
 
     def _oldest(self, instance: Instance, lookup: Told, rest: float) -> float:
         """When at the earliest what was found was so: what a silent host said stands until it is gone."""

@@ -26,7 +26,7 @@ from .settings import Settings
 from .subscriber import Subscriber
 from .subscribing import Spawn, Subscribing
 from .watched import Watched
-from .watched_hosts import WatchedHosts
+from .watched_hosts import WatchedHosts, loop_time
 from .wire import PTR
 
 _log = logging.getLogger("mddns")
@@ -74,7 +74,7 @@ class Asking:
         self._polls = 0
         self._room = 0  # for more sessions
         self._prober = Prober(settings.apex, self._probed)
-        self._begun = _now()  # other watchers have other beats
+        self._begun = loop_time()  # other watchers have other beats
 
     def start(self) -> None:
         """Begins."""
@@ -101,7 +101,7 @@ class Asking:
 
     def network_changed(self) -> None:
         """There are others than before."""
-        now = _now()
+        now = loop_time()
         if self._left_alone:
             for host in self._hosts.by_id.values():
                 if host.left_until > now:
@@ -110,7 +110,7 @@ class Asking:
 
     def slept(self) -> None:
         """We were away: all are asked, as we could hear nobody."""
-        now = _now()
+        now = loop_time()
         for host in self._hosts.by_id.values():
             host.unanswered, host.probing, host.next, host.left_until = 0, False, now, now
             host.heard = False
@@ -131,14 +131,14 @@ class Asking:
             self._refused(host)
             self._news()
         else:
-            host.next = min(host.next, _now())
+            host.next = min(host.next, loop_time())
             self.kick()
 
     async def _ask_around(self) -> None:
         while True:
             self._kicked.clear()
             self.pulse.beat(clock.now())
-            now = _now()
+            now = loop_time()
             asked_from = self._attachment.asked_from
             due, again = [], now + EVERY
             for host in self._attachment.among(self._hosts.by_id):
@@ -159,7 +159,7 @@ class Asking:
                     host.busy = True
                 self._spawn(self._poll(lookup))
             again = min((again, *(asked_from(host, now) for host in due if not host.busy)))
-            wait = max(0.01, again - _now())
+            wait = max(0.01, again - loop_time())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._kicked.wait()
@@ -168,7 +168,7 @@ class Asking:
 
     async def _poll(self, hosts: list[Watched]) -> None:
         """Looks up what these offer."""
-        memory, now, begun = self._directory.memory, clock.now(), _now()
+        memory, now, begun = self._directory.memory, clock.now(), loop_time()
         lookup = Lookup(
             self._settings.apex,
             Name.of((b"_list",), self._settings.apex).wire,
@@ -187,11 +187,11 @@ class Asking:
         finally:
             self._polls -= 1
             for host in hosts:
-                host.busy, host.next = False, max(_now(), begun + EVERY * self._hosts.pace)
+                host.busy, host.next = False, max(loop_time(), begun + EVERY * self._hosts.pace)
         if clock.now() <= lookup.deadline + clock.AWAY:
             self._room = self._sessions.room()
             for ask in lookup.asks:
-                if self._attachment.asks(by_peer[ask.peer.id], _now()):
+                if self._attachment.asks(by_peer[ask.peer.id], loop_time()):
                     self._polled(by_peer[ask.peer.id], ask, now)
         self.kick()
         self._news()
@@ -199,7 +199,7 @@ class Asking:
     def _polled(self, host: Watched, ask: Ask, since: float) -> None:
         if not self._hosts.has(host):
             return
-        host.polled, now = True, _now()
+        host.polled, now = True, loop_time()
         if host.told_at >= since:  # while we waited for others, it has said something newer
             host.next = now
             return
@@ -224,7 +224,7 @@ class Asking:
 
     def _refused(self, host: Watched) -> None:
         self._hosts.forget_copy(host)
-        host.unanswered, host.heard, host.heard_at = 0, True, _now()
+        host.unanswered, host.heard, host.heard_at = 0, True, loop_time()
         self._sessions.without(host)
         self._leave(host, min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST * self._hosts.pace))
 
@@ -235,7 +235,7 @@ class Asking:
             self.pulse.doubt(clock.now() + OWN_EVERY + CAUGHT_UP)
         if host.unanswered == MOST_UNANSWERED:
             self._hosts.forget_copy(host)
-            host.heard, host.heard_at = True, _now()
+            host.heard, host.heard_at = True, loop_time()
             if host.spoke:
                 self._directory.vanished(host.peer, clock.now())
             self._news()
@@ -243,14 +243,14 @@ class Asking:
             self._sessions.without(host)
 
     def _leave(self, host: Watched, pause: float) -> None:
-        now = _now()
+        now = loop_time()
         host.pause, host.left_until = pause, now + pause
         host.next = min(host.left_until, now + EVERY * self._hosts.pace)
         if self._left_alone:
             self._left_alone(host.peer)
 
     def _return_to(self, host: Watched) -> None:
-        host.next = host.left_until = _now()
+        host.next = host.left_until = loop_time()
         self.kick()
 
     # By serials
@@ -272,13 +272,13 @@ class Asking:
 
     def _probe_again(self, host: Watched, session: Subscriber) -> None:
         if host.session is session and session.waits and not host.probing:
-            self._probe(host, _now())
+            self._probe(host, loop_time())
 
     def _probed(self, address: str, port: int, serial: int) -> None:
         host = self._hosts.at(address, port)
         if not host:
             return
-        if host.session is None and host.left_until > _now():
+        if host.session is None and host.left_until > loop_time():
             self._return_to(host)
         elif host.probing:
             host.probing, host.unanswered = False, 0
@@ -292,7 +292,3 @@ class Asking:
                 asyncio.get_running_loop().call_later(AGAIN_SOON, self._probe_again, host, host.session)
             if own and host.copy.is_mirror and (self._attachment.waits or not self._attachment.complete):
                 self._sessions.relayed()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -13,7 +13,7 @@ from .errors import BadMessage
 from .mirrored import MirrorCopy
 from .subscriber import Subscriber
 from .watched import SESSION_AGAIN, SESSION_AGAIN_AT_MOST, Watched
-from .watched_hosts import WatchedHosts
+from .watched_hosts import WatchedHosts, loop_time
 
 _log = logging.getLogger("mddns")
 
@@ -97,7 +97,7 @@ class Subscribing:
         if self._attachment.is_own(host) and self._attachment.none(hosts.values()):
             _log.debug("every host is asked, as this one has no mirror")
             # Of whoever answered here all other hosts are told at this moment: who has work for them comes after that.
-            pause, now = YIELD if self._current else 0.0, _now()
+            pause, now = YIELD if self._current else 0.0, loop_time()
             for number, each in enumerate(hosts.values()):
                 if each is not host:
                     each.next = now + pause * (1 + number / len(hosts))
@@ -107,11 +107,11 @@ class Subscribing:
         """The mirror of our own host's holder has something new, or we know of other peers."""
         attachment, hosts = self._attachment, self._hosts
         before = attachment.complete
-        taken = attachment.told(hosts.by_id, hosts.network, self._current, _now(), clock.now())
+        taken = attachment.told(hosts.by_id, hosts.network, self._current, loop_time(), clock.now())
         if attachment.complete and not before:
             _log.debug("everything comes from this host's holder")
         if taken and attachment.moved:
-            now = _now()
+            now = loop_time()
             for host in hosts.by_id.values():
                 if not attachment.asks(host, now) and (host.session or host.copy.serial is not None):
                     self.end(host)
@@ -122,7 +122,7 @@ class Subscribing:
             self._news()
 
     async def _follow(self, host: Watched, session: Subscriber) -> None:
-        begun = _now()
+        begun = loop_time()
         stay_away = 0.0
         try:
             await session.run()
@@ -137,7 +137,7 @@ class Subscribing:
         finally:
             if host.session is session:
                 host.session = host.task = None
-        now = _now()
+        now = loop_time()
         if self._attachment.is_own(host):
             if self._attachment.complete and session.refused is None and not stay_away:
                 self._attachment.lost(self._hosts.by_id.values(), now)
@@ -158,7 +158,7 @@ class Subscribing:
                 self.relayed()
                 return
             self.without(host)
-        host.heard, host.heard_at = True, _now()
+        host.heard, host.heard_at = True, loop_time()
         now, rtt = clock.now(), self._directory.memory.rtt(host.peer.id)
         host.told_at = now
         rtt_ms = None if rtt is None else round(rtt * 1000, 2)
@@ -170,7 +170,3 @@ class Subscribing:
             services = host.words.of_one(host.copy.told(), host.peer, network, rtt_ms)
         self._directory.answered(host.peer, services, now, rtt=rtt)
         self._news()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -84,3 +85,8 @@ class WatchedHosts:
     def forget_copy(self, host: Watched) -> None:
         """What we have of its zone is to be had anew."""
         host.copy = MirrorCopy(self.apex)
+
+
+def loop_time() -> float:
+    """The event loop's time, in which all is told of a :class:`Watched`."""
+    return asyncio.get_running_loop().time()

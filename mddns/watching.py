@@ -29,7 +29,7 @@ from .subscribing import Subscribing
 from .view import View as View
 from .view import Watching as Watching
 from .watched import Watched
-from .watched_hosts import WatchedHosts
+from .watched_hosts import WatchedHosts, loop_time
 
 _log = logging.getLogger("mddns")
 
@@ -139,7 +139,7 @@ class Watcher:
 
     async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
         self._snapshot = snapshot
-        for gone in self._hosts.seen(snapshot, holder=self._own is not None, now=asyncio.get_running_loop().time()):
+        for gone in self._hosts.seen(snapshot, holder=self._own is not None, now=loop_time()):
             self._sessions.end(gone)
         self.own_changed()
         if self._attachment.complete:
@@ -194,7 +194,7 @@ class Watcher:
     def _publish_now(self) -> None:
         begun = clock.spent()
         self.publish()
-        self._publish_from = asyncio.get_running_loop().time() + SHARE * (clock.spent() - begun)
+        self._publish_from = loop_time() + SHARE * (clock.spent() - begun)
 
     def publish(self) -> None:
         """Tells those who look on what is new, at once."""

@@ -120,9 +120,11 @@ class Domain:
 
     def left_alone(self, peer: Peer) -> None:
         """Whoever watches has found that nobody answers at `peer`, and leaves it alone for a while."""
-        for address in peer.addresses:
-            self.idle.setdefault(address, set()).add(peer.id)
-        self.responder.forget_clients()  # so that it is seen when it asks
+        # Who is idle already has not asked since, and all others need not be looked at anew for its sake.
+        if any(peer.id not in self.idle.get(address, ()) for address in peer.addresses):
+            for address in peer.addresses:
+                self.idle.setdefault(address, set()).add(peer.id)
+            self.responder.forget_clients()  # so that it is seen when it asks
 
     def tick(self, now: float) -> None:
         """Wants to be called every second; notices where we have been asleep, stopped or starved."""

@@ -26,6 +26,7 @@ from mddns.node import Node
 from mddns.offer import make
 from mddns.policy import Policy
 from mddns.push import Kind
+from mddns.responder import client as client_at
 from mddns.secondary import Progress
 from mddns.settings import Settings
 from mddns.watching import Watcher
@@ -405,6 +406,26 @@ def test_a_mirror_with_a_fault_is_followed_by_another_one(monkeypatch: pytest.Mo
             copy = MirrorCopy(APEX)
             await current(client, copy)
             assert ports(copy) == {80, 81}
+
+    run(work)
+
+
+def test_who_is_left_alone_again_and_again_costs_those_who_ask_nothing() -> None:
+    """Answers that need nobody to be called go on; who is left alone for the first time is seen when it asks."""
+
+    async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
+        domain, asker = nodes[0]._domains.own, peers[1].addresses[0]
+
+        def ready() -> bool:
+            return asker in domain.responder.hot(clock.now())
+
+        domain.left_alone(Peer("idle", ("127.9.9.9",)))
+        domain.responder.admit(client_at(asker, frozenset(), tcp=False))
+        assert ready()
+        domain.left_alone(Peer("idle", ("127.9.9.9",)))
+        assert ready()
+        domain.left_alone(Peer("another", ("127.9.9.8",)))
+        assert not ready()
 
     run(work)
 

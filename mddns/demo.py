@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 
+from . import clock
 from .errors import PortInUse
-from .model import DEFAULT_PORT
+from .memory import Memory
+from .model import DEFAULT_PORT, join_address
 from .sync import Registry, start_registry
 
 _ADDRESS: Final = "127.0.0.1"
@@ -27,6 +29,13 @@ class Demo(NamedTuple):
 
     network: str
     ports: dict[str, int]
+
+    def memory(self) -> Memory:
+        """That each node is a registry: whoever knows that waits for all, also where they share a slow processor."""
+        memory, now = Memory(), clock.now()
+        for port in self.ports.values():
+            memory.answered(join_address(_ADDRESS, port), now, None)
+        return memory
 
 
 @contextmanager

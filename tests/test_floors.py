@@ -193,7 +193,6 @@ TESTED_ELSEWHERE = {
     "watched": "test_attachment",
     "watched_hosts": "test_watching, test_mirrors",
     "beside": "test_minidisc_beside, test_hosts_minidisc",
-    "demo": "test_hosts_md",
     "aio_watch": "test_watching",
     "sync_watch": "test_watching",
     "probing": "test_watching",

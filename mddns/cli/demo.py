@@ -6,6 +6,7 @@ import click
 
 from ..demo import running
 from ..resolver import Resolver
+from ..settings import Settings
 from .options import Options, common
 from .output import print_services
 from .signals import until_stopped
@@ -25,7 +26,7 @@ def command(once: bool, options: Options) -> int:
     """
     domain = str(options.settings.apex).rstrip(".")
     with until_stopped() as wait, running(domain) as demo:
-        with Resolver(demo.network, domain=domain) as resolver:
+        with Resolver.of(Settings.of(demo.network, domain=domain), demo.memory()) as resolver:
             print_services(resolver.list_services(), options)
         port = demo.ports["bravo"]
         lines = [

@@ -1,0 +1,16 @@
+"""The demonstration's nodes, and what is known of them from the start."""
+
+from __future__ import annotations
+
+from mddns import clock
+from mddns.demo import running
+from mddns.memory import Standing
+from mddns.settings import Settings
+
+
+def test_whoever_looks_for_the_nodes_of_a_demonstration_waits_for_each() -> None:
+    """On a slow machine the first table would lack some of them: of nobody unknown is much expected."""
+    with running() as demo:
+        memory = demo.memory()
+        peers = Settings.of(demo.network, environ={}).network.read(1.0).everyone()
+        assert [memory.standing(peer.id, clock.now()) for peer in peers] == [Standing.REGISTRY] * 3

@@ -150,7 +150,8 @@ class PlayedTailscaled:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client is gone: nobody is left to tell
         except asyncio.CancelledError:
-            pass  # stopped; asyncio's own callback would print a cancelled connection
+            # Stopped. Our loop would end before what is unsent is; and asyncio's callback would print a cancellation.
+            writer.transport.abort()
         finally:
             self._connections.discard(task)
             writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
@@ -252,3 +253,19 @@ def test_a_stopped_daemon_leaves_no_thread(tailnet: Tailnet, tmp_path: Path) -> 
     with PlayedTailscaled(tmp_path / "ts.sock", tailnet, tailnet.nodes[0]):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
+
+
+def test_a_stopped_daemon_leaves_no_connection_not_even_one_being_accepted(
+    daemon: PlayedTailscaled, recwarn: pytest.WarningsRecorder
+) -> None:
+    daemon.stop()
+    for _ in range(20):
+        daemon.start()
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+        for client in clients:
+            client.connect(str(daemon.path))
+        daemon.stop()
+        for client in clients:
+            client.close()
+    gc.collect()
+    assert not recwarn.list

@@ -8,6 +8,7 @@ file, so it is reachable from every network namespace.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -67,7 +68,7 @@ class PlayedTailscaled:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
 
     @property
     def mode(self) -> str:
@@ -132,29 +133,35 @@ class PlayedTailscaled:
 
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_unix_server(self._connection, sock=listener)
+        server = await asyncio.start_unix_server(self._accepted, sock=listener)
         ready.set()
         await self._stop.wait()
+        # What asyncio is still accepting is waited for: nobody would close it if it were cancelled on its way, or the
+        # server closed. And what is unsent is dropped: our loop would end before it is sent.
+        self._loop.remove_reader(listener)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for connection, transport in self._connections.items():
+                transport.abort()
+                connection.cancel()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._connection(reader, writer))
+        self._connections[task] = writer.transport
+        task.add_done_callback(self._connections.pop)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+        """Answers until one side ends; it is over when nothing is unsent."""
         try:
             while await self._request(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client is gone: nobody is left to tell
-        except asyncio.CancelledError:
-            # Stopped. Our loop would end before what is unsent is; and asyncio's callback would print a cancellation.
-            writer.transport.abort()
         finally:
-            self._connections.discard(task)
             writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answers one request; whether the connection stays open."""
@@ -225,9 +232,11 @@ class PlayedTailscaled:
                 watcher.put_nowait(self._message(SessionID="0123456789abcdef", State=6))
             while not ended.done():
                 told = asyncio.ensure_future(watcher.get())
-                await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
-                if not told.done():
+                try:
+                    await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
+                finally:
                     told.cancel()
+                if not told.done():
                     break
                 message = told.result()
                 if bus == "garbage":

@@ -141,7 +141,7 @@ class Attachment:
             if anew and serial is not None and host.serial is not None and is_after(host.serial, serial):
                 self.waits = True  # the mirror before this one had heard more
                 continue
-            host.serial = serial
+            host.serial, host.heard_at = serial, -math.inf  # the next one need not agree with what we heard before
             relayed = (stands.state if stands else None), words.get(key, ())
             if relayed != host.relayed:
                 self._relay(host, *relayed, moment)

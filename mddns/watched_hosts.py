@@ -67,6 +67,11 @@ class WatchedHosts:
         """The one that is asked at that place."""
         return self._places.get((address, port))
 
+    def in_doubt(self) -> bool:
+        """Whether something is known of a host that has not been heard since we were away."""
+        asked = self.attachment.among(self.by_id)
+        return any(not host.heard and self.directory.said_by(host.peer) for host in asked)
+
     def stands(self, *, holder: bool) -> Iterator[Stood]:
         """How each stands, but who is no registry and offers nothing."""
         memory, now = self.directory.memory, clock.now()

@@ -80,7 +80,10 @@ class Watcher:
 
     @property
     def view(self) -> View | None:
-        """The network, where it is known as a whole; not where we may have missed something, stopped or starved."""
+        """The network, where it is known as a whole; not where we may have missed something, stopped or starved.
+
+        After sleep it is whole when whoever we know something of has been heard again.
+        """
         return self._whole if self._asking.pulse.is_steady(clock.now()) else None
 
     async def start(self) -> None:
@@ -204,18 +207,18 @@ class Watcher:
         directory, hosts, now = self._directory, self._hosts, clock.now()
         whole = self._attachment.whole or all(host.polled for host in hosts.by_id.values())
         first = not self._current and whole
-        silent, before = directory.silent(now), self._latest
+        silent = directory.silent(now)
         stood = tuple(hosts.stands(holder=True)) if self._own else ()
-        version = directory.version, silent, hosts.census, stood
-        if before and not first and version == self._version:
-            return
-        self.stood, self.census = stood, hosts.census
-        self._version = version
         if first:
             self._current = True
             self._sessions.whole()
-        self._latest = View.of(directory, self._snapshot, now)
-        if self._current:
-            self._whole = self._latest
-        for watching in list(self._watching.values()):
-            watching.told(self._latest, self._current)
+        version = directory.version, silent, hosts.census, stood
+        news = None
+        if self._latest is None or first or version != self._version:
+            self.stood, self.census = stood, hosts.census
+            self._version = version
+            news = self._latest = View.of(directory, self._snapshot, now)
+        self._whole = self._latest if self._current and not hosts.in_doubt() else None
+        if news:
+            for watching in list(self._watching.values()):
+                watching.told(news, self._current)

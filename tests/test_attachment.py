@@ -185,6 +185,19 @@ def test_a_mirror_that_says_the_same_as_we_have_heard_is_taken_at_once() -> None
     assert scene.says(service(ALPHA, 80))
 
 
+def test_what_we_heard_before_a_mirror_told_of_it_does_not_keep_the_next_one_waiting() -> None:
+    scene = Scene()
+    scene.attachment.none(scene.hosts.values())
+    scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
+    scene.alpha.session, scene.alpha.heard_at = None, scene.now
+    scene.says(service(ALPHA, 80))
+    scene.says(service(ALPHA, 81))
+    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.known = True
+    scene.says(service(ALPHA, 82))
+    assert (scene.ports(), scene.attachment.complete) == ({82}, True)
+
+
 def test_what_is_said_of_another_node_at_that_address_is_passed_over() -> None:
     scene = Scene()
     scene.says(service(ALPHA, 80))

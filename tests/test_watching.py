@@ -167,6 +167,22 @@ def test_who_was_stopped_asks_until_it_has_heard_what_it_missed() -> None:
         assert eventually(lambda: watcher.view is not None)
 
 
+def test_who_slept_asks_until_it_has_heard_of_all_that_it_knows_something_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = fleet(1)
+    with registry(peers[0], peers) as there, mddns.Resolver(network_of(None, peers)) as resolver:
+        there.advertise_service(80, "web")
+        with resolver.watch() as watch:
+            watcher = watcher_of(watch)
+            assert eventually(lambda: watcher.view is not None)
+            with monkeypatch.context() as lost:
+                lost.setattr(watcher._asking._prober, "ask", lambda *_: None)
+                assert watch._thread
+                watch._thread._background.soon(watcher._asking.slept)
+                watch._thread._background.soon(watcher.publish)
+                assert eventually(lambda: watcher.view is None)
+            assert eventually(lambda: watcher.view is not None)
+
+
 def test_while_its_holder_misses_a_question_it_asks_too() -> None:
     peers = fleet(1)
     with registry(peers[0], peers), mddns.Resolver(network_of(peers[0], peers)) as resolver, resolver.watch() as watch:

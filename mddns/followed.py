@@ -80,6 +80,7 @@ class Followed(Directory):
     def lapse(self, now: float, name: str | None = None) -> None:
         """As of any directory; what is followed was told when it last was."""
         if not self._trusted or now - self._stood >= GONE_AFTER:
+            self._settle()
             super().lapse(now, name)
 
     def leave(self) -> None:
@@ -183,10 +184,12 @@ class Followed(Directory):
     def _learn(self, peer: Peer, services: Sequence[Service], now: float) -> None:
         # An answer that was under way when we began to be followed may be older than what we were told since.
         if not self.followed(now):
+            self._settle()  # what we were told before came before
             super()._learn(peer, services, now)
 
     def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
         if not self.followed(now):
+            self._settle()
             super()._learn_of(peer, name, services, now)
 
     def _gone(self, now: float) -> frozenset[str]:

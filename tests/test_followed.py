@@ -139,6 +139,19 @@ def test_of_a_silent_registry_nothing_is_followed_that_it_said_thirty_seconds_ag
     assert names(directory, 40.0) == left
 
 
+@pytest.mark.parametrize("name", [None, "new"])
+def test_what_was_told_before_we_were_stopped_does_not_replace_what_was_learned_by_asking_since(
+    name: str | None,
+) -> None:
+    """Though nobody had asked for it until then."""
+    directory = followed(service(BRAVO))
+    assert names(directory) == ["web@bravo"]
+    directory.follow(lambda: (service(BRAVO, "old"),), NOBODY, 2, 0.1)
+    directory.alive(HELD + 1)
+    directory.answered(BRAVO, [service(BRAVO, "new")], HELD + 1, name=name)
+    assert "new@bravo" in names(directory, HELD + 1)
+
+
 def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_again() -> None:
     directory = followed(service(BRAVO))
     directory.slept(600.0, 600.0)

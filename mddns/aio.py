@@ -92,11 +92,12 @@ class Resolver:
         if flight is not None:
             return await self._join(flight, query)
         flight = self._flights[key] = _Flight()
+        anew = self._watching.active  # who watches is never told what was so some time ago
         try:
             while True:
                 snapshot = await self._read_network()
                 self._inquirer.slept(self._naps.taken(), clock.now())
-                lookup = self._inquirer.begin(query, snapshot, clock.now())
+                lookup = self._inquirer.begin(query, snapshot, clock.now(), anew=anew)
                 if lookup is not None:
                     await aio_transport.run(lookup, clock.now)
                     if clock.now() > lookup.deadline + clock.AWAY:

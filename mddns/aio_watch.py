@@ -112,6 +112,11 @@ class Shared:
         """The network, where it is watched and known as a whole."""
         return self._watcher.view if self._watcher else None
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody watches."""
+        return self._watcher is not None
+
     async def start(self) -> Watcher:
         """One more watches."""
         async with self._starting:

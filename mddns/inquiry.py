@@ -95,16 +95,18 @@ class Inquirer:
             self.directory.slept(seconds, now)
             self._held.clear()
 
-    def begin(self, query: Query, snapshot: Snapshot, now: float) -> Lookup | None:
-        """The lookup that `query` needs, None where what is known answers it."""
+    def begin(self, query: Query, snapshot: Snapshot, now: float, *, anew: bool = False) -> Lookup | None:
+        """The lookup that `query` needs, None where what is known answers it; `anew`: nothing that is known does."""
         directory = self.directory
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
             directory.network(snapshot, with_own_host=True)
             self._held.clear()
+        if anew:
+            self._held.clear()
         if self._is_held(query, now):
             return None
-        peers = directory.to_ask(query.key, now)
+        peers = directory.memory.owed(directory.peers, now) if anew else directory.to_ask(query.key, now)
         if not peers or (query.first and self._is_known(query, {peer.id for peer, _ in peers}, now)):
             return None
         if query.name is None:

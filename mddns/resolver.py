@@ -117,12 +117,14 @@ class Resolver:
                 ours = self._flights[key] = _Flight()
         if flight is not None:
             return self._join(flight, query)
+        # Who watches is never told what was so some time ago, also while that is not known for certain.
+        anew = self._watching is not None and self._watching.active
         try:
             while True:
                 snapshot = self._read_network()
                 with self._lock:
                     self._inquirer.slept(self._naps.taken(), clock.now())
-                    lookup = self._inquirer.begin(query, snapshot, clock.now())
+                    lookup = self._inquirer.begin(query, snapshot, clock.now(), anew=anew)
                 if lookup is not None:
                     run(lookup, clock.now)
                     if clock.now() > lookup.deadline + clock.AWAY:

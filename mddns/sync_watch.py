@@ -184,6 +184,11 @@ class Shared:
         watcher = thread.watcher if thread else None
         return watcher.view if watcher else None
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody watches."""
+        return self._thread is not None and self._thread.watcher is not None
+
     def start(self) -> WatcherThread:
         """One more watches."""
         with self._lock:

@@ -432,6 +432,20 @@ def test_a_holders_answer_with_ttl_0_is_not_kept(fleet: Fleet) -> None:
         assert len(seeker.inquirer.finish(query, lookup, 0.0).services) == 2
 
 
+@pytest.mark.parametrize("me", [None, ALPHA])
+def test_who_asks_anew_is_told_nothing_that_was_known(fleet: Fleet, me: Peer | None) -> None:
+    seeker, query = Seeker(fleet, me), Query.of("db")
+    assert seeker.find("db", 0.0).services
+    for registration in fleet[CHARLIE].registry.registrations():
+        fleet[CHARLIE].registry.withdraw(registration, 0)
+    if me:
+        fleet.fall_silent(me)  # the others say so
+    lookup = seeker.inquirer.begin(query, seeker.snapshot, 0.1, anew=True)
+    assert lookup
+    now = fleet.carry(lookup, 0.1)
+    assert seeker.inquirer.finish(query, lookup, now).services == ()
+
+
 # How old what is told may be
 
 

@@ -167,6 +167,20 @@ def test_who_was_stopped_asks_until_it_has_heard_what_it_missed() -> None:
         assert eventually(lambda: watcher.view is not None)
 
 
+def test_while_it_may_have_missed_something_who_watches_is_not_told_what_was_so_before() -> None:
+    peers = fleet(1)
+    with registry(peers[0], peers) as there, mddns.Resolver(network_of(None, peers)) as resolver:
+        assert not resolver.resolve("web")
+        there.advertise_service(80, "web")
+        with resolver.watch() as watch:
+            watcher_of(watch)._asking.pulse.doubt(clock.now() + 100)
+            assert len(resolver.resolve("web")) == 1
+            there.advertise_service(81, "web")
+            assert len(resolver.resolve("web")) == 2
+        there.advertise_service(82, "web")
+        assert len(resolver.resolve("web")) == 2
+
+
 def test_who_slept_asks_until_it_has_heard_of_all_that_it_knows_something_of(monkeypatch: pytest.MonkeyPatch) -> None:
     peers = fleet(1)
     with registry(peers[0], peers) as there, mddns.Resolver(network_of(None, peers)) as resolver:
@@ -384,6 +398,27 @@ def test_in_an_event_loop() -> None:
     before = open_sockets()
     assert asyncio.run(main()) == ["up", "leader", "current", "down", "current"]
     assert eventually(lambda: open_sockets() == before)
+
+
+def test_in_an_event_loop_too_who_watches_is_not_told_what_was_so_before() -> None:
+    peers = fleet(1)
+
+    async def main() -> list[int]:
+        found = []
+        async with aio.Resolver(network_of(None, peers)) as resolver:
+            async with resolver.watch():
+                watcher = resolver._watching._watcher
+                assert watcher
+                watcher._asking.pulse.doubt(clock.now() + 100)
+                for port in (80, 81):
+                    there.advertise_service(port, "web")
+                    found.append(len(await resolver.resolve("web")))
+            there.advertise_service(82, "web")
+            found.append(len(await resolver.resolve("web")))
+        return found
+
+    with registry(peers[0], peers) as there:
+        assert asyncio.run(main()) == [1, 2, 2]
 
 
 def played(

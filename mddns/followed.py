@@ -76,12 +76,32 @@ class Followed(Directory):
             self._stir()
         if self.followed(now):
             self._stood = now
+            self._lapse_silent(now)
 
     def lapse(self, now: float, name: str | None = None) -> None:
         """As of any directory; what is followed was told when it last was."""
         if not self._trusted or now - self._stood >= GONE_AFTER:
             self._settle()
             super().lapse(now, name)
+
+    def _lapse_silent(self, now: float) -> float:
+        """Drops what silent registries said 30 s ago or longer; when the next is due."""
+        silent, due, changed = self._last[1] if self._last else (), math.inf, False
+        if not silent:
+            return due
+        self._settle()
+        for key, source in self._sources.items():
+            if not source.services or source.peer.shown not in silent:
+                continue
+            until = max(source.told, self.memory.last_answer(key)) + GONE_AFTER
+            if until > now:
+                due = min(due, until)
+                continue
+            source.services, changed = {}, True
+            source.names.clear()
+        if changed:
+            self._changed()
+        return due
 
     def leave(self) -> None:
         """Nobody watches any more: it is a plain directory again."""
@@ -141,11 +161,12 @@ class Followed(Directory):
         if not self.followed(now):
             return super().merged(now)
         if self._merged is None or now >= self._merged[0]:
+            lapse = self._lapse_silent(now)
             zone = self._zone
             if zone is None or zone[0] != (self._version, frozenset()):
                 made = Zone(self.origin, self.services(now), before=zone[1] if zone else None)
                 self._zone = zone = (self._version, frozenset()), made
-            left = self.memory.next_gone(self._telling(), now) - now
+            left = min(lapse, self.memory.next_gone(self._telling(), now)) - now
             ttl = math.ceil(min(TTL, left))
             until = now + left - ttl + (1 if left < TTL else 0)
             self._merged = until, Merged(zone[1], self.silent(now), self.count(now), ttl)

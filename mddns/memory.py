@@ -51,6 +51,7 @@ class Manners:
 
     # As they are at first, which makes those of thousands of peers cheap.
     answered: float | None = None
+    away = 0.0  # seconds of sleep by which `answered` is later than it was
     missed: float | None = None  # first question since then that it left unanswered
     idle = -math.inf  # last time that it refused, or was silent
     pause = 0.0
@@ -152,9 +153,9 @@ class Memory:
         return frozenset(peer for peer in owing if self.gone(peer, now))
 
     def last_answer(self, peer: str) -> float:
-        """When `peer` last answered; -inf where it never did."""
+        """When `peer` last answered, however long we slept since; -inf where it never did."""
         manners = self._peers.get(peer)
-        return -math.inf if manners is None or manners.answered is None else manners.answered
+        return -math.inf if manners is None or manners.answered is None else manners.answered - manners.away
 
     def next_gone(self, peers: Iterable[str], now: float) -> float:
         """When the next of `peers` will be gone."""
@@ -171,6 +172,8 @@ class Memory:
         """It answered a DNS question about our zone (`dns`), or told by HTTP what it offers (`web`), or both."""
         manners = self._manners(peer)
         manners.answered = now
+        if manners.away:
+            manners.away = 0.0
         if manners.missed is not None:
             manners.missed = None
         if manners.pause:
@@ -240,7 +243,9 @@ class Memory:
         """We were away for so long, until now: no silence of that time counts, and nobody is left alone for it."""
         for manners in self._peers.values():
             if manners.answered is not None:
-                manners.answered = min(manners.answered + seconds, now)
+                later = min(manners.answered + seconds, now)
+                manners.away += later - manners.answered
+                manners.answered = later
             if manners.missed is not None:
                 manners.missed = min(manners.missed + seconds, now)
         self.leave_nobody_alone()

@@ -83,6 +83,7 @@ def test_the_same_state_told_faster_is_the_same_zone() -> None:
 def test_what_a_silent_registry_said_stands_until_it_is_named_no_more() -> None:
     directory = followed(service(BRAVO), service(CHARLIE))
     awake(directory, 0.0, 6.0)
+    directory.memory.answered(BRAVO.id, 5.0, None)
     directory.follow(lambda: (service(CHARLIE),), ("bravo",), 2, 6.0)
     assert names(directory) == ["web@bravo", "web@charlie"]
     assert directory.merged(6.0).silent == ("bravo",)
@@ -150,6 +151,21 @@ def test_what_was_told_before_we_were_stopped_does_not_replace_what_was_learned_
     directory.alive(HELD + 1)
     directory.answered(BRAVO, [service(BRAVO, "new")], HELD + 1, name=name)
     assert "new@bravo" in names(directory, HELD + 1)
+
+
+def test_what_a_silent_registry_said_is_followed_for_half_a_minute_however_long_we_slept_since() -> None:
+    """By a tenant, say, that took over: who is gone is named as silent until it was silent for so long to us awake."""
+    directory = made()
+    directory.answered(BRAVO, [service(BRAVO)], 10.0)
+    directory.slept(8.0, 20.0)
+    directory.missed(BRAVO, 21.0)
+    directory.follow(lambda: (), ("bravo",), 2, 20.0 + SETTLES)
+    awake(directory, 20.0 + SETTLES, 37.0)
+    assert directory.merged(37.0).ttl == 3
+    awake(directory, 37.0, 40.0)
+    assert names(directory, 39.0) == ["web@bravo"]
+    directory.alive(40.0)
+    assert names(directory, 40.0) == []
 
 
 def test_what_was_learned_by_asking_after_sleep_is_replaced_when_it_is_followed_again() -> None:

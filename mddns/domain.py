@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mddns")
 
 AHEAD: Final = 3.5  # seconds after which a peer is asked again, where what it says is in use
+LATE: Final = 1.0  # seconds after a lookup should have ended, from which on what it heard may be out of date
 _MOST_WAITING: Final = 256  # questions that wait for the network
 
 
@@ -189,8 +190,8 @@ class Domain:
             directory.asked(due)
         began, now = now, clock.now()
         self.tick(now)
-        if now > lookup.deadline + clock.AWAY:
-            await self._list_peers(0.0)  # we slept, and could hear nobody
+        if now > lookup.deadline + LATE:
+            await self._list_peers(0.0)  # we slept, and could hear nobody; or stood still, and heard what was so before
             return
         self.responder.counts.fanout.add(now - began)
         for ask in lookup.asks:

@@ -134,7 +134,7 @@ class Inquirer:
         if lookup is not None:
             holder = lookup.holder
             if holder and holder.outcome is _ANSWERED and holder.answer:
-                found = self._hold(query, holder, holder.answer, now)
+                found = self._hold(query, holder, holder.answer, lookup.begun)
             else:
                 answered, refused = self._learn(query, lookup, now)
         if found is None:
@@ -178,13 +178,15 @@ class Inquirer:
         if lookup.holder and lookup.holder.outcome is _REFUSED:
             directory.refused(lookup.holder.peer, now)
         name, network = query.key, self._snapshot.network if self._snapshot else ""
-        learn_all(directory, lookup.asks, network, now, name)
+        learn_all(directory, lookup.asks, network, lookup.begun, name)  # it is as old as the question
         directory.lapse(now, name)
         outcomes = [ask.outcome for ask in lookup.asks]
         return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 
-    def _hold(self, query: Query, holder: Ask, answer: Answer, now: float) -> Found:
-        """What the holder said of the whole network; whose each instance is, its address tells."""
+    def _hold(self, query: Query, holder: Ask, answer: Answer, asked: float) -> Found:
+        """What the holder said of the whole network, at the earliest when it was `asked`; whose each instance is, its
+        address tells.
+        """
         snapshot, me = self._snapshot, holder.peer
         silence = next(filter(None, (read_sentence(text) for _, text in answer.errors)), Silence((), 0))
         services = []
@@ -194,14 +196,14 @@ class Inquirer:
             service = service if via else replace(service, via=None, host=None, owner=None, tags=())
             if not service.held and self._policy.admit(service, via or me):
                 services.append(service)
-        found = Found(tuple(services), silence.names, silence.asked or self.directory.count(now), 1)
+        found = Found(tuple(services), silence.names, silence.asked or self.directory.count(asked), 1)
         if len(self._held) >= _MOST_KEPT:
             self._held.clear()
         # What the holder knows has an age already: its records say how long they still hold.
         most = TTL if services else NEGATIVE_TTL
         left = lifetime(Message(holder.message), most) if holder.message else 0
         if not self.directory.has_left(me):  # nor is it another network's by now
-            self._held[query.key] = _Told(now + left, found)
+            self._held[query.key] = _Told(asked + left, found)
         return found
 
 

@@ -66,6 +66,7 @@ class Lookup:
         self._everything = qtype == PTR and labels == (b"_list",)
         self._reader = Reader(apex, self.rest[10 : 10 + len(qname) + 4], by_name=self._name is not None)
         self._judge = self._reader.read
+        self.begun = now
         self.deadline = now + timeout
         self._enough = enough
         # Those that are known to answer go first, the nearest among them foremost.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from played import ALPHA, SINCE, question
+import asyncio
 
-from mddns.domain import Domain, Domains
+import pytest
+from played import ALPHA, BRAVO, SINCE, question
+
+from mddns import aio_transport, clock
+from mddns.domain import LATE, Domain, Domains
+from mddns.lookup import Lookup
+from mddns.model import Snapshot
 from mddns.names import Name
 from mddns.policy import Policy
 from mddns.registry import Registry
@@ -51,3 +56,24 @@ def test_what_is_served_no_more_is_left_and_our_own_stays(domains: Domains) -> N
     domains.serve([])
     assert domains.alone
     assert [str(each.apex) for each in domains] == ["minidisc."]
+
+
+@pytest.mark.parametrize(("stopped", "rounds"), [(LATE - 0.1, 1), (LATE + 0.1, 2)])
+def test_what_a_fan_out_heard_that_ended_late_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, stopped: float, rounds: int
+) -> None:
+    """We were stopped meanwhile, and read what was so before."""
+    lookups: list[Lookup] = []
+    now = 100.0
+
+    async def run(lookup: Lookup, _clock: object) -> None:
+        nonlocal now
+        lookups.append(lookup)
+        now = lookup.deadline + (stopped if len(lookups) == 1 else 0.0)
+
+    monkeypatch.setattr(aio_transport, "run", run)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    own = domain(Name.parse("minidisc"))
+    own.directory.network(Snapshot(ALPHA, (BRAVO,)), with_own_host=False)
+    asyncio.run(own.fresh())
+    assert len(lookups) == rounds

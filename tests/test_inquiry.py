@@ -420,6 +420,19 @@ def test_what_the_holder_said_stands_no_longer_than_its_records_do(fleet: Fleet)
     assert len(late.find("web", 5.6).services) == 3
 
 
+@pytest.mark.parametrize("me", [None, ALPHA])
+def test_what_is_read_late_is_as_old_as_the_question(fleet: Fleet, me: Peer | None) -> None:
+    """By whoever was stopped meanwhile."""
+    seeker, query = Seeker(fleet, me), Query.of("web")
+    lookup = seeker.inquirer.begin(query, seeker.snapshot, 0.0)
+    assert lookup
+    fleet.carry(lookup, 0.0, *([me.addresses[0]] if me else []))
+    assert len(seeker.inquirer.finish(query, lookup, 4.0).services) == 2
+    fleet[BRAVO].advertise("web", 5)
+    assert len(seeker.find("web", 4.9).services) == 2
+    assert len(seeker.find("web", 5.1).services) == 3
+
+
 def test_a_holders_answer_with_ttl_0_is_not_kept(fleet: Fleet) -> None:
     seeker, query = Seeker(fleet, me=ALPHA), Query.of("web")
     for _ in range(2):

@@ -200,9 +200,12 @@ class Asking:
         if not self._hosts.has(host):
             return
         host.polled, now = True, loop_time()
+        if host.session is not None:
+            return  # begun behind another lookup, which has overtaken this one; it tells what is new
         if host.told_at >= since:  # while we waited for others, it has said something newer
             host.next = now
             return
+        host.told_at = since
         if ask.outcome is not Outcome.PENDING:
             learn(self._directory, ask, self._hosts.network, clock.now())
         if ask.outcome is Outcome.ANSWERED:

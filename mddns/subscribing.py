@@ -74,7 +74,7 @@ class Subscribing:
         peer, own = host.peer, self._attachment.is_own(host)
 
         def changed() -> None:
-            if self._hosts.has(host):
+            if self._hosts.has(host) and host.session is session:
                 self._told(host)
 
         if self._hosts.me and peer.id == self._hosts.me.id:

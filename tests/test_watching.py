@@ -21,16 +21,19 @@ from loopback import Fixed, fleet, hostile, network_of, open_sockets
 
 import mddns
 from mddns import aio, clock
+from mddns.answers import Answer
 from mddns.ask import Ask, Outcome
 from mddns.asking import MOST_AT_ONCE, Asking
 from mddns.dso import is_dso, refusal
 from mddns.lookup import Lookup
+from mddns.memory import Standing
 from mddns.mirrored import State
 from mddns.model import Endpoint, Peer, Service, Snapshot
 from mddns.names import Name
 from mddns.pulse import Pulse
 from mddns.settings import Settings
 from mddns.sync_watch import Watch
+from mddns.watched import Watched
 from mddns.watched_hosts import UNHURRIED
 from mddns.watching import View, Watcher
 
@@ -529,6 +532,44 @@ def test_an_answer_counts_no_more_when_the_host_has_said_something_newer_while_o
         assert not watcher._directory.said_by(peer)
 
     asyncio.run(work())
+
+
+def test_a_lookup_that_was_overtaken_by_another_one_counts_no_more() -> None:
+    """Who asks us something is asked at once, also where a lookup is under way."""
+    peer = Peer("alpha", ("100.64.0.1",))
+    refused = SimpleNamespace(peer=peer, outcome=Outcome.REFUSED, answer=None, listed=None, over_web=False)
+    told = Answer((), False, False, False, ())
+    answered = SimpleNamespace(
+        **{**vars(refused), "outcome": Outcome.ANSWERED, "answer": told, "message": None, "rtt": None}
+    )
+
+    async def work() -> None:
+        watcher = Watcher(Settings(Fixed(None, (peer,)), "fixed", Name.parse("minidisc."), 28004, 1.0))
+        await watcher._seen(Snapshot(None, (peer,), "fixed"), 0.0)
+        (host,) = watcher._hosts.by_id.values()
+        watcher._asking._polled(host, cast("Ask", answered), 10.1)
+        watcher._asking._polled(host, cast("Ask", refused), 10.0)
+        assert watcher._directory.memory.standing(peer.id, 11.0) is Standing.REGISTRY
+
+    asyncio.run(work())
+
+
+def test_a_lookup_that_ends_when_there_is_a_session_begins_no_other() -> None:
+    """What one that nobody knows of tells would be taken for what the other does."""
+    peers = fleet(1)
+    with registry(peers[0], peers) as there, watching(network_of(None, peers)) as watch:
+        there.advertise_service(80, "web")
+        until(watch, "up")
+        (host,) = watcher_of(watch)._hosts.by_id.values()
+        assert eventually(lambda: host.session is not None and host.session.connected)
+        session, late = host.session, SimpleNamespace(peer=peers[0], outcome=Outcome.ANSWERED)
+        assert watch._thread
+        watch._thread._background.call(polled(watcher_of(watch), host, late))
+        assert host.session is session
+
+
+async def polled(watcher: Watcher, host: Watched, ask: object) -> None:
+    watcher._asking._polled(host, cast("Ask", ask), clock.now())
 
 
 @pytest.mark.parametrize(("hosts", "pace"), [(10, 1.0), (UNHURRIED, 1.0), (3 * UNHURRIED, 3.0)])

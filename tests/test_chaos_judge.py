@@ -268,6 +268,8 @@ def test_what_a_host_out_of_reach_has_said_stands_for_ten_seconds_and_for_thirty
     truth.apart.append((frozenset(["alpha"]), Span(59, FOREVER)))
     assert not false(truth, lookup(70.0, AFTER))
     assert "which was gone" in false(truth, lookup(74.0, AFTER))
+    assert not false(truth, lookup(77.0, AFTER, "kept"))  # whoever told so did it five seconds ago
+    assert "which was gone" in false(truth, lookup(79.0, AFTER, "kept"))
     assert not false(truth, lookup(90.0, AFTER, silent=("alpha",)))
     assert "which was gone" in false(truth, lookup(100.0, AFTER, silent=("alpha",)))
 

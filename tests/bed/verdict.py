@@ -234,7 +234,8 @@ class Judge:
         out = since < end
         if instance.host in lookup["silent"] and (out or self.truth.is_empty(instance.host, start, end)):
             return float(start) - TTL - DROPPED  # perhaps the last that it has told us, and not our holder
-        return max(since - TTL - 1, start - GONE - LATE) if out else float(start) - TTL - 1
+        kept = TTL if lookup["way"] == "kept" else 0.0  # so long ago it may have been told
+        return max(since - TTL - 1, start - kept - GONE - LATE) if out else float(start) - TTL - 1
 
 
 def _and(spans: list[Span], rest: float) -> list[Span]:

@@ -37,7 +37,7 @@ MOST_AT_ONCE: Final = 2  # cuts and partitions; the same for what is stopped
 LONG: Final = 300.0  # seconds in which everything happens
 JUDGED: Final = ("up", "update", "down", "looks", "found", "kept", "new", "mirror")  # of each there is some
 SHOWN: Final = 40  # lines of what was wrong
-FEW: Final = 20  # of 20,000: what was told, or not, a second or two too late; the long form still finds some
+FEW: Final = 10  # of 20,000: what was told, or not, a second or two too late, on a machine that has others to serve
 
 # How often each is done, of their sum.
 WHAT: Final = {

@@ -37,7 +37,6 @@ MOST_AT_ONCE: Final = 2  # cuts and partitions; the same for what is stopped
 LONG: Final = 300.0  # seconds in which everything happens
 JUDGED: Final = ("up", "update", "down", "looks", "found", "kept", "new", "mirror")  # of each there is some
 SHOWN: Final = 40  # lines of what was wrong
-FEW: Final = 10  # of 20,000: what was told, or not, a second or two too late, on a machine that has others to serve
 
 # How often each is done, of their sum.
 WHAT: Final = {
@@ -277,9 +276,8 @@ def test_through_everything_each_host_is_told_what_is_legal_and_true(make_bed: M
     assert SECONDS < LONG or set(chaos.tally) == set(WHAT), chaos.tally
     assert not ended, (SEED, ended)
     late = sum(fault.late for fault in wrong)
-    few = FEW if SECONDS < LONG else 0
-    measured(f"wrong: {len(wrong) - late}; late: {late}, of which the short form allows {FEW}")
-    assert len(wrong) == late <= few, "\n".join(
+    measured(f"wrong: {len(wrong) - late}; late: {late}")
+    assert not wrong, "\n".join(
         [f"seed {SEED}, {len(wrong)} faults:", *(fault.text for fault in wrong[:SHOWN]), *chaos.done]
     )
     assert left == dict.fromkeys(HOSTS, last), (SEED, chaos.done)

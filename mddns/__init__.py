@@ -19,10 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import aio
-    from .changes import Event
-    from .check import Check
-    from .default import close, find_service, leader, list_services, resolve, watch
-    from .errors import (
+    from .base.errors import (
         ConfigError,
         Error,
         Incomplete,
@@ -31,21 +28,32 @@ if TYPE_CHECKING:
         PortInUse,
         TailscaleError,
     )
-    from .model import Endpoint, Service, Services
-    from .policy import Policy
+    from .base.health_check import Check
+    from .base.model import Endpoint, Service, Services
+    from .base.policy import Policy
+    from .default import close, find_service, leader, list_services, resolve, watch
     from .resolver import Resolver
     from .sync import Advertised, Registry, start_registry
     from .sync_watch import Watch
+    from .watching.events import Event
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "changes": ("Event",),
-    "check": ("Check",),
+    "watching.events": ("Event",),
+    "base.health_check": ("Check",),
     "default": ("close", "find_service", "leader", "list_services", "resolve", "watch"),
-    "errors": ("ConfigError", "Error", "Incomplete", "InvalidService", "NetworkError", "PortInUse", "TailscaleError"),
-    "model": ("Endpoint", "Service", "Services"),
-    "policy": ("Policy",),
+    "base.errors": (
+        "ConfigError",
+        "Error",
+        "Incomplete",
+        "InvalidService",
+        "NetworkError",
+        "PortInUse",
+        "TailscaleError",
+    ),
+    "base.model": ("Endpoint", "Service", "Services"),
+    "base.policy": ("Policy",),
     "resolver": ("Resolver",),
     "sync": ("Advertised", "Registry", "start_registry"),
     "sync_watch": ("Watch",),

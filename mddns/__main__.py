@@ -8,9 +8,9 @@ import sys
 
 
 def main() -> None:
-    """Ends the process with one of the codes that mddns.cli.topics tells."""
+    """Ends the process with one of the codes that mddns.cli.parts.topics tells."""
     try:
-        from .cli.streams import CANNOT_WRITE, INTERRUPTED, is_unwritable, prepare, silence
+        from .cli.parts.streams import CANNOT_WRITE, INTERRUPTED, is_unwritable, prepare, silence
 
         prepare()
         code = _run()
@@ -25,7 +25,7 @@ def main() -> None:
         if not is_unwritable(error):
             raise
         silence(1)
-        from .cli.terminal import talk
+        from .cli.parts.terminal import talk
 
         talk(f"standard output cannot be written: {error.strerror}")
         code = CANNOT_WRITE
@@ -37,14 +37,14 @@ def main() -> None:
 
 def _run() -> int:
     if "_MD_COMPLETE" in os.environ:
-        from .cli.suggest import complete
+        from .cli.parts.suggest import complete
 
         return complete()
     import click
 
+    from .base.errors import ConfigError, Error
     from .cli import group
-    from .cli.terminal import fail_softly, talk
-    from .errors import ConfigError, Error
+    from .cli.parts.terminal import fail_softly, talk
 
     try:
         # Not by group.main(), which ends with 1 where a reader of ours has seen enough.

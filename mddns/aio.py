@@ -6,22 +6,23 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
-from . import aio_transport, clock
 from .aio_watch import Shared, Watch
-from .check import Check
-from .errors import Error, InvalidService
-from .inquiry import Found, Inquirer, Query
-from .leading import leader
-from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Endpoint, Service, Services, Snapshot
+from .base.errors import Error, InvalidService
+from .base.health_check import Check
+from .base.leader import leader
+from .base.model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Endpoint, Service, Services, Snapshot
+from .base.offer import Offer, make, parse_address
+from .base.policy import Policy
+from .lookup import asyncio_sockets
+from .lookup.query import Found, Inquirer, Query
 from .networks import Network
+from .networks.settings import Settings
 from .node import Node, open_node
-from .offer import Offer, make, parse_address
-from .policy import Policy
-from .registry import Registration
-from .reload import Difference
+from .registry.file_changes import Difference
+from .registry.registry import Registration
 from .resolver import STATUS_EVERY, STATUS_TIMEOUT, listed, preferred
-from .settings import Settings
-from .watching import Watcher
+from .system import clock
+from .watching.watcher import Watcher
 
 
 class _Flight:
@@ -99,7 +100,7 @@ class Resolver:
                 self._inquirer.slept(self._naps.taken(), clock.now())
                 lookup = self._inquirer.begin(query, snapshot, clock.now(), anew=anew)
                 if lookup is not None:
-                    await aio_transport.run(lookup, clock.now)
+                    await asyncio_sockets.run(lookup, clock.now)
                     if clock.now() > lookup.deadline + clock.AWAY:
                         continue  # we slept, and could hear nobody
                 break

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 
-from .changes import Changes, Event
-from .errors import Error
-from .grammar import normal_name
-from .leading import leader
-from .watching import BROKEN, View, Watcher, Watching
+from .base.errors import Error
+from .base.grammar import normal_name
+from .base.leader import leader
+from .watching.events import Changes, Event
+from .watching.watcher import BROKEN, View, Watcher, Watching
 
 
 class Watch:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .model import Endpoint, Service, Services
+from .base.model import Endpoint, Service, Services
 from .resolver import Resolver
 
 if TYPE_CHECKING:

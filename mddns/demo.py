@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 
-from . import clock
-from .errors import PortInUse
-from .memory import Memory
-from .model import DEFAULT_PORT, join_address
+from .base.errors import PortInUse
+from .base.model import DEFAULT_PORT, join_address
+from .directory.peer_memory import Memory
 from .sync import Registry, start_registry
+from .system import clock
 
 _ADDRESS: Final = "127.0.0.1"
 _NODES: Final = ("alpha", "bravo", "charlie")

@@ -1,7 +1,7 @@
 """A node: registry, responder and directory on real sockets, inside a running event loop.
 
 It decides nothing. Queries go to the responder of their apex; what that must ask the network first is
-asked by one fan-out that all questions of the moment share (:mod:`mddns.domain`).
+asked by one fan-out that all questions of the moment share (:mod:`mddns.host.domain`).
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from . import clock
-from .beside import Beside, Whois
-from .counts import Counts
-from .directory import Directory
-from .domain import Domain, Domains
-from .errors import NetworkError, PortInUse
-from .following import STATUS_TIMEOUT, Follower
-from .health import Health, Target
-from .hot import Kept
-from .http_routes import open_site
-from .http_trust import Names
-from .instance import shares_machine
-from .mirrors import Mirrors
-from .model import Peer, Service, Snapshot, fold
-from .names import Name
+from .base.errors import NetworkError, PortInUse
+from .base.model import Peer, Service, Snapshot, fold
+from .base.names import Name
+from .base.offer import Offer
+from .base.policy import Policy, who_may_ask
+from .codec.instance import shares_machine
+from .directory.directory import Directory
+from .directory.peer_news import News
+from .host.domain import Domain, Domains
+from .host.health_checks import Health, Target
+from .host.http_routes import open_site
+from .host.minidisc_beside import Beside, Whois
+from .host.role import Seat
+from .http.cross_site import Names
 from .networks import KnowsCallers, Network
-from .news import News
-from .offer import Offer
-from .policy import Policy, who_may_ask
-from .push import Held
-from .reaction import Reaction
-from .registry import Registration, Registry
-from .reload import Difference
-from .responder import Ask, Client, Responder, client
-from .seat import Seat
-from .sessions import Sessions
-from .settings import Settings
-from .tenancy import HostTable
-from .vitality import UNCHECKED
+from .networks.follower import STATUS_TIMEOUT, Follower
+from .networks.settings import Settings
+from .registry.file_changes import Difference
+from .registry.health_verdict import UNCHECKED
+from .registry.host_table import HostTable
+from .registry.registry import Registration, Registry
+from .responder.counters import Counts
+from .responder.hot_answers import Kept
+from .responder.push_subscriptions import Held
+from .responder.reaction import Reaction
+from .responder.responder import Ask, Client, Responder, client
+from .server.push_sessions import Sessions
+from .system import clock
+from .watching.mirrors_by_apex import Mirrors
 
 if TYPE_CHECKING:
-    from .serials import Serials
+    from .files.serial_file import Serials
 
 _log = logging.getLogger("mddns")
 

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from . import clock
-from .errors import Error, Incomplete
-from .inquiry import Found, Inquirer, Query, by_preference, held_back
-from .memory import Memory
-from .model import Endpoint, Service, Services, Snapshot, fold
+from .base.errors import Error, Incomplete
+from .base.model import Endpoint, Service, Services, Snapshot, fold
+from .base.policy import Policy
+from .directory.peer_memory import Memory
+from .directory.silence_text import sentence
+from .lookup.query import Found, Inquirer, Query, by_preference, held_back
 from .networks import Network
-from .policy import Policy
-from .settings import Settings
-from .silence import sentence
+from .networks.settings import Settings
+from .system import clock
 
 if TYPE_CHECKING:
     from .sync_watch import Shared, Watch
@@ -92,7 +92,7 @@ class Resolver:
 
     def leader(self, name: str, labels: Mapping[str, str] | None = None) -> Service | None:
         """As :func:`mddns.leader`."""
-        from .leading import leader
+        from .base.leader import leader
 
         found = self.find(Query.of(name, labels))
         _check(found, self._strict)
@@ -104,7 +104,7 @@ class Resolver:
 
     def find(self, query: Query) -> Found:
         """What is known of a query after at most one lookup. Raises NetworkError where the network cannot be read."""
-        from .transport import run
+        from .lookup.sockets import run
 
         if self._closed:
             raise Error("this Resolver is closed")
@@ -155,7 +155,7 @@ class Resolver:
         While it is open, and has said ``current``, what this Resolver finds costs no network.
         """
         from .sync_watch import Shared, Watch
-        from .watching import Watcher
+        from .watching.watcher import Watcher
 
         if self._closed:
             raise Error("this Resolver is closed")
@@ -166,7 +166,7 @@ class Resolver:
 
     def held_back(self) -> list[Service]:
         """What hosts hold back because its check fails, each with the reason in ``held``. Asks the network."""
-        from .transport import run
+        from .lookup.sockets import run
 
         snapshot = self._read_network()
         with self._lock:

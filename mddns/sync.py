@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from .background import Background
-from .check import Check
-from .errors import Error, InvalidService
-from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
+from .base.errors import Error, InvalidService
+from .base.health_check import Check
+from .base.model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
+from .base.offer import Offer, make, parse_address
+from .base.policy import Policy
 from .networks import Network
+from .networks.settings import Settings
 from .node import Node, open_node
-from .offer import Offer, make, parse_address
-from .policy import Policy
-from .registry import Registration
-from .reload import Difference
-from .settings import Settings
+from .registry.file_changes import Difference
+from .registry.registry import Registration
+from .system.loop_thread import Background
 
 if TYPE_CHECKING:
-    from .serials import Serials
+    from .files.serial_file import Serials
 
 T = TypeVar("T")
 

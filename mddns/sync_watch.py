@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
-from .background import Background
-from .changes import Changes, Event
-from .errors import Error
-from .forked import let_go
-from .grammar import normal_name
-from .leading import leader
-from .watching import BROKEN, View, Watcher, Watching
+from .base.errors import Error
+from .base.grammar import normal_name
+from .base.leader import leader
+from .system.after_fork import let_go
+from .system.loop_thread import Background
+from .watching.events import Changes, Event
+from .watching.watcher import BROKEN, View, Watcher, Watching
 
 _OF_THE_PARENT = "this watch belongs to the parent process: begin one in the child, after the fork"
 

@@ -15,7 +15,7 @@ from bed.process import wait_until
 from bed.tailnet import Node, Tailnet
 from bed.tailscaled import HOST, PlayedTailscaled
 
-from mddns.networks.bus import MASK, OLDER_MASK
+from mddns.networks.tailscale_bus import MASK, OLDER_MASK
 
 from .machine import Machine
 from .net import RealTailnet

@@ -48,7 +48,7 @@ def test_find_gives_one_endpoint_and_nothing_found_is_1(net: RealTailnet) -> Non
 def test_an_ordinary_user_may_look(net: RealTailnet) -> None:
     """tailscaled's socket may be read by everybody."""
     # All of it before: where the code is, no other user may read.
-    load = "import os, mddns, mddns.networks.tailscale, mddns.default, mddns.transport; "
+    load = "import os, mddns, mddns.networks.tailscale, mddns.default, mddns.lookup.sockets; "
     drop = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3); "
     ask = "print(mddns.find_service('db'))"
     done = net["delta"].run([sys.executable, "-c", load + drop + ask])

@@ -15,7 +15,7 @@ import dns.message
 import dns.query
 import pytest
 
-from mddns.model import Peer, Snapshot
+from mddns.base.model import Peer, Snapshot
 
 _numbers = itertools.count(os.getpid() * 97 % 50_000)
 
@@ -101,7 +101,7 @@ def nobody_is_paused() -> Iterator[None]:
     """Peers that refused are asked again at once: what nodes ask each other comes from 127.0.0.1 here, so
     that nobody hears by the source who has started meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mddns.memory.FIRST_PAUSE", 0.0)
+        patch.setattr("mddns.directory.peer_memory.FIRST_PAUSE", 0.0)
         yield
 
 

@@ -18,20 +18,20 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
-from mddns.answers import introduce
-from mddns.ask import Outcome
-from mddns.directory import Directory
-from mddns.hot import COOKIE_OCTETS, Kept
-from mddns.lookup import Lookup
-from mddns.memory import Memory
-from mddns.model import Peer, Snapshot, replace
-from mddns.names import Name
-from mddns.offer import Offer, make
-from mddns.policy import Policy, who_may_ask
-from mddns.reaction import Messages
-from mddns.registry import Registration, Registry
-from mddns.responder import Ask, Responder, client
-from mddns.wire import PTR
+from mddns.base.model import Peer, Snapshot, replace
+from mddns.base.names import Name
+from mddns.base.offer import Offer, make
+from mddns.base.policy import Policy, who_may_ask
+from mddns.codec.answer import introduce
+from mddns.directory.directory import Directory
+from mddns.directory.peer_memory import Memory
+from mddns.dns.message import PTR
+from mddns.lookup.asked_peer import Outcome
+from mddns.lookup.fanout import Lookup
+from mddns.registry.registry import Registration, Registry
+from mddns.responder.hot_answers import COOKIE_OCTETS, Kept
+from mddns.responder.reaction import Messages
+from mddns.responder.responder import Ask, Responder, client
 
 APEX = Name.parse("minidisc.")
 ORIGIN = dns.name.from_text("minidisc.")

@@ -10,7 +10,7 @@ import pytest
 from loopback import answers, fleet, hostile, network_of, open_sockets
 
 from mddns import Error, InvalidService, NetworkError, aio
-from mddns.model import Peer
+from mddns.base.model import Peer
 
 
 def run(work: Callable[[tuple[Peer, ...]], Awaitable[None]]) -> None:

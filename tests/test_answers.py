@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, SINCE, Host, peer, question
 
-from mddns.answers import Answer, Told, introduce, lifetime, merge, read_answer
-from mddns.instance import Attributes
-from mddns.model import Endpoint, Service, replace
-from mddns.wire import Message
+from mddns.base.model import Endpoint, Service, replace
+from mddns.codec.answer import Answer, Told, introduce, lifetime, merge, read_answer
+from mddns.codec.instance import Attributes
+from mddns.dns.message import Message
 
 
 def told(text: str, answer: str = "", additional: str = "", *, flags: int = 0x8400, rcode: int = 0) -> Answer:

@@ -6,9 +6,9 @@ from struct import unpack
 
 import pytest
 
-from mddns.apex import Apex, is_after, next_serial
-from mddns.names import Name
-from mddns.wire import AAAA, NS, SOA, TXT, A
+from mddns.base.names import Name
+from mddns.dns.message import AAAA, NS, SOA, TXT, A
+from mddns.zone.apex import Apex, is_after, next_serial
 
 NAME = Name.parse("MiniDisc.")
 

@@ -8,13 +8,13 @@ from typing import Any
 from played import APEX
 from test_mirrored import ALPHA, BRAVO, Holder, service
 
-from mddns.attachment import AGREE_WITHIN, ALONE_FOR, HEARD_WITHIN, Attachment
-from mddns.directory import Directory
-from mddns.memory import Memory
-from mddns.mirrored import State, Stood, census
-from mddns.model import Peer, Service, Snapshot
-from mddns.policy import Policy
-from mddns.watched import Watched
+from mddns.base.model import Peer, Service, Snapshot
+from mddns.base.policy import Policy
+from mddns.directory.directory import Directory
+from mddns.directory.peer_memory import Memory
+from mddns.watching.host_state import Watched
+from mddns.watching.mirror_zone import State, Stood, census
+from mddns.watching.own_holder import AGREE_WITHIN, ALONE_FOR, HEARD_WITHIN, Attachment
 
 OWN = Peer("own", ("100.64.0.9",), node="n9")
 PEERS = (OWN, ALPHA, BRAVO)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from loopback import address, free_port
 
-import mddns.listeners
-from mddns import batch
-from mddns.batch import OCTETS, SLOTS, Batch, Source
-from mddns.binding import bind_udp
-from mddns.hot import Kept, Ready
-from mddns.listeners import UdpListener
+import mddns.server.listeners
+from mddns.responder.hot_answers import Kept, Ready
+from mddns.server import udp_batch
+from mddns.server.binding import bind_udp
+from mddns.server.listeners import UdpListener
+from mddns.server.udp_batch import OCTETS, SLOTS, Batch, Source
 
 COUNT = {"udp": 0}
 HERE = {4: ("127.0.0.1", "127.0.0.9"), 6: ("::1", "::1")}
@@ -152,7 +152,7 @@ def test_an_answer_that_cannot_be_sent_takes_no_other_with_it(served: Served, as
 
 
 def test_the_addresses_that_it_remembers_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(udp_batch, "_MOST_KNOWN", 3)
     if served.socket.family != socket.AF_INET:
         return
     for number in range(10):
@@ -190,7 +190,7 @@ def listened(count: int) -> tuple[list[bytes], UdpListener]:
 
 
 def test_a_listener_reads_so_once_it_is_busy_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.listeners, "_BUSY", 100)
+    monkeypatch.setattr(mddns.server.listeners, "_BUSY", 100)
     got, udp = listened(1000)
     assert udp._batch is not None
     assert sorted(got) == [n.to_bytes(2, "big") + (b"!" if n % 10 else b"+slow") for n in range(1000)]
@@ -202,7 +202,7 @@ def test_a_listener_that_is_asked_now_and_then_does_not() -> None:
 
 def test_where_the_system_has_no_such_calls_a_listener_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(mddns.listeners, "_BUSY", 100)
+    monkeypatch.setattr(mddns.server.listeners, "_BUSY", 100)
     monkeypatch.setattr(ctypes, "CDLL", asked.append)  # None, which has no attributes
     got, udp = listened(1000)
     assert udp._batch is None

@@ -16,10 +16,10 @@ from bed.tailnet import Node, Tailnet
 from bed.tailscaled import PlayedTailscaled, get
 from loopback import in_thread
 
-from mddns.errors import TailscaleError
-from mddns.networks import bus
-from mddns.networks.bus import MASK, OLDER_MASK, mask_for, ring
+from mddns.base.errors import TailscaleError
+from mddns.networks import tailscale_bus
 from mddns.networks.tailscale import Tailscale
+from mddns.networks.tailscale_bus import MASK, OLDER_MASK, mask_for, ring
 
 RECORDED = Path(__file__).parent / "data" / "localapi"
 
@@ -88,7 +88,7 @@ def test_a_daemon_that_refuses_is_an_error(daemon: PlayedTailscaled, mode: str, 
 def test_one_that_accepts_and_says_nothing_is_given_up(
     daemon: PlayedTailscaled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus, "HEAD_WITHIN", 0.1)
+    monkeypatch.setattr(tailscale_bus, "HEAD_WITHIN", 0.1)
     daemon.bus = "stalls"
     with pytest.raises(TailscaleError, match="broke off"):
         asyncio.run(rings(daemon, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from mddns.cache import Cache
+from mddns.responder.bounded_cache import Cache
 
 
 def test_what_is_kept_is_found_in_its_own_epoch_alone() -> None:

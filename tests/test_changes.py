@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns.changes import Changes, Event
-from mddns.model import Endpoint, Service, replace
+from mddns.base.model import Endpoint, Service, replace
+from mddns.watching.events import Changes, Event
 
 
 def web(number: int = 1, version: str = "1", name: str = "web", since: int = 0) -> Service:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mddns.channel import TABLE, UPDATE, Line, Page, has_ended, life
+from mddns.host.unix_socket import TABLE, UPDATE, Line, Page, has_ended, life
 
 
 @pytest.fixture

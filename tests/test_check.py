@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mddns.check import Check
-from mddns.config import read_config
-from mddns.errors import ConfigError, InvalidService
-from mddns.offer import make
+from mddns.base.errors import ConfigError, InvalidService
+from mddns.base.health_check import Check
+from mddns.base.offer import make
+from mddns.files.yaml_file import read_config
 
 
 def in_a_file(check: str) -> Check | None:

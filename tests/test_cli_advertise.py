@@ -24,9 +24,9 @@ from bed.tailnet import Node
 from conftest import MakeBed
 from inside import md_inside
 
-from mddns.cli.offering import dig_line, lookup_line, shell_word
-from mddns.names import Name
-from mddns.settings import Settings
+from mddns.base.names import Name
+from mddns.cli.parts.service_words import dig_line, lookup_line, shell_word
+from mddns.networks.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 # What a shell, dig, md itself, DNS or a terminal would take for something else.

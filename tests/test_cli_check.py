@@ -13,15 +13,15 @@ import pytest
 from docblocks import ROOT, Block, blocks
 from inside import Md, md_inside
 
+from mddns.base.names import Name
+from mddns.base.offer import Offer, make
 from mddns.cli.advertise import command as advertise
 from mddns.cli.check import without_view
-from mddns.cli.files import is_zone, read_offers
-from mddns.cli.offering import Spoken, in_words, offer_of
-from mddns.config import read_config
-from mddns.names import Name
-from mddns.offer import Offer, make
-from mddns.zone import view_pair
-from mddns.zonefile import read_zone
+from mddns.cli.parts.service_files import is_zone, read_offers
+from mddns.cli.parts.service_words import Spoken, in_words, offer_of
+from mddns.files.yaml_file import read_config
+from mddns.files.zone_file import read_zone
+from mddns.zone.zone import view_pair
 
 APEX = Name.parse("minidisc")
 GOOD = [*sorted((ROOT / "zones").glob("*.zone")), ROOT / "example-cfg.yaml"]

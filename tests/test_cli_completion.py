@@ -17,8 +17,8 @@ import pytest
 from program import Deaf, World
 
 from mddns.cli import COMMANDS
-from mddns.cli.options import FORMATS
-from mddns.cli.suggest import PATIENCE
+from mddns.cli.parts.options import FORMATS
+from mddns.cli.parts.suggest import PATIENCE
 
 # What somebody may call a label to have it run by whoever presses Tab, then Enter.
 TRAPS: Final = ["x=$(reboot)", "x=a;reboot", "x=`reboot`", "x=a b", "x=*", "x=~", "x=\x1b[2J", "x=a\nb", "x='"]

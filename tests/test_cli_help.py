@@ -19,11 +19,11 @@ from docblocks import ROOT
 from program import MD
 
 import mddns
+from mddns.base.errors import Error
 from mddns.cli import COMMANDS, SECTIONS, group, unknown
 from mddns.cli.manpage import page
-from mddns.cli.options import COMMON, FORMATS
-from mddns.cli.topics import ENVIRONMENT, EXIT_CODES, FORMAT_WORDS
-from mddns.errors import Error
+from mddns.cli.parts.options import COMMON, FORMATS
+from mddns.cli.parts.topics import ENVIRONMENT, EXIT_CODES, FORMAT_WORDS
 
 TOP: Final = click.Context(group, info_name="md")
 HELP: Final = TOP.get_help()

@@ -14,8 +14,8 @@ from bed.process import Process, wait_until
 from inside import md_inside
 from program import World
 
-from mddns.cli.logs import show_logs
-from mddns.cli.terminal import talk, talk_json
+from mddns.cli.parts.logs import show_logs
+from mddns.cli.parts.terminal import talk, talk_json
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_where_nobody_reads_stderr_what_we_do_goes_on(monkeypatch: pytest.Monkey
         raise BrokenPipeError
 
     silenced = []
-    monkeypatch.setattr("mddns.cli.terminal.click.echo", broken)
-    monkeypatch.setattr("mddns.cli.terminal.silence", silenced.append)
+    monkeypatch.setattr("mddns.cli.parts.terminal.click.echo", broken)
+    monkeypatch.setattr("mddns.cli.parts.terminal.silence", silenced.append)
     talk("hello")
     assert silenced == [2]

@@ -26,20 +26,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import MD, World
 
-from mddns.apex import Apex, next_serial
-from mddns.cli.formats import age, in_format, labels_text, older_in
-from mddns.cli.options import FORMATS
-from mddns.cli.table import columns, shortened
-from mddns.cli.terminal import clean
-from mddns.config import read_config
-from mddns.grammar import label_problem, name_problem
-from mddns.model import Endpoint, Service, replace
-from mddns.names import Name
-from mddns.offer import Offer
-from mddns.transfer import transfer_out
-from mddns.wire import Question
-from mddns.zone import Zone
-from mddns.zonefile import read_zone
+from mddns.base.grammar import label_problem, name_problem
+from mddns.base.model import Endpoint, Service, replace
+from mddns.base.names import Name
+from mddns.base.offer import Offer
+from mddns.cli.parts.formats import age, in_format, labels_text, older_in
+from mddns.cli.parts.options import FORMATS
+from mddns.cli.parts.table import columns, shortened
+from mddns.cli.parts.terminal import clean
+from mddns.dns.message import Question
+from mddns.files.yaml_file import read_config
+from mddns.files.zone_file import read_zone
+from mddns.zone.apex import Apex, next_serial
+from mddns.zone.transfer import transfer_out
+from mddns.zone.zone import Zone
 
 APEX: Final = Name.parse("minidisc.")
 NOW: Final = 1_800_000_000.0

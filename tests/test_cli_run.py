@@ -21,10 +21,10 @@ from conftest import MakeBed
 from inside import md_inside
 
 from mddns import sync
-from mddns.cli import accepting
-from mddns.cli.accepting import AWHILE, FIRST_PAUSE, LONGEST_PAUSE, UP_PAUSE, Standing
-from mddns.offer import make
-from mddns.settings import Settings
+from mddns.base.offer import make
+from mddns.cli.parts import port_accepts
+from mddns.cli.parts.port_accepts import AWHILE, FIRST_PAUSE, LONGEST_PAUSE, UP_PAUSE, Standing
+from mddns.networks.settings import Settings
 
 Run = Callable[..., Process]
 
@@ -160,11 +160,11 @@ def test_a_port_that_stops_accepting_is_withdrawn_and_comes_back(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accepts = threading.Event()
-    monkeypatch.setattr(accepting, "accepts", lambda *_: accepts.is_set())
+    monkeypatch.setattr(port_accepts, "accepts", lambda *_: accepts.is_set())
     for name, value in (("AWHILE", 0.05), ("UP_PAUSE", 0.01), ("LONGEST_PAUSE", 0.01), ("FIRST_PAUSE", 0.01)):
-        monkeypatch.setattr(accepting, name, value)
+        monkeypatch.setattr(port_accepts, name, value)
     settings = Settings.of("static:127.0.0.93", port=28093, environ={})
-    with sync.Registry(settings) as registry, accepting.offered(make(80, "web"), registry, settings):
+    with sync.Registry(settings) as registry, port_accepts.offered(make(80, "web"), registry, settings):
         for _ in range(2):
             accepts.set()
             assert wait_until(lambda: len(registry.services()) == 1)
@@ -310,7 +310,9 @@ def test_a_parent_that_ignores_sigchld_changes_nothing(alpha: Host) -> None:
 def test_a_port_that_is_connected_to_itself_does_not_accept(bed: Bed) -> None:
     """TCP allows it, where outgoing connections get just that port."""
     bravo = bed.host("bravo")
-    look = "from mddns.health import accepts; print(sum(accepts('100.64.0.2', 40000, 1) for _ in range(20)))"
+    look = (
+        "from mddns.host.health_checks import accepts; print(sum(accepts('100.64.0.2', 40000, 1) for _ in range(20)))"
+    )
     connect = (
         "import socket; s = socket.create_connection(('100.64.0.2', 40000)); print(s.getsockname() == s.getpeername())"
     )

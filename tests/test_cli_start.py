@@ -17,7 +17,7 @@ OURS: Final = ("node", "sync", "config", "zonefile", "records", "responder")
 HEAVY: Final = frozenset((*LIBRARIES, *MORE, *(f"mddns.{name}" for name in OURS)))
 # Of the standard library, what lesser slips would load.
 SLOW: Final = HEAVY | {"argparse", "difflib", "locale", "shutil", "tempfile"}
-FORMATS_OWN: Final = frozenset(("mddns.cli.formats", "mddns.cli.table", "mddns.cli.asfile"))
+FORMATS_OWN: Final = frozenset(("mddns.cli.parts.formats", "mddns.cli.parts.table", "mddns.cli.parts.as_file"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_finding_loads_nothing_heavy(world: World, command: str) -> None:
 def test_no_format_needs_a_heavy_module(world: World, output: str) -> None:
     modules = loaded(world, "lookup", "web", "-o", output)
     assert among(HEAVY, modules) == set()
-    assert ("mddns.cli.asfile" in modules) == (output in ("yaml", "zone"))
+    assert ("mddns.cli.parts.as_file" in modules) == (output in ("yaml", "zone"))
 
 
 def test_at_its_end_it_looks_for_no_garbage() -> None:

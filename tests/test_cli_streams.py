@@ -64,7 +64,9 @@ def test_with_stdout_closed_nothing_is_said_about_it(world: World) -> None:
 
 def test_no_socket_gets_the_number_of_a_closed_stream(world: World) -> None:
     """What is meant for the stream, by whomever, would go to a peer."""
-    script = "from mddns.cli.streams import prepare; import socket; prepare(); print(socket.socket().fileno() > 2)"
+    script = (
+        "from mddns.cli.parts.streams import prepare; import socket; prepare(); print(socket.socket().fileno() > 2)"
+    )
     assert world.shell(f"'{sys.executable}' -c '{script}' <&- 2>&-").stdout == "True\n"
 
 

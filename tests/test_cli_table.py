@@ -21,7 +21,7 @@ import pytest
 from program import ADDRESS, Deaf, World, free_ports
 
 from mddns.cli import COMMANDS, group
-from mddns.cli.options import COMMON
+from mddns.cli.parts.options import COMMON
 
 HEAD: Final = r"NAME  ADDRESS         LABELS    HOST\n"
 WEB: Final = r"web   127.0.0.1:8080  env=prod  alpha\n"

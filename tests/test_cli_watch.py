@@ -22,13 +22,13 @@ import pytest
 from program import MD, Deaf, World
 
 import mddns
-from mddns.changes import Event
-from mddns.cli.finding import look
-from mddns.cli.options import options_of
+from mddns.base.errors import NetworkError
+from mddns.base.model import Endpoint, Service
+from mddns.cli.parts.one_lookup import look
+from mddns.cli.parts.options import options_of
 from mddns.cli.watch import _line
-from mddns.errors import NetworkError
-from mddns.inquiry import Found, Query
-from mddns.model import Endpoint, Service
+from mddns.lookup.query import Found, Query
+from mddns.watching.events import Event
 
 PATIENCE = 20.0
 
@@ -195,7 +195,7 @@ def test_it_ends_when_its_reader_has_left_though_nothing_happens(world: World) -
 
 @pytest.mark.parametrize("output", ["a file", "a device", "a pipe", "a pipe that is full"])
 def test_whoever_reads_on_or_reads_later_has_not_left(output: str, tmp_path: Path) -> None:
-    script = "import sys, mddns.cli.streams as s; sys.stderr.write(str(s.reader_left()))"
+    script = "import sys, mddns.cli.parts.streams as s; sys.stderr.write(str(s.reader_left()))"
     ends = os.pipe() if "pipe" in output else ()
     if ends:
         os.set_blocking(ends[1], False)

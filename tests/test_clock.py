@@ -9,15 +9,15 @@ from itertools import groupby
 
 import pytest
 
-from mddns import clock
-from mddns.apex import is_after, next_serial
-from mddns.clock import AWAY, Naps, Turns
-from mddns.directory import Directory
-from mddns.memory import GONE_AFTER, Memory, Standing
-from mddns.model import Endpoint, Peer, Service, Snapshot
-from mddns.offer import make
-from mddns.policy import Policy
-from mddns.registry import Registry
+from mddns.base.model import Endpoint, Peer, Service, Snapshot
+from mddns.base.offer import make
+from mddns.base.policy import Policy
+from mddns.directory.directory import Directory
+from mddns.directory.peer_memory import GONE_AFTER, Memory, Standing
+from mddns.registry.registry import Registry
+from mddns.system import clock
+from mddns.system.clock import AWAY, Naps, Turns
+from mddns.zone.apex import is_after, next_serial
 
 ME, BRAVO = Peer("alpha", ("100.64.0.1",)), Peer("bravo", ("100.64.0.2",))
 WEB = Service("web", {}, Endpoint("100.64.0.2:80"))

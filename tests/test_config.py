@@ -12,11 +12,11 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mddns import config
-from mddns.config import SERVICE_KEYS, read_config
-from mddns.errors import ConfigError
-from mddns.grammar import MAX_SERVICES, RESERVED_NAMES, label_problem, name_problem
-from mddns.offer import Offer
+from mddns.base.errors import ConfigError
+from mddns.base.grammar import MAX_SERVICES, RESERVED_NAMES, label_problem, name_problem
+from mddns.base.offer import Offer
+from mddns.files import yaml_file
+from mddns.files.yaml_file import SERVICE_KEYS, read_config
 
 TOP = Path(__file__).parents[1]
 
@@ -42,7 +42,7 @@ def fault(text: str) -> str:
 @pytest.fixture(params=["libyaml", "pure Python"])
 def _each_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "pure Python":
-        monkeypatch.setattr(config, "_LOADER", yaml.BaseLoader)
+        monkeypatch.setattr(yaml_file, "_LOADER", yaml.BaseLoader)
     elif not hasattr(yaml, "CBaseLoader"):
         pytest.skip("this PyYAML has no libyaml")
 

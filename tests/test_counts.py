@@ -5,7 +5,7 @@ from __future__ import annotations
 import dns.message
 import pytest
 
-from mddns.counts import Counts, Histogram
+from mddns.responder.counters import Counts, Histogram
 
 
 def tally(rtype: str, rcode: int, **how: int) -> tuple[str, str]:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from mddns.answers import Told
-from mddns.delegates import ASK_EVERY, GIVEN_UP_AFTER, MOST_DELEGATES, ORPHANS_WITHIN, SILENT_FOR, Delegates, Pings
-from mddns.instance import Attributes
+from mddns.codec.answer import Told
+from mddns.codec.instance import Attributes
+from mddns.registry.minidisc_delegates import (
+    ASK_EVERY,
+    GIVEN_UP_AFTER,
+    MOST_DELEGATES,
+    ORPHANS_WITHIN,
+    SILENT_FOR,
+    Delegates,
+    Pings,
+)
 
 A, B = ("100.64.0.1", 4001), ("100.64.0.1", 4002)
 
@@ -164,6 +172,6 @@ def test_who_never_had_the_port_from_another_answers_everybody() -> None:
 
 
 def test_the_schedule_is_that_of_the_records() -> None:
-    from mddns.instance import TTL
+    from mddns.codec.instance import TTL
 
     assert ASK_EVERY == TTL

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mddns import clock
 from mddns.demo import running
-from mddns.memory import Standing
-from mddns.settings import Settings
+from mddns.directory.peer_memory import Standing
+from mddns.networks.settings import Settings
+from mddns.system import clock
 
 
 def test_whoever_looks_for_the_nodes_of_a_demonstration_waits_for_each() -> None:

@@ -10,7 +10,9 @@ import pytest
 from docblocks import ROOT, blocks
 
 from mddns import TailscaleError
-from mddns.diagnosis import (
+from mddns.base.model import Peer, Snapshot
+from mddns.doctor.finding import FAIL, OK, WARN, Finding
+from mddns.doctor.network_findings import (
     Asked,
     Live,
     Port,
@@ -25,9 +27,7 @@ from mddns.diagnosis import (
     tailscaled,
     versions,
 )
-from mddns.diagnosis import port as port_of
-from mddns.finding import FAIL, OK, WARN, Finding
-from mddns.model import Peer, Snapshot
+from mddns.doctor.network_findings import port as port_of
 
 ME = Peer("alpha", ("100.64.0.1", "fd7a::1"))
 BRAVO = Peer("bravo", ("100.64.0.2",))

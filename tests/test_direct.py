@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from played import ALPHA, APEX, Host, peer, question
 from test_wire import mutated
 
-from mddns.answers import Answer, read_answer
-from mddns.direct import read_directly
-from mddns.errors import BadMessage
-from mddns.names import Name
-from mddns.wire import Message
+from mddns.base.errors import BadMessage
+from mddns.base.names import Name
+from mddns.codec.answer import Answer, read_answer
+from mddns.codec.fast_answer import read_directly
+from mddns.dns.message import Message
 
 
 def octets(host: Host, text: str, **query: object) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 
-from mddns.directory import Directory
-from mddns.instance import TTL
-from mddns.memory import Memory, Standing
-from mddns.model import Endpoint, Peer, Service, Snapshot, replace
-from mddns.policy import Policy
-from mddns.source import NEGATIVE_TTL
+from mddns.base.model import Endpoint, Peer, Service, Snapshot, replace
+from mddns.base.policy import Policy
+from mddns.codec.instance import TTL
+from mddns.directory.directory import Directory
+from mddns.directory.peer_memory import Memory, Standing
+from mddns.directory.source import NEGATIVE_TTL
 
 EVERYBODY = Snapshot(ALPHA, (BRAVO, CHARLIE))
 
@@ -197,7 +197,7 @@ def test_policy_is_asked_as_services_enter() -> None:
 
 
 def test_asking_for_many_names_keeps_the_latest_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.directory._MOST_NAMES", 20)
+    monkeypatch.setattr("mddns.directory.directory._MOST_NAMES", 20)
     made = directory()
     for number in range(200):
         made.answered(BRAVO, [service(BRAVO, f"n{number}")], float(number), name=f"n{number}")

@@ -26,10 +26,10 @@ from docblocks import ROOT, Block, anchors, blocks, links, prose, table
 
 import mddns
 from mddns.cli import group
-from mddns.cli.options import COMMON
-from mddns.config import read_config
+from mddns.cli.parts.options import COMMON
+from mddns.files.yaml_file import read_config
 from mddns.networks import open_network
-from mddns.settings import Settings
+from mddns.networks.settings import Settings
 
 DOCUMENTS: Final = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 TEXTS: Final = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in DOCUMENTS}

@@ -21,11 +21,11 @@ from bed.tailnet import phone
 from conftest import MakeBed, Measured
 from program import World, as_nobody
 
-from mddns import doctor
-from mddns.diagnosis import grant
-from mddns.finding import FAIL, Finding
-from mddns.memory import Memory
-from mddns.settings import Settings
+from mddns.directory.peer_memory import Memory
+from mddns.doctor import gather
+from mddns.doctor.finding import FAIL, Finding
+from mddns.doctor.network_findings import grant
+from mddns.networks.settings import Settings
 
 Findings = dict[str, dict[str, Any]]
 
@@ -266,7 +266,7 @@ def test_a_clock_that_is_behind_another_registrys_is_told(make_bed: MakeBed) -> 
 
 def test_a_registry_of_another_version_is_told_by_name(make_bed: MakeBed) -> None:
     bed = make_bed(["alpha", "bravo"])
-    advertise_changed(bed.host("bravo"), "import mddns.apex\nmddns.apex.VERSION = b'md.v=2'\n")
+    advertise_changed(bed.host("bravo"), "import mddns.zone.apex\nmddns.zone.apex.VERSION = b'md.v=2'\n")
     versions = Examined(bed.host("alpha"))["versions"]
     assert (versions["state"], versions["data"]["peers"]) == ("warn", {"md.v=2": ["bravo"]})
     assert "others md.v=2: bravo" in versions["message"]
@@ -367,7 +367,7 @@ def test_a_check_that_crashes_is_a_finding() -> None:
     def broken() -> list[Finding]:
         raise RuntimeError("boom")
 
-    (found,) = doctor.careful("x", broken)
+    (found,) = gather.careful("x", broken)
     assert (found.check, found.state) == ("x", FAIL)
     assert "RuntimeError: boom" in found.what
 
@@ -376,10 +376,10 @@ def test_a_crash_of_one_check_leaves_the_others(monkeypatch: pytest.MonkeyPatch,
     def broken(*_: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(doctor.resolving, "port_53", broken)
-    monkeypatch.setattr(doctor.diagnosis, "peers", broken)
+    monkeypatch.setattr(gather.resolver_findings, "port_53", broken)
+    monkeypatch.setattr(gather.network_findings, "peers", broken)
     settings = Settings.of("static:127.0.0.1:1", environ={})
-    found = {each.check: each for each in doctor.examine(settings, Memory(), str(tmp_path))}
+    found = {each.check: each for each in gather.examine(settings, Memory(), str(tmp_path))}
     assert all("boom" in found[check].what for check in ("port53", "peers"))
     assert {"network", "addresses", "port", "versions", "live", "clock", "resolution", "dnssec"} <= set(found)
 
@@ -389,8 +389,8 @@ def test_the_configuration_of_a_validating_resolver_is_read(monkeypatch: pytest.
     (tmp_path / "systemd/resolved.conf").write_text("[Resolve]\nDNSSEC=no\n")
     (tmp_path / "systemd/resolved.conf.d/x.conf").write_text("[Resolve]\nDNSSEC=yes\n")
     settings = Settings.of("static:127.0.0.1:1", environ={})
-    seen = doctor._Seen(settings, Memory(), str(tmp_path))
-    seen._servers = [doctor.Server("127.0.0.53", 53)]
+    seen = gather._Seen(settings, Memory(), str(tmp_path))
+    seen._servers = [gather.Server("127.0.0.53", 53)]
     assert next(iter(seen.dnssec())).state == "warn"
     (tmp_path / "dnssec-trust-anchors.d").mkdir()
     (tmp_path / "dnssec-trust-anchors.d/mddns.negative").write_text("minidisc\n")

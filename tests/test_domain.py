@@ -7,13 +7,14 @@ import asyncio
 import pytest
 from played import ALPHA, BRAVO, SINCE, question
 
-from mddns import aio_transport, clock
-from mddns.domain import LATE, Domain, Domains
-from mddns.lookup import Lookup
-from mddns.model import Snapshot
-from mddns.names import Name
-from mddns.policy import Policy
-from mddns.registry import Registry
+from mddns.base.model import Snapshot
+from mddns.base.names import Name
+from mddns.base.policy import Policy
+from mddns.host.domain import LATE, Domain, Domains
+from mddns.lookup import asyncio_sockets
+from mddns.lookup.fanout import Lookup
+from mddns.registry.registry import Registry
+from mddns.system import clock
 
 
 def domain(apex: Name) -> Domain:
@@ -71,7 +72,7 @@ def test_what_a_fan_out_heard_that_ended_late_is_asked_again(
         lookups.append(lookup)
         now = lookup.deadline + (stopped if len(lookups) == 1 else 0.0)
 
-    monkeypatch.setattr(aio_transport, "run", run)
+    monkeypatch.setattr(asyncio_sockets, "run", run)
     monkeypatch.setattr(clock, "now", lambda: now)
     own = domain(Name.parse("minidisc"))
     own.directory.network(Snapshot(ALPHA, (BRAVO,)), with_own_host=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mddns import ConfigError
-from mddns.dropin import put, read, take_away
+from mddns.setup.drop_in import put, read, take_away
 
 
 def ours(text: str) -> bool:

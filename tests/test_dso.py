@@ -11,7 +11,8 @@ import random
 
 import pytest
 
-from mddns.dso import (
+from mddns.base.errors import BadMessage
+from mddns.dns.dso import (
     DSOTYPENI,
     INACTIVITY,
     KEEPALIVE,
@@ -31,9 +32,8 @@ from mddns.dso import (
     retry_delay,
     write,
 )
-from mddns.dso_client import Answered, ClientSession, Ordinary
-from mddns.errors import BadMessage
-from mddns.wire import FORMERR, NOTAUTH, NOTIMP, REFUSED, SERVFAIL
+from mddns.dns.dso_client import Answered, ClientSession, Ordinary
+from mddns.dns.message import FORMERR, NOTAUTH, NOTIMP, REFUSED, SERVFAIL
 
 KNOWN = 0x40
 HEADER = "3000 0000 0000 0000 0000"

@@ -7,7 +7,8 @@ import itertools
 import pytest
 from test_dso import KNOWN, octets
 
-from mddns.dso import (
+from mddns.base.errors import BadMessage
+from mddns.dns.dso import (
     DSOTYPENI,
     KEEPALIVE,
     KEEPALIVE_EVERY,
@@ -21,9 +22,8 @@ from mddns.dso import (
     retry_delay,
     write,
 )
-from mddns.dso_client import ANSWER_WITHIN, Answered, Asked, ClientSession, GoAway, Ordinary, Told
-from mddns.errors import BadMessage
-from mddns.wire import NOTAUTH
+from mddns.dns.dso_client import ANSWER_WITHIN, Answered, Asked, ClientSession, GoAway, Ordinary, Told
+from mddns.dns.message import NOTAUTH
 
 OTHER = 0x43
 

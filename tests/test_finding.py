@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mddns.finding import Finding, exit_code, fail, ok, some, warn
+from mddns.doctor.finding import Finding, exit_code, fail, ok, some, warn
 
 OK = ok("a", "well")
 WARN = warn("b", "so so", "mend it")

@@ -6,12 +6,12 @@ import pytest
 from played import ALPHA, APEX, BRAVO, CHARLIE
 from test_directory import service
 
-from mddns.followed import SETTLES, Followed, Hearing
-from mddns.instance import TTL
-from mddns.memory import Memory
-from mddns.model import Peer, Service, Snapshot, replace
-from mddns.policy import Policy
-from mddns.pulse import CAUGHT_UP, HELD
+from mddns.base.model import Peer, Service, Snapshot, replace
+from mddns.base.policy import Policy
+from mddns.codec.instance import TTL
+from mddns.directory.keeping_up import CAUGHT_UP, HELD
+from mddns.directory.peer_memory import Memory
+from mddns.directory.pushed import SETTLES, Followed, Hearing
 
 EVERYBODY = Snapshot(ALPHA, (BRAVO, CHARLIE))
 NOBODY: tuple[str, ...] = ()

@@ -13,10 +13,10 @@ from bed.tailnet import Node, Tailnet
 from bed.tailscaled import PlayedTailscaled
 from conftest import Measured
 
-from mddns import following
-from mddns.errors import NetworkError
-from mddns.following import Follower
-from mddns.model import Peer, Snapshot
+from mddns.base.errors import NetworkError
+from mddns.base.model import Peer, Snapshot
+from mddns.networks import follower
+from mddns.networks.follower import Follower
 from mddns.networks.tailscale import Tailscale
 
 ME = Peer("alpha", ("100.64.0.1",))
@@ -104,15 +104,15 @@ async def until(condition: Callable[[], bool]) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing happens by looking alone, unless a test wants it."""
     for name in ("STATUS_EVERY", "STATUS_EVERY_WITH_BELL", "STATUS_EVERY_WHILE_LOST"):
-        monkeypatch.setattr(following, name, NEVER)
-    monkeypatch.setattr(following, "TICK", 0.01)
-    monkeypatch.setattr(following, "DEBOUNCE", 0.02)
-    monkeypatch.setattr(following, "SHARE", 0)
-    monkeypatch.setattr(following, "BELL_AGAIN", 0.01)
+        monkeypatch.setattr(follower, name, NEVER)
+    monkeypatch.setattr(follower, "TICK", 0.01)
+    monkeypatch.setattr(follower, "DEBOUNCE", 0.02)
+    monkeypatch.setattr(follower, "SHARE", 0)
+    monkeypatch.setattr(follower, "BELL_AGAIN", 0.01)
 
 
 def test_without_a_door_bell_it_is_looked_at_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "STATUS_EVERY", 0.01)
+    monkeypatch.setattr(follower, "STATUS_EVERY", 0.01)
 
     async def work(told: Told) -> None:
         await until(lambda: len(told.snapshots) > 3)
@@ -132,7 +132,7 @@ def test_a_ring_is_a_look() -> None:
 
 
 def test_many_rings_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "DEBOUNCE", 0.2)
+    monkeypatch.setattr(follower, "DEBOUNCE", 0.2)
 
     async def work(told: Told) -> None:
         for _ in range(1000):
@@ -148,8 +148,8 @@ def test_many_rings_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bell_that_never_rests_takes_its_share_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that takes 20 ms, and a share of a tenth: at most five looks a second."""
-    monkeypatch.setattr(following, "SHARE", 10)
-    monkeypatch.setattr(following, "STATUS_EVERY", 1.0)
+    monkeypatch.setattr(follower, "SHARE", 10)
+    monkeypatch.setattr(follower, "STATUS_EVERY", 1.0)
 
     class Slow(Bell):
         async def aread(self, timeout: float) -> Snapshot:
@@ -185,8 +185,8 @@ def test_a_bell_that_breaks_is_listened_to_again_and_makes_one_look(end: str) ->
 
 
 def test_while_the_bell_is_broken_it_is_looked_at_as_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "STATUS_EVERY", 0.01)
-    monkeypatch.setattr(following, "BELL_AGAIN", NEVER)
+    monkeypatch.setattr(follower, "STATUS_EVERY", 0.01)
+    monkeypatch.setattr(follower, "BELL_AGAIN", NEVER)
 
     async def work(told: Told) -> None:
         network.queue.put_nowait("fail")
@@ -215,8 +215,8 @@ def test_a_broken_bell_is_not_listened_to_without_pause(monkeypatch: pytest.Monk
 def test_a_loss_is_told_once_and_so_is_the_return(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(following, "STATUS_EVERY", 0.005)
-    monkeypatch.setattr(following, "STATUS_EVERY_WHILE_LOST", 0.005)
+    monkeypatch.setattr(follower, "STATUS_EVERY", 0.005)
+    monkeypatch.setattr(follower, "STATUS_EVERY_WHILE_LOST", 0.005)
 
     async def work(told: Told) -> None:
         for error in ("it is stopped", "it is starting", "it is stopped"):
@@ -243,8 +243,8 @@ def test_what_cannot_be_done_with_a_snapshot_is_a_loss_too_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A port that is taken at the new address, or no descriptor for it."""
-    monkeypatch.setattr(following, "STATUS_EVERY", 0.005)
-    monkeypatch.setattr(following, "STATUS_EVERY_WHILE_LOST", 0.005)
+    monkeypatch.setattr(follower, "STATUS_EVERY", 0.005)
+    monkeypatch.setattr(follower, "STATUS_EVERY_WHILE_LOST", 0.005)
 
     async def work(told: Told) -> None:
         told.broken = OSError(24, "Too many open files")
@@ -298,8 +298,8 @@ def test_a_change_that_the_bus_tells_is_seen_soon(daemon: PlayedTailscaled, meas
 def test_whatever_the_bus_does_changes_are_seen(
     daemon: PlayedTailscaled, monkeypatch: pytest.MonkeyPatch, bus: str
 ) -> None:
-    monkeypatch.setattr(following, "STATUS_EVERY", 0.05)
-    monkeypatch.setattr(following, "STATUS_EVERY_WITH_BELL", 0.3)
+    monkeypatch.setattr(follower, "STATUS_EVERY", 0.05)
+    monkeypatch.setattr(follower, "STATUS_EVERY_WITH_BELL", 0.3)
     daemon.bus = bus
 
     async def work(told: Told) -> None:
@@ -314,7 +314,7 @@ def test_whatever_the_bus_does_changes_are_seen(
 def test_a_daemon_that_restarts_is_found_again_by_its_bell(
     daemon: PlayedTailscaled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "STATUS_EVERY_WHILE_LOST", 0.02)
+    monkeypatch.setattr(follower, "STATUS_EVERY_WHILE_LOST", 0.02)
 
     async def work(told: Told) -> None:
         await until(lambda: daemon.watchers == 1)

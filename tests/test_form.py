@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from played import APEX, Host, peer
 from test_direct import octets, question_of, slowly
 
-from mddns.answers import Answer, introduce
-from mddns.direct import Reader, read_directly
-from mddns.form import Form, form_of
+from mddns.codec.answer import Answer, introduce
+from mddns.codec.answer_template import Form, form_of
+from mddns.codec.fast_answer import Reader, read_directly
 
 
 def host(number: int, *, six: bool = False, port: int = 8080, **labels: str) -> Host:

@@ -26,17 +26,17 @@ from loopback import Fixed, address, fleet, free_port, network_of, open_sockets
 from program import MD
 from upstreams import Upstream, answering, silent
 
-from mddns.errors import NetworkError, PortInUse
-from mddns.forwarder import Forwarder
-from mddns.model import Snapshot
-from mddns.names import Name
+from mddns.base.errors import NetworkError, PortInUse
+from mddns.base.model import Snapshot
+from mddns.base.names import Name
+from mddns.base.offer import make
+from mddns.base.policy import Policy
+from mddns.files.resolv_conf import Place
+from mddns.forward.forwarder import Forwarder
+from mddns.forward.upstream_list import UpstreamSource
 from mddns.networks import Network
+from mddns.networks.settings import Settings
 from mddns.node import Node
-from mddns.offer import make
-from mddns.policy import Policy
-from mddns.resolvconf import Place
-from mddns.settings import Settings
-from mddns.upstream_source import UpstreamSource
 
 APEX = Name.parse("minidisc.")
 EMPTY = Fixed(None, ())
@@ -176,7 +176,7 @@ def test_peers_are_asked_once_however_many_names_are_asked() -> None:
 
 
 def test_a_hot_name_is_answered_while_its_peers_are_asked_ahead_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.domain.AHEAD", 0.3)
+    monkeypatch.setattr("mddns.host.domain.AHEAD", 0.3)
 
     async def work() -> None:
         everybody = fleet(1)

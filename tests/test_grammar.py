@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns import grammar
-from mddns.errors import InvalidService
+from mddns.base import grammar
+from mddns.base.errors import InvalidService
 
 
 @pytest.mark.parametrize(

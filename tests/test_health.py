@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from played import ALPHA, SINCE
 
-from mddns import health, vitality
-from mddns.check import Check
-from mddns.health import Health, Target, probe
-from mddns.offer import make
-from mddns.registry import Registration, Registry
+from mddns.base.health_check import Check
+from mddns.base.offer import make
+from mddns.host import health_checks
+from mddns.host.health_checks import Health, Target, probe
+from mddns.registry import health_verdict
+from mddns.registry.registry import Registration, Registry
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -26,9 +27,9 @@ def registration(port: int) -> Registration:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(health, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(vitality, "FIRST_INTERVAL", 0.001)
+    monkeypatch.setattr(health_checks, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(health_checks, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(health_verdict, "FIRST_INTERVAL", 0.001)
 
 
 def probed(check: Check, answer: bytes, *, end: bool = True) -> tuple[str | None, bytes]:

@@ -21,7 +21,7 @@ from conftest import MakeBed, Measured
 from test_hosts_forward import HERE, ask, forward, nameserver
 from test_hosts_watch import SOON, changer, spread
 
-from mddns.pulse import HELD
+from mddns.directory.keeping_up import HELD
 
 pytestmark = pytest.mark.namespaces
 

@@ -330,7 +330,7 @@ def test_one_endpoint_under_two_words_is_a_fault_at_the_start(alpha: Host) -> No
 def test_a_handle_outlives_a_replace_in_asyncio(alpha: Host) -> None:
     program = """
 import asyncio, mddns.aio
-from mddns.offer import make
+from mddns.base.offer import make
 async def main():
     async with await mddns.aio.start_registry() as registry:
         web = registry.advertise_service(80, "web")

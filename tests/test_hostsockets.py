@@ -9,9 +9,9 @@ import pytest
 from loopback import address, free_port
 from test_listeners import QUERY, Client, echo
 
-from mddns.binding import bind_tcp
-from mddns.hostsockets import HostSockets
-from mddns.sessions import Sessions
+from mddns.host.host_sockets import HostSockets
+from mddns.server.binding import bind_tcp
+from mddns.server.push_sessions import Sessions
 
 
 def test_what_came_on_a_connection_while_another_process_took_over_is_left_to_that_one() -> None:

@@ -7,7 +7,7 @@ import random
 
 from played import ready_answer
 
-from mddns.hot import Hot
+from mddns.responder.hot_answers import Hot
 
 WIRE = b"\x12\x67" + b"question" + b"cookie:8"
 ANSWER = b"\0\0" + b"answer"

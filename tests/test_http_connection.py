@@ -16,10 +16,11 @@ import h2.events
 import pytest
 from loopback import address, free_port
 
-from mddns import connections, http_connection
-from mddns.binding import bind_tcp
-from mddns.listeners import TcpListener
-from mddns.web import Head, Response
+from mddns.http import connection
+from mddns.http.messages import Head, Response
+from mddns.server import connection_limits
+from mddns.server.binding import bind_tcp
+from mddns.server.listeners import TcpListener
 
 QUERY = bytes(range(1, 13)) + b"what"
 
@@ -412,7 +413,7 @@ def test_what_was_answered_is_counted_by_status() -> None:
 
 
 def test_who_sends_no_whole_request_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "WHOLE_REQUEST", 0.05)
+    monkeypatch.setattr(connection, "WHOLE_REQUEST", 0.05)
 
     async def work(place: Place, serving: Echo) -> None:
         for begun in (b"G", b"GET /x HTTP/1.1\r\nHost", b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab"):
@@ -424,7 +425,7 @@ def test_who_sends_no_whole_request_in_time_is_ended(monkeypatch: pytest.MonkeyP
 
 
 def test_dribbling_does_not_give_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "WHOLE_REQUEST", 0.2)
+    monkeypatch.setattr(connection, "WHOLE_REQUEST", 0.2)
 
     async def work(place: Place, serving: Echo) -> None:
         async with to(place) as (reader, writer):
@@ -441,7 +442,7 @@ def test_dribbling_does_not_give_more_time(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_who_asks_nothing_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "IDLE", 0.05)
+    monkeypatch.setattr(connection, "IDLE", 0.05)
 
     async def work(place: Place, serving: Echo) -> None:
         async with to(place) as (reader, writer):
@@ -453,13 +454,13 @@ def test_who_asks_nothing_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_handler_that_takes_too_long_is_told_as_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "ANSWER_WITHIN", 0.05)
+    monkeypatch.setattr(connection, "ANSWER_WITHIN", 0.05)
     received, _ = exchange(CLOSING % b"/later")
     assert status(received) == 503
 
 
 def test_who_does_not_read_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "SEND_WITHIN", 0.1)
+    monkeypatch.setattr(connection, "SEND_WITHIN", 0.1)
 
     async def work(place: Place, serving: Echo) -> None:
         async with to(place) as (reader, writer):
@@ -486,7 +487,7 @@ def test_the_next_request_waits_until_the_last_response_was_read() -> None:
 def test_a_source_has_no_more_connections_than_over_dns() -> None:
     async def work(place: Place, serving: Echo) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(connections.MOST_PER_SOURCE):
+            for _ in range(connection_limits.MOST_PER_SOURCE):
                 reader, writer = await stack.enter_async_context(to(place, "127.9.8.7"))
                 writer.write(GET % b"/x")
                 await response(reader)
@@ -500,7 +501,7 @@ def test_a_source_has_no_more_connections_than_over_dns() -> None:
 
 
 def test_an_idle_connection_gives_way_where_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(connection_limits, "MOST_CONNECTIONS", 1)
 
     async def work(place: Place, serving: Echo) -> None:
         async with to(place) as (idle, writer):
@@ -515,7 +516,7 @@ def test_an_idle_connection_gives_way_where_all_places_are_taken(monkeypatch: py
 
 
 def test_who_goes_away_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connection_limits, "MOST_CONNECTIONS", 2)
 
     async def work(place: Place, serving: Echo) -> None:
         for n in range(20):

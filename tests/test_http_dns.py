@@ -16,10 +16,10 @@ import pytest
 from loopback import fleet, network_of
 
 import mddns
-from mddns.http_dns import MEDIA_TYPE, DnsQuery, lifetime
-from mddns.model import Peer
-from mddns.reaction import Messages
-from mddns.web import Request, Response
+from mddns.base.model import Peer
+from mddns.http.doh import MEDIA_TYPE, DnsQuery, lifetime
+from mddns.http.messages import Request, Response
+from mddns.responder.reaction import Messages
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def nodes() -> Iterator[tuple[Peer, Peer]]:
     """Two nodes, of which each offers a service."""
     everybody = fleet(2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mddns.memory.FIRST_PAUSE", 0.0)
+        patch.setattr("mddns.directory.peer_memory.FIRST_PAUSE", 0.0)
         first = mddns.start_registry(network_of(everybody[0], everybody))
         second = mddns.start_registry(network_of(everybody[1], everybody))
         with first, second:

@@ -16,12 +16,12 @@ from loopback import address, ask, fleet, network_of
 from prometheus_client.parser import text_string_to_metric_families
 
 import mddns
-from mddns.counts import Counts
-from mddns.directory import Directory
-from mddns.http_metrics import Extent, State, exposition, peer_states
-from mddns.memory import GONE_AFTER, Memory
-from mddns.model import Peer, Snapshot
-from mddns.policy import Policy
+from mddns.base.model import Peer, Snapshot
+from mddns.base.policy import Policy
+from mddns.directory.directory import Directory
+from mddns.directory.peer_memory import GONE_AFTER, Memory
+from mddns.http.metrics import Extent, State, exposition, peer_states
+from mddns.responder.counters import Counts
 
 STATE = State("1.2.3", 1, [Extent('a "b"\\\n.', {"registry": 2, "silent": 1}, 7, 3), Extent("b.", {"none": 1}, 0, 0)])
 

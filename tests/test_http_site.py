@@ -18,11 +18,11 @@ from loopback import address, fleet, network_of
 from loopback import ask as ask_dns
 
 import mddns
-from mddns.counts import Counts
-from mddns.http_site import Site
-from mddns.http_trust import Names
-from mddns.model import Peer
-from mddns.web import Head, Request, Response
+from mddns.base.model import Peer
+from mddns.http.cross_site import Names
+from mddns.http.dispatch import Site
+from mddns.http.messages import Head, Request, Response
+from mddns.responder.counters import Counts
 
 
 def tell(request: Request) -> Response:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from docblocks import ROOT, table
 
-from mddns.http_targets import Known, answer
-from mddns.model import Endpoint, Service, replace
-from mddns.web import Request, Response
+from mddns.base.model import Endpoint, Service, replace
+from mddns.http.messages import Request, Response
+from mddns.http.prometheus import Known, answer
 
 WEB = Service(
     name="web",

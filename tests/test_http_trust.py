@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mddns.http_trust import Names, why_not
+from mddns.http.cross_site import Names, why_not
 
 NAMES = Names(["Alpha", "alpha.tail1234.ts.net", ""], ["minidisc.", "svc.example."])
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, peer
 
-from mddns.errors import InvalidService
-from mddns.inquiry import Found, Inquirer, Query, by_preference
-from mddns.model import Endpoint, Peer, Service, Snapshot, replace
-from mddns.policy import Policy
+from mddns.base.errors import InvalidService
+from mddns.base.model import Endpoint, Peer, Service, Snapshot, replace
+from mddns.base.policy import Policy
+from mddns.lookup.query import Found, Inquirer, Query, by_preference
 
 
 class Seeker:

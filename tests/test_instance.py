@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mddns.instance import (
+from mddns.base.model import Endpoint, Service, replace
+from mddns.codec.instance import (
     Attributes,
     address_label,
     address_octets,
@@ -21,7 +22,6 @@ from mddns.instance import (
     spoken_protocol,
     srv_octets,
 )
-from mddns.model import Endpoint, Service, replace
 
 WEB = Service("web", {"b": "2", "a": "1"}, Endpoint("100.64.0.1:8080"), since=12, meta=(("md.x", "y"),))
 

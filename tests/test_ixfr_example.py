@@ -16,13 +16,13 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from mddns.apex import Apex
-from mddns.journal import Step
-from mddns.names import Name
-from mddns.packer import RR
-from mddns.secondary import Progress, Secondary
-from mddns.transfer import differences_out
-from mddns.wire import NS, SOA, Question
+from mddns.base.names import Name
+from mddns.dns.message import NS, SOA, Question
+from mddns.dns.writer import RR
+from mddns.zone.apex import Apex
+from mddns.zone.journal import Step
+from mddns.zone.secondary import Progress, Secondary
+from mddns.zone.transfer import differences_out
 
 ZONE = Name.parse("JAIN.AD.JP.")
 SERVED = "JAIN.AD.JP. NS NS.JAIN.AD.JP.", "NS.JAIN.AD.JP. A 133.69.136.1"

@@ -8,8 +8,8 @@ import pytest
 from loopback import Fixed
 from played import ALPHA, BRAVO, CHARLIE, peer
 
-from mddns.errors import ConfigError, NetworkError
-from mddns.model import Peer, Snapshot, replace
+from mddns.base.errors import ConfigError, NetworkError
+from mddns.base.model import Peer, Snapshot, replace
 from mddns.networks.joined import Joined
 
 

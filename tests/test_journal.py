@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, LOOKER_ON, SINCE, STRANGER, Host, question
 
-from mddns.apex import Apex
-from mddns.instance import instance_label
-from mddns.journal import MOST_OCTETS, MOST_STEPS, Journal, Step, difference
-from mddns.model import Endpoint, Service, replace
-from mddns.zone import Zone
+from mddns.base.model import Endpoint, Service, replace
+from mddns.codec.instance import instance_label
+from mddns.zone.apex import Apex
+from mddns.zone.journal import MOST_OCTETS, MOST_STEPS, Journal, Step, difference
+from mddns.zone.zone import Zone
 
 SOA = (APEX.wire, 6, (b"", None))
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from played import APEX
 
-from mddns import knock
-from mddns.knock import nobody_answers
+from mddns.watching import tcp_probe
+from mddns.watching.tcp_probe import nobody_answers
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HERE = ("127.0.0.1",)
@@ -72,7 +72,7 @@ def test_who_cuts_us_off_and_then_listens_no_more_has_ended() -> None:
 
 
 def test_of_who_cuts_everybody_off_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knock, "WITHIN", 0.05)
+    monkeypatch.setattr(tcp_probe, "WITHIN", 0.05)
     assert not knocked(cut_off)
 
 
@@ -80,5 +80,5 @@ def test_of_who_says_nothing_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -
     async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    monkeypatch.setattr(knock, "WITHIN", 0.05)
+    monkeypatch.setattr(tcp_probe, "WITHIN", 0.05)
     assert not knocked(wait)

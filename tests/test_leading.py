@@ -7,8 +7,8 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns.leading import EARLIEST, leader
-from mddns.model import Endpoint, Service
+from mddns.base.leader import EARLIEST, leader
+from mddns.base.model import Endpoint, Service
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000

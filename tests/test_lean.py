@@ -118,7 +118,7 @@ threads = [threading.Thread(target=wanted) for _ in range(8)]
 for each in threads:
     each.start()
 begin.set()
-import mddns.lean
+import mddns.system.asyncio_without_tls
 for each in threads:
     each.join()
 import ssl, asyncio.base_events

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from loopback import address, free_port
 
-import mddns.dns_connection
-from mddns import dns_connection
-from mddns.binding import bind_tcp, bind_udp
-from mddns.errors import NetworkError, PortInUse
-from mddns.listeners import TcpListener, UdpListener
-from mddns.reaction import Messages, Reaction
+import mddns.server.dns_connection
+from mddns.base.errors import NetworkError, PortInUse
+from mddns.responder.reaction import Messages, Reaction
+from mddns.server import dns_connection
+from mddns.server.binding import bind_tcp, bind_udp
+from mddns.server.listeners import TcpListener, UdpListener
 
 QUERY = bytes(range(1, 13)) + b"what"
 
@@ -336,7 +336,7 @@ def test_a_source_has_8_connections_and_others_have_theirs() -> None:
 
 
 def test_when_all_places_are_taken_the_longest_idle_one_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.connections, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(mddns.server.connection_limits, "MOST_CONNECTIONS", 4)
 
     async def work(place: tuple[str, int]) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -355,8 +355,8 @@ def test_when_all_places_are_taken_the_longest_idle_one_ends(monkeypatch: pytest
 
 
 def test_a_source_that_has_all_it_may_have_pushes_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.connections, "MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(mddns.connections, "MOST_PER_SOURCE", 3)
+    monkeypatch.setattr(mddns.server.connection_limits, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(mddns.server.connection_limits, "MOST_PER_SOURCE", 3)
 
     async def work(place: tuple[str, int]) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -389,7 +389,7 @@ def test_a_source_that_has_all_it_may_have_pushes_nobody_out(monkeypatch: pytest
 def test_who_keeps_us_waiting_is_ended(monkeypatch: pytest.MonkeyPatch, limit: str, said: bytes) -> None:
     """Each limit by itself, far below the others."""
     for each in ("FIRST_OCTET", "WHOLE_MESSAGE", "IDLE"):
-        monkeypatch.setattr(mddns.dns_connection, each, 0.05 if each == limit else 60.0)
+        monkeypatch.setattr(mddns.server.dns_connection, each, 0.05 if each == limit else 60.0)
 
     async def work(place: tuple[str, int]) -> None:
         async with Client.to(place) as client:
@@ -403,7 +403,7 @@ def test_who_keeps_us_waiting_is_ended(monkeypatch: pytest.MonkeyPatch, limit: s
 
 def test_dribbling_buys_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time for a message is counted from its first octet, not from its last."""
-    monkeypatch.setattr(mddns.dns_connection, "WHOLE_MESSAGE", 0.2)
+    monkeypatch.setattr(mddns.server.dns_connection, "WHOLE_MESSAGE", 0.2)
 
     async def work(place: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()

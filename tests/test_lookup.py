@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, CHARLIE, Fleet, Host, peer, question
 
-import mddns.direct
-from mddns.answers import Answer
-from mddns.ask import Ask, Outcome
-from mddns.departures import A_FLOOD, FLIGHT_TIME, IN_FLIGHT, RETRY
-from mddns.lookup import HEAD_START, Lookup
-from mddns.memory import Standing
-from mddns.model import Peer
-from mddns.names import Name
-from mddns.patience import IDLE_GRACE, NEW_GRACE
-from mddns.wire import PTR, SRV, Message
+import mddns.codec.fast_answer
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.codec.answer import Answer
+from mddns.directory.peer_memory import Standing
+from mddns.dns.message import PTR, SRV, Message
+from mddns.lookup.asked_peer import Ask, Outcome
+from mddns.lookup.datagrams import A_FLOOD, FLIGHT_TIME, IN_FLIGHT, RETRY
+from mddns.lookup.fanout import HEAD_START, Lookup
+from mddns.lookup.patience import IDLE_GRACE, NEW_GRACE
 
 WEB = Name.parse("web.minidisc.").wire
 LIST = Name.parse("_list.minidisc.").wire
@@ -349,7 +349,7 @@ def denials(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[bytes], bytes])
         read += 1
         return Message(wire)
 
-    monkeypatch.setattr(mddns.direct, "Message", counting)
+    monkeypatch.setattr(mddns.codec.fast_answer, "Message", counting)
     peers = [Peer(f"p{number}", (f"100.64.1.{number}",)) for number in range(len(changes))]
     lookup = look(*((peer, REGISTRY) for peer in peers))
     for sent, change in zip(send(lookup, 0.0), changes, strict=True):

@@ -17,15 +17,15 @@ from played import ALPHA, BRAVO, CHARLIE, Fleet, peer
 from test_inquiry import Seeker
 from test_transport import Runner, answer_of, blocking, in_a_loop
 
-from mddns.ask import Outcome
-from mddns.departures import RETRY
-from mddns.lookup import Lookup
-from mddns.lookup_web import TCP_BEGINS, WEB_AT_ONCE
-from mddns.memory import BESIDE_STANDS, FIRST_PAUSE, LONGEST_WITHOUT_WEB, Memory, Standing, Way
-from mddns.model import Peer
-from mddns.names import Name
-from mddns.patience import NEW_GRACE
-from mddns.wire import PTR, SRV
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.directory.peer_memory import BESIDE_STANDS, FIRST_PAUSE, LONGEST_WITHOUT_WEB, Memory, Standing, Way
+from mddns.dns.message import PTR, SRV
+from mddns.lookup.asked_peer import Outcome
+from mddns.lookup.datagrams import RETRY
+from mddns.lookup.fanout import Lookup
+from mddns.lookup.minidisc_peers import TCP_BEGINS, WEB_AT_ONCE
+from mddns.lookup.patience import NEW_GRACE
 
 APEX = Name.parse("minidisc.")
 WEB = Name.parse("web.minidisc.").wire
@@ -514,9 +514,9 @@ def test_a_cancelled_lookup_closes_its_connections() -> None:
     (me,) = fleet(1)
 
     async def cancelled() -> None:
-        from mddns import aio_transport
+        from mddns.lookup import asyncio_sockets
 
-        task = asyncio.create_task(aio_transport.run(real(me), time.monotonic))
+        task = asyncio.create_task(asyncio_sockets.run(real(me), time.monotonic))
         await asyncio.sleep(0.2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mddns.memory import FIRST_PAUSE, GONE_AFTER, LONGEST_PAUSE, Memory, Standing
+from mddns.directory.peer_memory import FIRST_PAUSE, GONE_AFTER, LONGEST_PAUSE, Memory, Standing
 
 P = "100.64.0.1:28004"
 
@@ -127,7 +127,7 @@ def test_who_is_not_on_the_network_is_forgotten() -> None:
 
 
 def test_it_does_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.memory._MOST_PEERS", 100)
+    monkeypatch.setattr("mddns.directory.peer_memory._MOST_PEERS", 100)
     memory = Memory()
     for number in range(1000):
         memory.answered(f"{number}", 0.0, None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from played import APEX
 
-from mddns.apex import is_after
-from mddns.merged_zone import MergedZone
-from mddns.model import Endpoint, Service
-from mddns.names import Name
-from mddns.zone import Zone
+from mddns.base.model import Endpoint, Service
+from mddns.base.names import Name
+from mddns.zone.apex import is_after
+from mddns.zone.merged_zone import MergedZone
+from mddns.zone.zone import Zone
 
 MS = 1_800_000_000_000
 

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA
 
-from mddns.answers import introduce
-from mddns.grammar import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS
-from mddns.minidisc import (
+from mddns.base.grammar import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS
+from mddns.base.model import Endpoint, Service
+from mddns.base.policy import MAX_FROM_PEER
+from mddns.codec.answer import introduce
+from mddns.codec.minidisc_json import (
     MOST_OCTETS,
     Listed,
     read_delegate,
@@ -23,8 +25,6 @@ from mddns.minidisc import (
     write_delegate,
     write_services,
 )
-from mddns.model import Endpoint, Service
-from mddns.policy import MAX_FROM_PEER
 
 GOOD = {"name": "web", "labels": {"env": "prod"}, "addrPort": "100.64.0.1:8080"}
 

@@ -29,9 +29,9 @@ from loopback import address, answers, free_port
 from program import World
 
 import mddns
-from mddns.channel import channel_path
-from mddns.errors import PortInUse
-from mddns.model import Peer
+from mddns.base.errors import PortInUse
+from mddns.base.model import Peer
+from mddns.host.unix_socket import channel_path
 
 PACKAGE = Path(mddns.__file__).parent
 

@@ -23,12 +23,12 @@ from test_lookup_minidisc import ports, real, says
 from test_transport import blocking
 
 import mddns
-from mddns.answers import introduce
-from mddns.ask import Outcome
-from mddns.memory import Way
-from mddns.minidisc import read_delegate, read_response, read_services, request
-from mddns.model import Peer
-from mddns.wire import PTR
+from mddns.base.model import Peer
+from mddns.codec.answer import introduce
+from mddns.codec.minidisc_json import read_delegate, read_response, read_services, request
+from mddns.directory.peer_memory import Way
+from mddns.dns.message import PTR
+from mddns.lookup.asked_peer import Outcome
 
 RECORDED: dict[str, dict[str, str]] = json.loads(
     (Path(__file__).parent / "data" / "minidisc" / "go-md.json").read_text()

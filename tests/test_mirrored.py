@@ -7,19 +7,19 @@ from collections.abc import Iterable
 import pytest
 from played import APEX
 
-from mddns.directory import Directory
-from mddns.errors import BadMessage
-from mddns.memory import Memory
-from mddns.merged_zone import MergedZone
-from mddns.mirrored import OWNER, Marker, MirrorCopy, Standings, State, Stood, Words, census
-from mddns.model import Endpoint, Peer, Service
-from mddns.packer import RRset
-from mddns.policy import Policy
-from mddns.reaction import Messages
-from mddns.responder import Client, Responder
-from mddns.secondary import Progress
-from mddns.wire import TXT
-from mddns.zone import Node, Zone
+from mddns.base.errors import BadMessage
+from mddns.base.model import Endpoint, Peer, Service
+from mddns.base.policy import Policy
+from mddns.directory.directory import Directory
+from mddns.directory.peer_memory import Memory
+from mddns.dns.message import TXT
+from mddns.dns.writer import RRset
+from mddns.responder.reaction import Messages
+from mddns.responder.responder import Client, Responder
+from mddns.watching.mirror_zone import OWNER, Marker, MirrorCopy, Standings, State, Stood, Words, census
+from mddns.zone.merged_zone import MergedZone
+from mddns.zone.secondary import Progress
+from mddns.zone.zone import Node, Zone
 
 MS = 1_800_000_000_000
 ALPHA = Peer("alpha", ("100.64.0.1", "fd7a::1"), owner="ada@example.com", node="n1")

@@ -12,11 +12,11 @@ from loopback import Fixed, fleet, hostile, network_of
 from played import ALPHA, LOOKER_ON, Host
 from test_forwarder import ask, forwarding, node, run, texts
 
-from mddns import clock
-from mddns.errors import NetworkError
-from mddns.forwarder import Forwarder
-from mddns.model import Snapshot
-from mddns.offer import make
+from mddns.base.errors import NetworkError
+from mddns.base.model import Snapshot
+from mddns.base.offer import make
+from mddns.forward.forwarder import Forwarder
+from mddns.system import clock
 
 
 async def whole(forwarder: Forwarder) -> None:
@@ -100,9 +100,9 @@ def test_a_peer_without_push_is_asked_again_and_again() -> None:
 
 def test_a_registry_that_falls_silent_is_named_and_after_its_time_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 30 s as 3, and what is asked every 2 s asked every 0.2."""
-    monkeypatch.setattr("mddns.memory.GONE_AFTER", 3.0)
-    monkeypatch.setattr("mddns.memory._MISS_STANDS", 0.5)
-    monkeypatch.setattr("mddns.asking.EVERY", 0.2)
+    monkeypatch.setattr("mddns.directory.peer_memory.GONE_AFTER", 3.0)
+    monkeypatch.setattr("mddns.directory.peer_memory._MISS_STANDS", 0.5)
+    monkeypatch.setattr("mddns.watching.polling.EVERY", 0.2)
 
     async def work() -> None:
         (peer,) = everybody = fleet(1)

@@ -13,24 +13,25 @@ import pytest
 from loopback import fleet, free_port, network_of, open_sockets
 from test_sessions import Watcher as Client
 
-from mddns import clock, mirrors
-from mddns.asking import Asking
-from mddns.clock import Turns
-from mddns.dso import framed
-from mddns.dso_client import Answered, Ordinary
-from mddns.http_metrics import peer_states
-from mddns.mirrored import MirrorCopy, State
-from mddns.model import Peer
-from mddns.names import Name
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.base.offer import make
+from mddns.base.policy import Policy
+from mddns.dns.dso import framed
+from mddns.dns.dso_client import Answered, Ordinary
+from mddns.dns.message import SOA, SRV
+from mddns.http.metrics import peer_states
+from mddns.networks.settings import Settings
 from mddns.node import Node
-from mddns.offer import make
-from mddns.policy import Policy
-from mddns.push import Kind
-from mddns.responder import client as client_at
-from mddns.secondary import Progress
-from mddns.settings import Settings
-from mddns.watching import Watcher
-from mddns.wire import SOA, SRV
+from mddns.responder.push_subscriptions import Kind
+from mddns.responder.responder import client as client_at
+from mddns.system import clock
+from mddns.system.clock import Turns
+from mddns.watching import mirrors_by_apex
+from mddns.watching.mirror_zone import MirrorCopy, State
+from mddns.watching.polling import Asking
+from mddns.watching.watcher import Watcher
+from mddns.zone.secondary import Progress
 
 APEX = Name.parse("minidisc.")
 PATIENCE = 20.0
@@ -149,7 +150,7 @@ def test_what_is_asked_without_a_session_is_of_this_host_as_ever() -> None:
 
 def test_a_mirror_lasts_a_while_longer_than_who_looks_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes back meanwhile finds it whole at once."""
-    monkeypatch.setattr("mddns.mirrors.KEPT_FOR", 0.5)
+    monkeypatch.setattr("mddns.watching.mirrors_by_apex.KEPT_FOR", 0.5)
 
     async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
         mirrors = nodes[0].mirrors
@@ -323,7 +324,7 @@ async def found(node: Node, source: Peer) -> set[int]:
 def test_questions_about_the_network_are_answered_from_the_mirror_as_long_as_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mirrors, "KEPT_FOR", 0.0)
+    monkeypatch.setattr(mirrors_by_apex, "KEPT_FOR", 0.0)
 
     async def work(nodes: list[Node], peers: tuple[Peer, ...]) -> None:
         directory = nodes[0].directory

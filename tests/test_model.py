@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns.model import (
+from mddns.base.model import (
     Endpoint,
     Peer,
     Service,

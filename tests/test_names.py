@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mddns.errors import FORMERR, BadMessage
-from mddns.names import ROOT, Name, label_to_text, labels_to_wire, wire_to_labels
+from mddns.base.errors import FORMERR, BadMessage
+from mddns.base.names import ROOT, Name, label_to_text, labels_to_wire, wire_to_labels
 
 labels = st.lists(st.binary(min_size=1, max_size=63), max_size=4).filter(
     lambda each: sum(map(len, each)) + len(each) < 255

@@ -18,8 +18,8 @@ from nameservers import ADDRESS, Bind, Knot, Nameserver, Nsd, serial_at, zone_at
 from program import free_ports
 from test_secondaries import QUICK
 
-from mddns import clock
-from mddns.apex import is_after, next_serial
+from mddns.system import clock
+from mddns.zone.apex import is_after, next_serial
 
 CHANGES = 100  # of each program; ten are started
 ROUNDS = 10

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from played import ALPHA, APEX
 
-from mddns.directory import Directory
-from mddns.memory import GONE_AFTER, Memory
-from mddns.model import Peer, Snapshot
-from mddns.news import News
-from mddns.policy import Policy
+from mddns.base.model import Peer, Snapshot
+from mddns.base.policy import Policy
+from mddns.directory.directory import Directory
+from mddns.directory.peer_memory import GONE_AFTER, Memory
+from mddns.directory.peer_news import News
 
 PEERS = tuple(Peer(f"host{number}", (f"100.64.1.{number}",)) for number in range(1, 13))
 

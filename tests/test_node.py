@@ -10,17 +10,18 @@ import pytest
 from loopback import Fixed, address, ask, fleet, free_port, hostile, network_of
 from played import question, ready_answer
 
-from mddns import clock, following
-from mddns.apex import is_after, next_serial
-from mddns.errors import NetworkError
-from mddns.memory import Standing
-from mddns.model import Endpoint, Peer, Service, replace
-from mddns.names import Name
+from mddns.base.errors import NetworkError
+from mddns.base.model import Endpoint, Peer, Service, replace
+from mddns.base.names import Name
+from mddns.base.offer import make
+from mddns.base.policy import Policy
+from mddns.directory.peer_memory import Standing
+from mddns.files.serial_file import Serials
+from mddns.networks import follower
 from mddns.node import Node
-from mddns.offer import make
-from mddns.policy import Policy
-from mddns.reaction import Messages
-from mddns.serials import Serials
+from mddns.responder.reaction import Messages
+from mddns.system import clock
+from mddns.zone.apex import is_after, next_serial
 
 APEX = Name.parse("minidisc.")
 
@@ -43,8 +44,8 @@ def run(work: Work, *, timeout: float = 0.3, peers: tuple[Peer, ...] = ()) -> No
 
 def every(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """The network is looked at so often."""
-    monkeypatch.setattr(following, "STATUS_EVERY", seconds)
-    monkeypatch.setattr(following, "STATUS_EVERY_WHILE_LOST", seconds)
+    monkeypatch.setattr(follower, "STATUS_EVERY", seconds)
+    monkeypatch.setattr(follower, "STATUS_EVERY_WHILE_LOST", seconds)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -211,7 +212,7 @@ def test_without_descriptors_for_asking_around_an_answer_is_given_still(
         await until(lambda: memory.paused_until(peers[1].id) > 0)
         node.directory.answered(peers[1], [], clock.now())
         node.directory.expire()
-        monkeypatch.setattr("mddns.domain.aio_transport.run", no_descriptors)
+        monkeypatch.setattr("mddns.host.domain.asyncio_sockets.run", no_descriptors)
         answer = node._answer(question("web SRV", rd=True, use_edns=0), "127.0.0.1", False)
         assert not isinstance(answer, bytes | tuple | None)
         import dns.message
@@ -231,7 +232,7 @@ def test_what_was_told_long_ago_is_not_in_an_answer_when_nobody_tells_it_again(m
     async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
         bravo = peers[1]
         await until(lambda: node.directory.memory.paused_until(bravo.id) > 0)
-        monkeypatch.setattr("mddns.domain.aio_transport.run", no_descriptors)
+        monkeypatch.setattr("mddns.host.domain.asyncio_sockets.run", no_descriptors)
         for age, count in ((20, 1), (60, 0)):
             service = Service("web", {}, Endpoint.of(bravo.addresses[0], 80), bravo.addresses, via=bravo.id)
             node.directory.answered(bravo, [service], clock.now() - age)

@@ -12,9 +12,9 @@ import pytest
 from loopback import address, free_port, open_sockets
 from played import APEX
 
-from mddns.apex import Apex
-from mddns.notifier import Notifier
-from mddns.resolvconf import Place
+from mddns.files.resolv_conf import Place
+from mddns.forward.notify_sockets import Notifier
+from mddns.zone.apex import Apex
 
 SOA = Apex(APEX, 7, ("127.0.0.1",)).soa_record
 
@@ -46,7 +46,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_it_comes_from_where_we_answer_until_it_is_answered(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.notify_out.FIRST_WAIT", 0.05)
+    monkeypatch.setattr("mddns.forward.notify.FIRST_WAIT", 0.05)
 
     async def work() -> None:
         before = open_sockets()
@@ -68,7 +68,7 @@ def test_it_comes_from_where_we_answer_until_it_is_answered(host: str, monkeypat
 def test_a_target_that_cannot_be_reached_does_not_keep_the_others_waiting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mddns.notify_out.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("mddns.forward.notify.FIRST_WAIT", 0.01)
 
     async def work() -> None:
         nobody, nowhere = Place(address(), free_port()), Place("fe80::1%nothing")

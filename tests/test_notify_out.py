@@ -11,10 +11,10 @@ import dns.rdatatype
 import pytest
 from played import APEX
 
-from mddns.apex import Apex
-from mddns.notify_out import AT_MOST_EVERY, FIRST_WAIT, TRIES, Notifications
-from mddns.packer import RR
-from mddns.resolvconf import Place
+from mddns.dns.writer import RR
+from mddns.files.resolv_conf import Place
+from mddns.forward.notify import AT_MOST_EVERY, FIRST_WAIT, TRIES, Notifications
+from mddns.zone.apex import Apex
 
 ONE, TWO = Place("192.0.2.1", 53), Place("192.0.2.2", 5353)
 

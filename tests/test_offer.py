@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mddns.errors import InvalidService
-from mddns.offer import Offer, make, parse_address
+from mddns.base.errors import InvalidService
+from mddns.base.offer import Offer, make, parse_address
 
 
 @pytest.mark.parametrize(

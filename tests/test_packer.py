@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mddns.names import Name
-from mddns.packer import Packer, opt_record, pack_query, random_ids
-from mddns.wire import NS, PTR, SRV, TXT, Message
+from mddns.base.names import Name
+from mddns.dns.message import NS, PTR, SRV, TXT, Message
+from mddns.dns.writer import Packer, opt_record, pack_query, random_ids
 
 labels = st.sampled_from([b"web", b"WEB", b"a.b", b"x" * 63, b"\0", b"\xff", b"minidisc"])
 names = st.lists(labels, max_size=3).map(lambda each: Name.of([*each, b"minidisc"]).wire)

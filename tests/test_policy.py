@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from played import ALPHA, BRAVO, peer
 
-from mddns.model import Endpoint, Service, Snapshot, replace
-from mddns.policy import Policy, who_may_ask
+from mddns.base.model import Endpoint, Service, Snapshot, replace
+from mddns.base.policy import Policy, who_may_ask
 
 WEB = Service("web", {"env": "prod"}, Endpoint("100.64.0.1:80"), ("100.64.0.1",))
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from loopback import address, free_port
 
-from mddns.portholder import Held, held, who_has
+from mddns.system.port_owner import Held, held, who_has
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 

@@ -22,9 +22,9 @@ from played import ALPHA, LOOKER_ON, Host
 from test_forwarder import ask, forwarding, node, run, texts
 from test_notifier import Secondary
 
-from mddns.errors import NetworkError
-from mddns.offer import make
-from mddns.resolvconf import Place
+from mddns.base.errors import NetworkError
+from mddns.base.offer import make
+from mddns.files.resolv_conf import Place
 
 Records = frozenset[str]
 
@@ -97,7 +97,7 @@ def test_the_serial_moves_when_a_record_does_and_not_with_the_time() -> None:
     async def work() -> None:
         everybody = fleet(1)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mddns.domain.AHEAD", 0.1)
+            patch.setattr("mddns.host.domain.AHEAD", 0.1)
             async with (
                 node(network_of(everybody[0], everybody), ("web", 80)) as alpha,
                 forwarding(network=network_of(None, everybody)) as (_, place),
@@ -121,7 +121,7 @@ def test_an_incremental_transfer_tells_what_is_new_and_where_too_much_is_the_zon
     async def work() -> None:
         everybody = fleet(1)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mddns.domain.AHEAD", 0.1)
+            patch.setattr("mddns.host.domain.AHEAD", 0.1)
             async with (
                 node(
                     network_of(everybody[0], everybody), *((f"n{number}", 80 + number) for number in range(40))
@@ -215,7 +215,7 @@ def test_what_a_silent_registry_said_stays_in_the_zone() -> None:
                 reply(octets)
 
         with pytest.MonkeyPatch.context() as patch, hostile(peer, answer):
-            patch.setattr("mddns.domain.AHEAD", 0.1)
+            patch.setattr("mddns.host.domain.AHEAD", 0.1)
             async with forwarding(network=network_of(None, everybody), timeout=0.2) as (_, place):
                 before = await transferred(place)
                 assert any(" SRV " in line for line in before)
@@ -255,7 +255,7 @@ def test_secondaries_that_are_named_hear_of_each_state() -> None:
         everybody = fleet(1)
         secondary = Secondary()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mddns.domain.AHEAD", 0.1)
+            patch.setattr("mddns.host.domain.AHEAD", 0.1)
             async with (
                 node(network_of(everybody[0], everybody), ("web", 80)) as alpha,
                 forwarding(network=network_of(None, everybody), notify=[secondary.place]) as (_, place),

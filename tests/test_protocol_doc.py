@@ -27,46 +27,30 @@ import dns.zone
 import pytest
 from docblocks import ROOT, Block, blocks, table
 
-from mddns import (
-    answers,
-    apex,
-    asking,
-    attachment,
-    connections,
-    departures,
-    dns_connection,
-    domain,
-    dso_client,
-    following,
-    grammar,
-    http_connection,
-    instance,
-    journal,
-    lookup,
-    memory,
-    mirrors,
-    packer,
-    patience,
-    push,
-    responder,
-    sessions,
-    subscriber,
-    subscribing,
-    transfer,
-    watched,
-    wire,
-    zone,
-)
-from mddns.directory import Directory
-from mddns.model import DEFAULT_PORT, DEFAULT_PRIORITY, DEFAULT_WEIGHT, Peer, Service, Snapshot
-from mddns.names import MAX_LABEL, MAX_NAME, Name
-from mddns.offer import make
-from mddns.packer import Rdata, pack_query
-from mddns.policy import MAX_FROM_PEER, Policy, who_may_ask
-from mddns.reaction import Messages
-from mddns.registry import Registry
-from mddns.responder import Ask, Responder
-from mddns.silence import read_sentence, sentence
+from mddns.base import grammar
+from mddns.base.model import DEFAULT_PORT, DEFAULT_PRIORITY, DEFAULT_WEIGHT, Peer, Service, Snapshot
+from mddns.base.names import MAX_LABEL, MAX_NAME, Name
+from mddns.base.offer import make
+from mddns.base.policy import MAX_FROM_PEER, Policy, who_may_ask
+from mddns.codec import answer as answers
+from mddns.codec import instance
+from mddns.directory import peer_memory
+from mddns.directory.directory import Directory
+from mddns.directory.silence_text import read_sentence, sentence
+from mddns.dns import dso_client, writer
+from mddns.dns import message as wire
+from mddns.dns.writer import Rdata, pack_query
+from mddns.host import domain
+from mddns.http import connection
+from mddns.lookup import datagrams, fanout, patience
+from mddns.networks import follower
+from mddns.registry.registry import Registry
+from mddns.responder import push_subscriptions, responder
+from mddns.responder.reaction import Messages
+from mddns.responder.responder import Ask, Responder
+from mddns.server import connection_limits, dns_connection, push_sessions
+from mddns.watching import host_state, mirrors_by_apex, own_holder, polling, push_client, session_schedule
+from mddns.zone import apex, journal, transfer, zone
 
 DOC: Final = ROOT / "docs" / "protocol.md"
 TEXT: Final = DOC.read_text("utf-8")
@@ -122,7 +106,7 @@ def alpha(state: str) -> Responder:
     """The node that is asked. `state`: `alone` (nobody was asked yet), `met`, `starting`, as the document has them."""
     nodes = peers()
     registry = registry_of("alpha")
-    directory = Directory(APEX.wire, memory.Memory(), Policy())
+    directory = Directory(APEX.wire, peer_memory.Memory(), Policy())
     made = Responder(APEX, registry, directory, unmixed)
     snapshot = Snapshot(nodes["alpha"], (nodes["bravo"], nodes["charlie"]))
     made.allow(who_may_ask(snapshot))
@@ -142,7 +126,7 @@ def alpha(state: str) -> Responder:
 def told_by_bravo() -> list[Service]:
     """What bravo answers to `_list`, as alpha believes it."""
     bravo = peers()["bravo"]
-    directory = Directory(APEX.wire, memory.Memory(), Policy())
+    directory = Directory(APEX.wire, peer_memory.Memory(), Policy())
     asked = pack_query(Name.of((b"_list",), APEX).wire, wire.PTR, ident=1, rd=False)
     client = responder.client("100.64.0.1", frozenset(bravo.addresses), tcp=False)
     answer = Responder(APEX, registry_of("bravo"), directory, unmixed).respond(asked, client, 0.0)
@@ -343,20 +327,20 @@ LIMITS: Final = {
     "steps that a node remembers for IXFR": journal.MOST_STEPS,
     "octets of these steps": journal.MOST_OCTETS,
     "SRV, TXT, A and AAAA records of a transfer that is read": transfer.MOST_RECORDS,
-    "TCP connections": connections.MOST_CONNECTIONS,
-    "TCP connections of one source": connections.MOST_PER_SOURCE,
-    "sessions of DNS Stateful Operations": connections.MOST_SESSIONS,
-    "sessions of one source": connections.MOST_SESSIONS_PER_SOURCE,
-    "subscriptions of one session": push.MOST_SUBSCRIPTIONS,
-    "octets of a PUSH message": push.MOST_OCTETS,
+    "TCP connections": connection_limits.MOST_CONNECTIONS,
+    "TCP connections of one source": connection_limits.MOST_PER_SOURCE,
+    "sessions of DNS Stateful Operations": connection_limits.MOST_SESSIONS,
+    "sessions of one source": connection_limits.MOST_SESSIONS_PER_SOURCE,
+    "subscriptions of one session": push_subscriptions.MOST_SUBSCRIPTIONS,
+    "octets of a PUSH message": push_subscriptions.MOST_OCTETS,
     "questions under way on one TCP connection": dns_connection.MOST_QUESTIONS,
     "octets of answers that a TCP client has not read": dns_connection.MOST_UNSENT,
-    "octets of an HTTP request's head": http_connection.LARGEST_HEAD,
-    "octets of an HTTP request's body": http_connection.LARGEST_BODY,
+    "octets of an HTTP request's head": connection.LARGEST_HEAD,
+    "octets of an HTTP request's body": connection.LARGEST_BODY,
     "questions that wait for the network": domain._MOST_WAITING,
     "refusals a second": responder._REFUSALS_PER_SECOND,
     "pointers that a name may follow": wire.MAX_HOPS,
-    "peers asked at a time": departures.IN_FLIGHT,
+    "peers asked at a time": datagrams.IN_FLIGHT,
     "peers named in the sentence": 8,
     "octets of the text of an Extended DNS Error": 200,
 }
@@ -365,35 +349,35 @@ TIMES: Final = {
     "TTL of records": instance.TTL,
     "TTL of negative answers": apex.NEGATIVE_TTL,
     "a lookup's deadline, unless told otherwise": 1,
-    "the retransmission": departures.RETRY,
+    "the retransmission": datagrams.RETRY,
     "after the last answer, peers never heard of get": patience.NEW_GRACE,
     "after the last answer, peers of whom nothing is expected get": patience.IDLE_GRACE,
-    "our own host's node answers before others are asked": lookup.HEAD_START,
-    "a silent peer is gone after": memory.GONE_AFTER,
-    "a first miss counts for at least": memory._MISS_STANDS,
-    "a peer that refused is left alone for, at first": memory.FIRST_PAUSE,
-    "a peer that refused is left alone for, at most": memory.LONGEST_PAUSE,
+    "our own host's node answers before others are asked": fanout.HEAD_START,
+    "a silent peer is gone after": peer_memory.GONE_AFTER,
+    "a first miss counts for at least": peer_memory._MISS_STANDS,
+    "a peer that refused is left alone for, at first": peer_memory.FIRST_PAUSE,
+    "a peer that refused is left alone for, at most": peer_memory.LONGEST_PAUSE,
     "the first octet of a TCP connection": dns_connection.FIRST_OCTET,
     "a whole message over TCP": dns_connection.WHOLE_MESSAGE,
     "without a session, whoever got none stays for": dns_connection.STAY_AWAY,
-    "without a session, whoever was told nonsense stays for": subscribing.NONSENSE_FOR,
-    "without a session, whatever it was told, anybody stays for at most": subscriber.LONGEST_REFUSAL,
+    "without a session, whoever was told nonsense stays for": session_schedule.NONSENSE_FOR,
+    "without a session, whatever it was told, anybody stays for at most": push_client.LONGEST_REFUSAL,
     "a request of a session is waited for, at most": dso_client.ANSWER_WITHIN,
-    "changes are pushed together within": sessions.SPACING,
-    "between questions of a watcher to one peer": asking.EVERY,
-    "the same to its own node, which mirrors": asking.OWN_EVERY,
-    "its own node is asked alone for, at most": attachment.ALONE_FOR,
-    "what it has heard stands against a mirror for, at most": attachment.AGREE_WITHIN,
-    "a mirror is kept when nobody looks into it": mirrors.KEPT_FOR,
-    "a watcher has a session anew after, at most": watched.SESSION_AGAIN_AT_MOST,
+    "changes are pushed together within": push_sessions.SPACING,
+    "between questions of a watcher to one peer": polling.EVERY,
+    "the same to its own node, which mirrors": polling.OWN_EVERY,
+    "its own node is asked alone for, at most": own_holder.ALONE_FOR,
+    "what it has heard stands against a mirror for, at most": own_holder.AGREE_WITHIN,
+    "a mirror is kept when nobody looks into it": mirrors_by_apex.KEPT_FOR,
+    "a watcher has a session anew after, at most": host_state.SESSION_AGAIN_AT_MOST,
     "between messages of a TCP connection": dns_connection.IDLE,
     "a whole transfer": dns_connection.TRANSFER,
-    "between looks at the network's list of nodes": following.STATUS_EVERY,
-    "the same where tailscaled tells of changes": following.STATUS_EVERY_WITH_BELL,
-    "a whole HTTP request": http_connection.WHOLE_REQUEST,
-    "between HTTP requests of a connection": http_connection.IDLE,
-    "an HTTP answer that waits for the network": http_connection.ANSWER_WITHIN,
-    "an HTTP response to be read": http_connection.SEND_WITHIN,
+    "between looks at the network's list of nodes": follower.STATUS_EVERY,
+    "the same where tailscaled tells of changes": follower.STATUS_EVERY_WITH_BELL,
+    "a whole HTTP request": connection.WHOLE_REQUEST,
+    "between HTTP requests of a connection": connection.IDLE,
+    "an HTTP answer that waits for the network": connection.ANSWER_WITHIN,
+    "an HTTP response to be read": connection.SEND_WITHIN,
 }
 
 
@@ -407,11 +391,11 @@ def test_the_numbers_are_the_codes_own(heading: str, expected: Mapping[str, floa
 def test_the_defaults_are_told() -> None:
     for told in (f"**{DEFAULT_PORT}**", f"priority {DEFAULT_PRIORITY}", f"weight {DEFAULT_WEIGHT}"):
         assert told in TEXT
-    assert f"{packer.UDP_PAYLOAD} octets" in TEXT
+    assert f"{writer.UDP_PAYLOAD} octets" in TEXT
 
 
 def test_the_text_of_an_extended_error_is_cut_where_the_table_says() -> None:
-    opt = packer.opt_record(errors=[(0, "x" * 1000)])
+    opt = writer.opt_record(errors=[(0, "x" * 1000)])
     assert opt.count(b"x") == LIMITS["octets of the text of an Extended DNS Error"]
     assert sentence([str(n) for n in range(20)], 20).count(",") + 1 == LIMITS["peers named in the sentence"]
 
@@ -447,7 +431,7 @@ def session(asked: list[bytes]) -> list[bytes]:
     told: list[bytes] = []
 
     async def main() -> None:
-        opened = sessions.Sessions(alpha("alone").standing, lambda _: True, lambda: 0.0).begin(heard, "100.64.0.2")
+        opened = push_sessions.Sessions(alpha("alone").standing, lambda _: True, lambda: 0.0).begin(heard, "100.64.0.2")
         assert opened
         for message in asked:
             told.append(message)

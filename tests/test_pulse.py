@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mddns.pulse import CAUGHT_UP, HELD, Pulse
+from mddns.directory.keeping_up import CAUGHT_UP, HELD, Pulse
 
 
 def test_who_had_no_turn_for_long_is_steady_again_when_it_has_caught_up() -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import pytest
 from played import ALPHA, SINCE, Host
 
-from mddns.dso import DSOTYPENI, Fatal, ServerSession, Tlv, framed, read, refusal, write
-from mddns.dso_client import Answered, ClientSession
-from mddns.instance import TTL
-from mddns.names import Name
-from mddns.push import (
+from mddns.base.names import Name
+from mddns.codec.instance import TTL
+from mddns.dns.dso import DSOTYPENI, Fatal, ServerSession, Tlv, framed, read, refusal, write
+from mddns.dns.dso_client import Answered, ClientSession
+from mddns.dns.message import AAAA, ANY, FORMERR, IN, NOERROR, NOTAUTH, PTR, REFUSED, SERVFAIL, SOA, SRV, TXT, A
+from mddns.responder.push_subscriptions import (
     MOST_OCTETS,
     MOST_SUBSCRIPTIONS,
     PUSH,
@@ -31,7 +32,6 @@ from mddns.push import (
     without_place,
     write_pushes,
 )
-from mddns.wire import AAAA, ANY, FORMERR, IN, NOERROR, NOTAUTH, PTR, REFUSED, SERVFAIL, SOA, SRV, TXT, A
 
 WEB = Name.parse("web.minidisc.").wire
 

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from mddns.rebinding import private_address
+from mddns.forward.rebinding import private_address
 
 PRIVATE = (
     *("0.0.0.0", "10.1.2.3", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.0.1", "169.254.169.254"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from played import ALPHA, SINCE, peer
 
-from mddns.apex import next_serial
-from mddns.errors import InvalidService
-from mddns.grammar import MAX_SERVICES
-from mddns.model import Peer, Service, replace
-from mddns.offer import make
-from mddns.registry import Registry
+from mddns.base.errors import InvalidService
+from mddns.base.grammar import MAX_SERVICES
+from mddns.base.model import Peer, Service, replace
+from mddns.base.offer import make
+from mddns.registry.registry import Registry
+from mddns.zone.apex import next_serial
 
 
 def registry(me: Peer = ALPHA) -> Registry:

@@ -22,12 +22,12 @@ from conftest import Measured
 from loopback import address, free_port, open_sockets
 from upstreams import Upstream, answering, silent
 
-from mddns.names import Name
-from mddns.relay import STALE_AFTER, Relay
-from mddns.reply import For
-from mddns.resolvconf import Place
-from mddns.upstream import Options
-from mddns.wire import RD, read_query
+from mddns.base.names import Name
+from mddns.dns.message import RD, read_query
+from mddns.files.resolv_conf import Place
+from mddns.forward.relay import STALE_AFTER, Relay
+from mddns.forward.server_selection import Options
+from mddns.forward.upstream_reply import For
 
 APEX = Name.parse("minidisc.")
 SOA = "example. 60 IN SOA ns.example. root.example. 1 2 3 4 60"
@@ -509,7 +509,7 @@ def test_more_questions_than_there_are_sockets_give_up_the_oldest() -> None:
 
 
 def test_more_waiting_for_one_answer_than_there_may_be_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.relay.MOST_PER_FLIGHT", 3)
+    monkeypatch.setattr("mddns.forward.relay.MOST_PER_FLIGHT", 3)
 
     async def work() -> None:
         async with Upstream(silent) as upstream, bench() as at:

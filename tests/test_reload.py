@@ -9,14 +9,14 @@ import pytest
 from played import ALPHA, SINCE
 
 from mddns import sync
-from mddns.cli.reloading import Reloader
-from mddns.errors import InvalidService
-from mddns.grammar import MAX_SERVICES
-from mddns.model import Service
-from mddns.names import Name
-from mddns.offer import Offer, make
-from mddns.registry import Registry
-from mddns.reload import LONGEST, LOOK_EVERY, REST, Settling, difference
+from mddns.base.errors import InvalidService
+from mddns.base.grammar import MAX_SERVICES
+from mddns.base.model import Service
+from mddns.base.names import Name
+from mddns.base.offer import Offer, make
+from mddns.cli.parts.reload import Reloader
+from mddns.registry.file_changes import LONGEST, LOOK_EVERY, REST, Settling, difference
+from mddns.registry.registry import Registry
 
 LATER = SINCE + 60_000
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mddns.memory import Memory, Standing
-from mddns.remembered import cache_file, load, save
+from mddns.directory.peer_memory import Memory, Standing
+from mddns.files.peers_file import cache_file, load, save
 
 P = "100.64.0.1:28004"
 

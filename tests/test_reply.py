@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns.errors import BadMessage
-from mddns.reply import LONGEST, LONGEST_DENIAL, For, Reply, compose_failure, compose_reply, read_reply
-from mddns.wire import CD, RD, Message
+from mddns.base.errors import BadMessage
+from mddns.dns.message import CD, RD, Message
+from mddns.forward.upstream_reply import LONGEST, LONGEST_DENIAL, For, Reply, compose_failure, compose_reply, read_reply
 
 AD = 0x20
 SOA = "example.com. 900 IN SOA ns.example.com. root.example.com. 1 2 3 4 300"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mddns.reply import Reply
-from mddns.reply_cache import RETRY, STALE_FOR, Key, ReplyCache
+from mddns.forward.reply_cache import RETRY, STALE_FOR, Key, ReplyCache
+from mddns.forward.upstream_reply import Reply
 
 
 def key(name: bytes = b"\1a\0", *, qtype: int = 1, flags: int = 0x100, do: bool = False) -> Key:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns.errors import ConfigError
-from mddns.resolvconf import MOST_SERVERS, Place, parse_place, read_resolv_conf
+from mddns.base.errors import ConfigError
+from mddns.files.resolv_conf import MOST_SERVERS, Place, parse_place, read_resolv_conf
 
 
 @pytest.mark.parametrize(

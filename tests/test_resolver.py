@@ -10,9 +10,10 @@ import pytest
 from bed.process import wait_until
 from loopback import Fixed, fleet, hostile, network_of, nobody_is_paused, open_sockets
 
-from mddns import Endpoint, Error, Incomplete, InvalidService, NetworkError, Resolver, clock, start_registry
-from mddns.model import Peer, Snapshot
+from mddns import Endpoint, Error, Incomplete, InvalidService, NetworkError, Resolver, start_registry
+from mddns.base.model import Peer, Snapshot
 from mddns.sync import Registry
+from mddns.system import clock
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_equal_questions_of_one_moment_are_one_lookup(peers: tuple[Peer, ...], r
     asked = []
     network = network_of(None, peers)
     with Resolver(network, timeout=0.5) as resolver:
-        from mddns.memory import Memory
+        from mddns.directory.peer_memory import Memory
 
         memory = resolver._inquirer.directory.memory
         assert isinstance(memory, Memory)
@@ -198,7 +199,7 @@ def test_module_functions_use_one_resolver_that_is_made_at_first_use(
 
 
 class Sleepy:
-    """The clock of a machine that sleeps when it is told to; stands in for the module `mddns.clock`."""
+    """The clock of a machine that sleeps when it is told to; stands in for the module `mddns.system.clock`."""
 
     AWAY = clock.AWAY
 

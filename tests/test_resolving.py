@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mddns.finding import FAIL, OK, WARN
-from mddns.resolving import (
+from mddns.doctor.finding import FAIL, OK, WARN
+from mddns.doctor.resolver_findings import (
     Resolution,
     ResolvConf,
     Server,

@@ -30,11 +30,11 @@ from played import (
     zone,
 )
 
-import mddns.responder
-from mddns.cache import Cache
-from mddns.model import DEFAULT_PORT
-from mddns.responder import Ask, client
-from mddns.wire import MAX_MESSAGE
+import mddns.responder.responder
+from mddns.base.model import DEFAULT_PORT
+from mddns.dns.message import MAX_MESSAGE
+from mddns.responder.bounded_cache import Cache
+from mddns.responder.responder import Ask, client
 
 SIZES = [0, 1, 100, 511, 512, 513, 600, 1000, 1231, 1232, 1233, 1400, 4096, 65535]
 
@@ -158,7 +158,7 @@ def test_outside_the_zone_is_refused_with_the_question_and_without_authority(own
 
 
 def test_another_apex_is_another_zone() -> None:
-    from mddns.names import Name
+    from mddns.base.names import Name
 
     host = Host(ALPHA, apex=Name.parse("MiniDisc.Internal"))
     host.advertise("web", 80)
@@ -524,9 +524,9 @@ def test_names_with_a_zero_octet_that_look_alike_to_the_cache_are_kept_apart(alp
 
 
 def test_a_flood_of_different_names_sizes_and_clients_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.responder, "_CACHED_ANSWERS", 50)
-    monkeypatch.setattr(mddns.responder, "_HOT_ANSWERS", 50)
-    monkeypatch.setattr(mddns.responder, "_CACHED_OCTETS", 1 << 14)
+    monkeypatch.setattr(mddns.responder.responder, "_CACHED_ANSWERS", 50)
+    monkeypatch.setattr(mddns.responder.responder, "_HOT_ANSWERS", 50)
+    monkeypatch.setattr(mddns.responder.responder, "_CACHED_OCTETS", 1 << 14)
     fleet = Fleet(ALPHA, BRAVO)
     host = fleet[ALPHA]
     responder = host.responder

@@ -12,16 +12,16 @@ import pytest
 from played import ALPHA, APEX, BRAVO, LOOKER_ON, Fleet, Host, Said, peer, question
 
 import mddns.aio
-import mddns.aio_transport
-import mddns.transfer
+import mddns.lookup.asyncio_sockets
+import mddns.zone.transfer
 from mddns import Policy
-from mddns.errors import BadMessage
-from mddns.lookup import Lookup
-from mddns.model import Snapshot
-from mddns.names import Name
-from mddns.reaction import Messages
-from mddns.responder import client
-from mddns.transfer import TransferIn
+from mddns.base.errors import BadMessage
+from mddns.base.model import Snapshot
+from mddns.base.names import Name
+from mddns.lookup.fanout import Lookup
+from mddns.responder.reaction import Messages
+from mddns.responder.responder import client
+from mddns.zone.transfer import TransferIn
 
 # Transfers
 
@@ -69,7 +69,7 @@ def test_a_transfer_without_an_end_is_given_up(limit: str, monkeypatch: pytest.M
     messages = transferred(crowd(300))
     assert len(messages) > 3
     most = {"MOST_OCTETS": sum(map(len, messages)), "MOST_MESSAGES": len(messages), "MOST_RECORDS": 3 * 300 * 3}
-    monkeypatch.setattr(mddns.transfer, limit, most[limit])
+    monkeypatch.setattr(mddns.zone.transfer, limit, most[limit])
     assert fed(messages)
     with pytest.raises(BadMessage):
         fed((messages[0], *messages[1:-1] * 4))
@@ -134,7 +134,7 @@ class Played:
         self.source = me.addresses[0] if me else LOOKER_ON
         self.lookups = 0
         self.go = asyncio.Event()
-        monkeypatch.setattr(mddns.aio_transport, "run", self.run)
+        monkeypatch.setattr(mddns.lookup.asyncio_sockets, "run", self.run)
 
     def read(self, timeout: float) -> Snapshot:
         return self.snapshot
@@ -174,7 +174,7 @@ def test_who_wants_one_service_of_other_labels_is_not_told_that_there_is_none(mo
 def test_who_joins_a_lookup_gets_what_it_found_even_if_that_is_not_kept(
     me: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mddns.inquiry.lifetime", lambda message, most: 0)
+    monkeypatch.setattr("mddns.lookup.query.lifetime", lambda message, most: 0)
 
     async def scene() -> None:
         network = Played(web(), monkeypatch, me)
@@ -199,7 +199,7 @@ def test_a_resolver_takes_a_policy(kind: Any) -> None:
     fleet[BRAVO].advertise("db", 2)
     for given, ports in ((policy, [2]), (None, [1, 2])):
         inquirer = kind("static:100.64.0.1", policy=given)._inquirer
-        query = mddns.inquiry.Query.of("db")
+        query = mddns.lookup.query.Query.of("db")
         lookup = inquirer.begin(query, fleet.snapshot(None), 0.0)
         fleet.carry(lookup, 0.0)
         found = inquirer.finish(query, lookup, 0.0)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from played import ALPHA, APEX, LOOKER_ON, SINCE, Host
 from test_journal import changes, host
 
-from mddns.errors import BadMessage
-from mddns.names import Name
-from mddns.packer import Packer
-from mddns.secondary import Progress, Secondary
-from mddns.transfer import TransferIn
-from mddns.wire import AA, IXFR, QR, SOA, TXT
+from mddns.base.errors import BadMessage
+from mddns.base.names import Name
+from mddns.dns.message import AA, IXFR, QR, SOA, TXT
+from mddns.dns.writer import Packer
+from mddns.zone.secondary import Progress, Secondary
+from mddns.zone.transfer import TransferIn
 
 
 def everything(key: tuple[bytes, int]) -> bool:
@@ -167,7 +167,7 @@ def test_hostile_octets_give_a_bad_message_or_progress() -> None:
 
 
 def test_a_zone_of_too_many_records_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.secondary.MOST_RECORDS", 20)
+    monkeypatch.setattr("mddns.zone.secondary.MOST_RECORDS", 20)
     copy = Secondary(APEX, everything)
     with pytest.raises(BadMessage, match="too many"):
         refresh(copy, host(30))

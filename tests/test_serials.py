@@ -11,11 +11,11 @@ from played import APEX
 from program import World, free_ports
 
 import mddns
-import mddns.serials as serials_module
-from mddns.apex import is_after
-from mddns.merged_zone import MergedZone
-from mddns.names import Name
-from mddns.serials import AHEAD, Serials, state_file
+import mddns.files.serial_file as serials_module
+from mddns.base.names import Name
+from mddns.files.serial_file import AHEAD, Serials, state_file
+from mddns.zone.apex import is_after
+from mddns.zone.merged_zone import MergedZone
 
 OTHER = Name.parse("other.")
 

@@ -17,17 +17,19 @@ from conftest import Measured
 from loopback import address, fleet, network_of
 from played import question
 
-from mddns import connections, dns_connection, dso, push, sessions
-from mddns.dso import framed
-from mddns.dso_client import Answered, ClientSession, Event, GoAway, Ordinary, Told
-from mddns.model import Peer
-from mddns.names import Name
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.base.offer import make
+from mddns.base.policy import Policy
+from mddns.dns import dso
+from mddns.dns.dso import framed
+from mddns.dns.dso_client import Answered, ClientSession, Event, GoAway, Ordinary, Told
+from mddns.dns.message import REFUSED, SERVFAIL, SOA, TXT
 from mddns.node import Node
-from mddns.offer import make
-from mddns.policy import Policy
-from mddns.push import SUBSCRIBE, Change, Held, Kind, read_push, subscription
-from mddns.secondary import Progress, Secondary
-from mddns.wire import REFUSED, SERVFAIL, SOA, TXT
+from mddns.responder import push_subscriptions
+from mddns.responder.push_subscriptions import SUBSCRIBE, Change, Held, Kind, read_push, subscription
+from mddns.server import connection_limits, dns_connection, push_sessions
+from mddns.zone.secondary import Progress, Secondary
 
 APEX = Name.parse("minidisc.")
 Work = Callable[[Node, Peer], Awaitable[None]]
@@ -200,7 +202,7 @@ def test_strangers_are_refused_and_asked_to_stay_away() -> None:
 
 
 def test_who_gets_no_session_is_told_when_to_come_back_and_may_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_SESSIONS_PER_SOURCE", 1)
+    monkeypatch.setattr(connection_limits, "MOST_SESSIONS_PER_SOURCE", 1)
 
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as first, Watcher(node, peer.addresses[0]) as second:
@@ -219,7 +221,7 @@ def test_who_gets_no_session_is_told_when_to_come_back_and_may_poll(monkeypatch:
 
 
 def test_there_is_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(connection_limits, "MOST_SESSIONS", 1)
 
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, peer.addresses[0]) as first, Watcher(node, "127.0.0.1") as second:
@@ -232,8 +234,8 @@ def test_there_is_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_sessions_take_no_places_of_plain_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
-    monkeypatch.setattr(connections, "MOST_PER_SOURCE", 2)
+    monkeypatch.setattr(connection_limits, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connection_limits, "MOST_PER_SOURCE", 2)
 
     async def work(node: Node, peer: Peer) -> None:
         watchers = [Watcher(node, peer.addresses[0]) for _ in range(10)]
@@ -255,7 +257,7 @@ def test_sessions_take_no_places_of_plain_connections(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     "wire",
-    [dso.write(0, [(0x41, b"")]), dso.write(0, response=True), dso.write(7, [(push.PUSH, b"")])],
+    [dso.write(0, [(0x41, b"")]), dso.write(0, response=True), dso.write(7, [(push_subscriptions.PUSH, b"")])],
     ids=["told first", "an answer", "a push"],
 )
 def test_who_breaks_the_protocol_is_cut_off(wire: bytes) -> None:
@@ -269,7 +271,7 @@ def test_who_breaks_the_protocol_is_cut_off(wire: bytes) -> None:
     run(work)
 
 
-@pytest.mark.parametrize("wire", [dso.write(0, [(push.RECONFIRM, b"")]), dso.write(7, response=True)])
+@pytest.mark.parametrize("wire", [dso.write(0, [(push_subscriptions.RECONFIRM, b"")]), dso.write(7, response=True)])
 def test_where_there_is_no_place_who_breaks_the_protocol_is_cut_off_too(wire: bytes) -> None:
     """RFC 8490 5.4.3: what wants no answer gets none, not even a refusal."""
 
@@ -288,7 +290,7 @@ def test_whoever_is_refused_may_take_back_what_it_asked() -> None:
     async def work(node: Node, peer: Peer) -> None:
         async with Watcher(node, address()) as watcher:
             ident = watcher.subscribe("minidisc.", SOA)
-            watcher.writer.write(framed(dso.write(0, [(push.UNSUBSCRIBE, ident.to_bytes(2, "big"))])))
+            watcher.writer.write(framed(dso.write(0, [(push_subscriptions.UNSUBSCRIBE, ident.to_bytes(2, "big"))])))
             again = watcher.subscribe("minidisc.", SOA)
             assert [(await watcher.next())[0] for _ in range(2)] == [ident, again]
 
@@ -300,7 +302,7 @@ def test_who_acknowledges_nothing_is_given_up_by_the_kernel(monkeypatch: pytest.
     seen = []
 
     def watched(transport: asyncio.Transport, seconds: float) -> None:
-        connections.give_up_after(transport, seconds)
+        connection_limits.give_up_after(transport, seconds)
         sock = transport.get_extra_info("socket")
         seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
 
@@ -427,17 +429,17 @@ class Seen:
     def is_local(self, source: str) -> bool:
         return source == self.local
 
-    def look(self, session: sessions.Session, name: bytes, qtype: int) -> frozenset[Held] | None:
+    def look(self, session: push_sessions.Session, name: bytes, qtype: int) -> frozenset[Held] | None:
         return self.standing(name, qtype)
 
     def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
         self.looks += 1
         return frozenset()
 
-    def answer(self, session: sessions.Session, wire: bytes) -> None:
+    def answer(self, session: push_sessions.Session, wire: bytes) -> None:
         raise AssertionError("nobody asks")
 
-    def leave(self, session: sessions.Session) -> None:
+    def leave(self, session: push_sessions.Session) -> None:
         pass
 
 
@@ -447,7 +449,7 @@ def test_a_change_has_those_looked_after_alone_who_look_at_what_has_changed(merg
 
     async def main() -> None:
         own, merged = Seen(""), Seen("100.64.0.1")
-        opened = sessions.Sessions(own.standing, lambda _: True, time.monotonic, merged)
+        opened = push_sessions.Sessions(own.standing, lambda _: True, time.monotonic, merged)
         for source in ("100.64.0.1", "100.64.0.2"):
             client = ClientSession(itertools.count(1).__next__, time.monotonic())
             session = opened.begin(Heard(), source)

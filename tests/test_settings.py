@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from loopback import Fixed
 
-from mddns.errors import ConfigError
+from mddns.base.errors import ConfigError
+from mddns.networks.settings import MAX_APEX, Settings
 from mddns.networks.static import Static
 from mddns.networks.tailscale import Tailscale
-from mddns.settings import MAX_APEX, Settings
 
 
 def of(environ: dict[str, str] | None = None, **arguments: Any) -> Settings:

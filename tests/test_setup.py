@@ -354,7 +354,7 @@ def test_headscales_server_answers_dns_over_http(bed: Bed) -> None:
 
     from played import question
 
-    from mddns.wire import NOERROR, Message
+    from mddns.dns.message import NOERROR, Message
 
     alpha = bed.host("alpha")
     split = yaml.safe_load(body("headscale", f"{alpha.ipv4}:{PORT}"))["dns"]["nameservers"]["split"]

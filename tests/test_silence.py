@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mddns.silence import Silence, read_sentence, sentence
+from mddns.directory.silence_text import Silence, read_sentence, sentence
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mddns.errors import ConfigError, NetworkError
-from mddns.model import Snapshot
+from mddns.base.errors import ConfigError, NetworkError
+from mddns.base.model import Snapshot
 from mddns.networks import open_network
-from mddns.networks.own import address_towards, host_name, is_own
+from mddns.networks.own_machine import address_towards, host_name, is_own
 from mddns.networks.static import Static
 
 

@@ -11,15 +11,15 @@ from typing import Self
 import pytest
 from loopback import address
 
-from mddns import subscriber
-from mddns.dso import DSOTYPENI, framed, read, retry_delay, write
-from mddns.errors import BadMessage
-from mddns.names import Name
-from mddns.packer import Packer
-from mddns.push import PUSH, RECONFIRM, SUBSCRIBE, UNSUBSCRIBE, Change, write_pushes
-from mddns.secondary import Secondary
-from mddns.subscriber import LONGEST_REFUSAL, Subscriber
-from mddns.wire import AA, ANY, AXFR, IN, QR, SERVFAIL, SOA
+from mddns.base.errors import BadMessage
+from mddns.base.names import Name
+from mddns.dns.dso import DSOTYPENI, framed, read, retry_delay, write
+from mddns.dns.message import AA, ANY, AXFR, IN, QR, SERVFAIL, SOA
+from mddns.dns.writer import Packer
+from mddns.responder.push_subscriptions import PUSH, RECONFIRM, SUBSCRIBE, UNSUBSCRIBE, Change, write_pushes
+from mddns.watching import push_client
+from mddns.watching.push_client import LONGEST_REFUSAL, Subscriber
+from mddns.zone.secondary import Secondary
 
 APEX = Name.parse("minidisc.")
 
@@ -119,7 +119,7 @@ def test_what_a_host_asks_and_nobody_knows_is_answered_and_the_session_goes_on()
 
 
 def test_a_host_that_asks_and_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriber, "MOST_UNSENT", 1000)
+    monkeypatch.setattr(push_client, "MOST_UNSENT", 1000)
 
     async def work(line: Line) -> None:
         await line.granted()

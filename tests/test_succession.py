@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mddns.succession import OUTDATED_AFTER, OUTDATED_LAST, SILENT_AFTER, SUCCESSOR_AFTER, Knowledge
+from mddns.host.takeover import OUTDATED_AFTER, OUTDATED_LAST, SILENT_AFTER, SUCCESSOR_AFTER, Knowledge
 
 
 def knowledge(generation: int, now: float) -> Knowledge:

@@ -14,7 +14,7 @@ from loopback import Fixed, address, answers, ask, fleet, free_port, network_of,
 
 import mddns
 from mddns import Error, InvalidService, NetworkError, PortInUse, start_registry
-from mddns.model import Peer
+from mddns.base.model import Peer
 from mddns.sync import Registry
 
 

@@ -17,8 +17,8 @@ import pytest
 from bed.tailnet import Node, Tailnet, mullvad, phone, television
 from bed.tailscaled import PlayedTailscaled
 
-from mddns.errors import NetworkError, TailscaleError
-from mddns.model import Snapshot
+from mddns.base.errors import NetworkError, TailscaleError
+from mddns.base.model import Snapshot
 from mddns.networks import tailscale
 from mddns.networks.tailscale import Tailscale, snapshot, socket_path
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from played import ALPHA, APEX, SINCE
 
-from mddns.grammar import MAX_SERVICES
-from mddns.model import Endpoint, Service
-from mddns.names import Name
-from mddns.registry import Registry
-from mddns.tenancy import HostTable
-from mddns.update import read, updates
+from mddns.base.grammar import MAX_SERVICES
+from mddns.base.model import Endpoint, Service
+from mddns.base.names import Name
+from mddns.codec.update import read, updates
+from mddns.registry.host_table import HostTable
+from mddns.registry.registry import Registry
 
 START = SINCE // 10 % 2**32
 

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, LOOKER_ON, STRANGER, Host, question
 
-from mddns import transfer
-from mddns.errors import BadMessage
-from mddns.packer import Packer
-from mddns.reaction import Messages
-from mddns.responder import Ask, client
-from mddns.transfer import TransferIn
+from mddns.base.errors import BadMessage
+from mddns.dns.writer import Packer
+from mddns.responder.reaction import Messages
+from mddns.responder.responder import Ask, client
+from mddns.zone import transfer
+from mddns.zone.transfer import TransferIn
 
 
 def host(count: int = 3, **labels: str) -> Host:
@@ -160,7 +160,7 @@ def test_what_is_no_transfer_of_our_zone_is_a_bad_message() -> None:
 
 
 def test_one_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.transfer.MOST_MESSAGES", 20)
+    monkeypatch.setattr("mddns.zone.transfer.MOST_MESSAGES", 20)
     first, endless = messages(host(300))[:2]
     transfer = TransferIn(APEX)
     transfer.feed(first)
@@ -169,7 +169,7 @@ def test_one_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_octets_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.transfer.MOST_OCTETS", 100_000)
+    monkeypatch.setattr("mddns.zone.transfer.MOST_OCTETS", 100_000)
     first, endless = messages(host(300))[:2]
     transfer = TransferIn(APEX)
     transfer.feed(first)
@@ -194,8 +194,8 @@ def test_more_than_1000_services_are_nonsense() -> None:
 @given(st.integers(0, 40), st.dictionaries(st.sampled_from("abc"), st.text(max_size=200).filter(str.isascii)))
 @settings(deadline=None, max_examples=15)
 def test_list_and_transfer_tell_the_same(count: int, labels: dict[str, str]) -> None:
-    from mddns.answers import read_answer
-    from mddns.wire import Message
+    from mddns.codec.answer import read_answer
+    from mddns.dns.message import Message
 
     made = host(count, **{f"x{key}": value for key, value in labels.items()})
     transfer = TransferIn(APEX)

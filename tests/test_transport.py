@@ -16,14 +16,14 @@ from bed.process import wait_until
 from loopback import TcpTrick, UdpTrick, address, fleet, free_port, hostile, in_thread, open_sockets, read_query
 from played import APEX, Host, question
 
-from mddns import aio_transport, transport
-from mddns.ask import Outcome
-from mddns.lookup import Lookup
-from mddns.memory import Standing
-from mddns.model import Peer
-from mddns.names import Name
-from mddns.responder import client
-from mddns.wire import PTR, SRV
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.directory.peer_memory import Standing
+from mddns.dns.message import PTR, SRV
+from mddns.lookup import asyncio_sockets, sockets
+from mddns.lookup.asked_peer import Outcome
+from mddns.lookup.fanout import Lookup
+from mddns.responder.responder import client
 
 WEB = Name.parse("web.minidisc.").wire
 LIST = Name.parse("_list.minidisc.").wire
@@ -32,17 +32,17 @@ Runner = Callable[[Lookup], None]
 
 
 def blocking(lookup: Lookup) -> None:
-    transport.run(lookup, time.monotonic)
+    sockets.run(lookup, time.monotonic)
 
 
 def in_a_loop(lookup: Lookup) -> None:
-    asyncio.run(aio_transport.run(lookup, time.monotonic))
+    asyncio.run(asyncio_sockets.run(lookup, time.monotonic))
 
 
 def at_once(lookup: Lookup) -> None:
     """As thousands are asked."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transport, "MANY", 1)
+        patch.setattr(sockets, "MANY", 1)
         blocking(lookup)
 
 
@@ -372,7 +372,7 @@ def test_a_lookup_that_is_cancelled_leaves_no_socket() -> None:
 
     async def main() -> None:
         before = open_sockets()
-        task = asyncio.create_task(aio_transport.run(look(*peers), time.monotonic))
+        task = asyncio.create_task(asyncio_sockets.run(look(*peers), time.monotonic))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
@@ -390,7 +390,7 @@ def test_the_loop_goes_on_while_a_lookup_waits() -> None:
 
     async def main() -> None:
         nonlocal ticks
-        task = asyncio.create_task(aio_transport.run(look(peer, timeout=0.2), time.monotonic))
+        task = asyncio.create_task(asyncio_sockets.run(look(peer, timeout=0.2), time.monotonic))
         while not task.done():
             ticks += 1
             await asyncio.sleep(0.005)
@@ -403,12 +403,12 @@ def test_the_loop_goes_on_while_a_lookup_waits() -> None:
 def test_without_descriptors_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from mddns.errors import NetworkError
+    from mddns.base.errors import NetworkError
 
     def refuse(*args: object, **more: object) -> socket.socket:
         raise OSError(errno.EMFILE, "too many open files")
 
     lookup = look(*fleet(1))
-    monkeypatch.setattr("mddns.transport.socket.socket", refuse)
+    monkeypatch.setattr("mddns.lookup.sockets.socket.socket", refuse)
     with pytest.raises(NetworkError, match="no file descriptor is left"):
         blocking(lookup)

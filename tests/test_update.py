@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mddns.grammar import MAX_SERVICES
-from mddns.model import Endpoint, Service, replace
-from mddns.names import Name
-from mddns.update import read, updates
+from mddns.base.grammar import MAX_SERVICES
+from mddns.base.model import Endpoint, Service, replace
+from mddns.base.names import Name
+from mddns.codec.update import read, updates
 
 APEX = Name.parse("minidisc")
 

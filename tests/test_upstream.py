@@ -10,9 +10,9 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from mddns.resolvconf import Place
-from mddns.upstream import AGAIN, HEDGE, LINGER, LONGEST_PAUSE, Options, Pursuit, Servers, Try
-from mddns.wire import CD, IN, RD, A, Question
+from mddns.dns.message import CD, IN, RD, A, Question
+from mddns.files.resolv_conf import Place
+from mddns.forward.upstream_query import AGAIN, HEDGE, LINGER, LONGEST_PAUSE, Options, Pursuit, Servers, Try
 
 NAME = "www.example.com."
 QNAME = b"\3www\7example\3com\0"

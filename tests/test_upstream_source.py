@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mddns.errors import ConfigError
-from mddns.resolvconf import Place
-from mddns.upstream import ATTEMPTS, TIMEOUT, Options
-from mddns.upstream_source import LOOK_EVERY, UpstreamSource
+from mddns.base.errors import ConfigError
+from mddns.files.resolv_conf import Place
+from mddns.forward.upstream_list import LOOK_EVERY, UpstreamSource
+from mddns.forward.upstream_query import ATTEMPTS, TIMEOUT, Options
 
 HERE = Place("127.0.0.1", 53)
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from loopback import address, answers, free_port, network_of
 
-from mddns import channel, desk
-from mddns.channel import HELLO, OLDEST, REFUSED, VERSION, WELCOME, channel_path, connect
-from mddns.desk import Desk
-from mddns.errors import PortInUse
-from mddns.model import Peer
-from mddns.names import Name
+from mddns.base.errors import PortInUse
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.base.offer import make
+from mddns.base.policy import Policy
+from mddns.host import holder, unix_socket
+from mddns.host.holder import Desk
+from mddns.host.unix_socket import HELLO, OLDEST, REFUSED, VERSION, WELCOME, channel_path, connect
 from mddns.node import Node
-from mddns.offer import make
-from mddns.policy import Policy
 
 APEX = Name.parse("minidisc.")
 
@@ -79,8 +79,8 @@ def test_one_too_new_is_told_so_and_what_to_do() -> None:
 
 
 def test_one_too_old_is_told_so_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "VERSION", 9)
-    monkeypatch.setattr(desk, "OLDEST", 8)
+    monkeypatch.setattr(holder, "VERSION", 9)
+    monkeypatch.setattr(holder, "OLDEST", 8)
     kind, text = said_to({"version": 7})
     assert (kind, text.partition(": ")[2]) == (REFUSED, "end this program, or upgrade its mddns")
 
@@ -90,7 +90,7 @@ def test_a_program_that_cannot_speak_with_the_holder_does_not_start(monkeypatch:
         me = lone()
         holder = await open_node(me)
         try:
-            monkeypatch.setattr(desk, "OLDEST", VERSION + 1)
+            monkeypatch.setattr(holder, "OLDEST", VERSION + 1)
             loop = asyncio.get_running_loop()
             begun = loop.time()
             with pytest.raises(PortInUse, match=r"registry refused: it speaks version .* upgrade its mddns"):
@@ -145,4 +145,4 @@ def test_one_that_the_next_holder_refuses_does_not_spin_and_goes_on_when_that_en
 
 def test_the_version_is_told_where_frames_are() -> None:
     """One place for both ends; and this test is where a new version is noticed."""
-    assert (channel.OLDEST, channel.VERSION) == (1, 1)
+    assert (unix_socket.OLDEST, unix_socket.VERSION) == (1, 1)

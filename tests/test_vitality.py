@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mddns.check import Check
-from mddns.vitality import FIRST_INTERVAL, UNCHECKED, Vitality
+from mddns.base.health_check import Check
+from mddns.registry.health_verdict import FIRST_INTERVAL, UNCHECKED, Vitality
 
 TWICE = Check("/healthz", up=2, down=2)
 

@@ -12,14 +12,14 @@ from bed.process import wait_until
 from loopback import fleet
 from played import APEX
 
-from mddns import transport
-from mddns.ask import Ask, Outcome
-from mddns.lookup import Lookup
-from mddns.memory import Standing
-from mddns.model import Peer
-from mddns.names import Name
-from mddns.volley import OCTETS, Volley
-from mddns.wire import SRV
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.directory.peer_memory import Standing
+from mddns.dns.message import SRV
+from mddns.lookup import sockets
+from mddns.lookup.asked_peer import Ask, Outcome
+from mddns.lookup.burst import OCTETS, Volley
+from mddns.lookup.fanout import Lookup
 
 REST = b"\0\0the same for all"
 
@@ -113,10 +113,10 @@ def test_who_has_ipv6_alone_is_given_back_with_those_behind(sock: socket.socket)
 
 
 def test_where_the_system_has_no_such_calls_all_are_asked_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.volley._KNOWN", False)
-    monkeypatch.setattr(transport, "MANY", 1)
+    monkeypatch.setattr("mddns.lookup.burst._KNOWN", False)
+    monkeypatch.setattr(sockets, "MANY", 1)
     peers = fleet(3)
     chosen = [(each, Standing.REGISTRY) for each in peers]
     lookup = Lookup(APEX, Name.parse("web.minidisc.").wire, SRV, chosen, time.monotonic(), timeout=5.0)
-    transport.run(lookup, time.monotonic)
+    sockets.run(lookup, time.monotonic)
     assert {each.outcome for each in lookup.asks} == {Outcome.REFUSED}

@@ -20,22 +20,23 @@ from conftest import Measured
 from loopback import Fixed, fleet, hostile, network_of, open_sockets
 
 import mddns
-from mddns import aio, clock
-from mddns.answers import Answer
-from mddns.ask import Ask, Outcome
-from mddns.asking import MOST_AT_ONCE, Asking
-from mddns.dso import is_dso, refusal
-from mddns.lookup import Lookup
-from mddns.memory import Standing
-from mddns.mirrored import State
-from mddns.model import Endpoint, Peer, Service, Snapshot
-from mddns.names import Name
-from mddns.pulse import Pulse
-from mddns.settings import Settings
+from mddns import aio
+from mddns.base.model import Endpoint, Peer, Service, Snapshot
+from mddns.base.names import Name
+from mddns.codec.answer import Answer
+from mddns.directory.keeping_up import Pulse
+from mddns.directory.peer_memory import Standing
+from mddns.dns.dso import is_dso, refusal
+from mddns.lookup.asked_peer import Ask, Outcome
+from mddns.lookup.fanout import Lookup
+from mddns.networks.settings import Settings
 from mddns.sync_watch import Watch
-from mddns.watched import Watched
-from mddns.watched_hosts import UNHURRIED
-from mddns.watching import View, Watcher
+from mddns.system import clock
+from mddns.watching.host_state import Watched
+from mddns.watching.hosts import UNHURRIED
+from mddns.watching.mirror_zone import State
+from mddns.watching.polling import MOST_AT_ONCE, Asking
+from mddns.watching.watcher import View, Watcher
 
 PATIENCE = 10.0
 
@@ -126,9 +127,9 @@ def test_what_a_registry_offers_is_down_when_it_closes_and_up_when_it_is_back() 
 
 def test_who_refused_for_long_is_heard_of_when_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for its serial meanwhile, and looked up as soon as it says one."""
-    monkeypatch.setattr("mddns.asking.REFUSED_FIRST", 60.0)
-    monkeypatch.setattr("mddns.asking.REFUSED_AT_MOST", 60.0)
-    monkeypatch.setattr("mddns.asking.EVERY", 0.2)
+    monkeypatch.setattr("mddns.watching.polling.REFUSED_FIRST", 60.0)
+    monkeypatch.setattr("mddns.watching.polling.REFUSED_AT_MOST", 60.0)
+    monkeypatch.setattr("mddns.watching.polling.EVERY", 0.2)
     peers = fleet(1)
     with watching(network_of(None, peers)) as watch:
         assert until(watch, "current") == [("current", "")]
@@ -138,7 +139,7 @@ def test_who_refused_for_long_is_heard_of_when_it_begins(monkeypatch: pytest.Mon
 
 
 def test_peers_that_leave_the_network_are_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.following.STATUS_EVERY", 0.1)
+    monkeypatch.setattr("mddns.networks.follower.STATUS_EVERY", 0.1)
     peers = fleet(2)
     network = network_of(None, peers)
     with registry(peers[0], peers) as first, registry(peers[1], peers) as second, watching(network) as watch:
@@ -324,7 +325,7 @@ def test_closing_the_resolver_ends_its_watches() -> None:
 
 
 class Lost(Fixed):
-    async def aread(self, timeout: float) -> mddns.model.Snapshot:  # type: ignore[name-defined]
+    async def aread(self, timeout: float) -> mddns.base.model.Snapshot:  # type: ignore[name-defined]
         raise mddns.NetworkError("no network")
 
 
@@ -479,7 +480,7 @@ def test_nonsense_on_a_session_ends_it_and_harms_nobody(nonsense: bytes) -> None
 
 
 def test_who_has_no_session_because_there_are_too_many_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mddns.subscribing.MOST_SESSIONS", 1)
+    monkeypatch.setattr("mddns.watching.session_schedule.MOST_SESSIONS", 1)
     peers = fleet(3)
     with contextlib.ExitStack() as stack:
         registries = [stack.enter_context(registry(peer, peers)) for peer in peers]
@@ -501,7 +502,7 @@ def test_thousands_of_hosts_are_looked_up_a_few_hundred_at_a_time(monkeypatch: p
         sizes.append(len(lookup.asks))
         await asyncio.sleep(0.05)
 
-    monkeypatch.setattr("mddns.asking.aio_transport.run", run)
+    monkeypatch.setattr("mddns.watching.polling.asyncio_sockets.run", run)
     many = tuple(Peer(f"n{n}", (f"127.1.{n // 250}.{n % 250 + 1}",), 9) for n in range(1000))
 
     async def work() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mddns.web import Request, Response, Web
+from mddns.http.messages import Request, Response, Web
 
 WEB = Web({("GET", "/ping"): lambda _: Response(200), ("POST", "/ping"): lambda _: Response(201)})
 

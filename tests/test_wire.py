@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, Host, question
 
-from mddns.answers import read_answer
-from mddns.errors import BadMessage
-from mddns.lookup import Lookup
-from mddns.memory import Standing
-from mddns.model import Peer
-from mddns.names import Name
-from mddns.transfer import TransferIn
-from mddns.wire import MAX_HOPS, PTR, SRV, TXT, Message, Names, read_query, read_question
+from mddns.base.errors import BadMessage
+from mddns.base.model import Peer
+from mddns.base.names import Name
+from mddns.codec.answer import read_answer
+from mddns.directory.peer_memory import Standing
+from mddns.dns.message import MAX_HOPS, PTR, SRV, TXT, Message, Names, read_query, read_question
+from mddns.lookup.fanout import Lookup
+from mddns.zone.transfer import TransferIn
 
 HEADER = struct.Struct("!6H")
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA, APEX, BRAVO, CHARLIE, SINCE, Fleet, Host, Said, peer, zone
 
-from mddns.model import Endpoint, Service, replace
-from mddns.names import Name
-from mddns.offer import make
-from mddns.zone import MAX_HELD, MAX_VIEWS, Zone, view_pair
+from mddns.base.model import Endpoint, Service, replace
+from mddns.base.names import Name
+from mddns.base.offer import make
+from mddns.zone.zone import MAX_HELD, MAX_VIEWS, Zone, view_pair
 
 OWN = "md.since=1800000000000"
 

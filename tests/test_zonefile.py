@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mddns.errors import ConfigError
-from mddns.grammar import label_problem
-from mddns.names import label_to_text
-from mddns.offer import Offer
-from mddns.zonefile import read_zone
+from mddns.base.errors import ConfigError
+from mddns.base.grammar import label_problem
+from mddns.base.names import label_to_text
+from mddns.base.offer import Offer
+from mddns.files.zone_file import read_zone
 
 ZONES = sorted((Path(__file__).parents[1] / "zones").glob("*.zone"))
 ALPHA = "alpha A 100.64.0.1\n"

@@ -14,7 +14,7 @@ import dns.rcode
 import dns.rrset
 from loopback import address, free_port
 
-from mddns.resolvconf import Place
+from mddns.files.resolv_conf import Place
 
 # What is sent back to a query, and over which transport it came.
 Script = Callable[[dns.message.Message, bool], Iterable[bytes]]

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import mddns
 from fixed import Fixed
-from mddns.inquiry import Query
-from mddns.model import Peer, Snapshot
+from mddns.base.model import Peer, Snapshot
+from mddns.lookup.query import Query
 
 IN_FLIGHT: Final = 128  # the stock receive buffer holds twice as many
 NAME: Final = "web"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mddns.model import Snapshot
+from mddns.base.model import Snapshot
 
 
 class Fixed:

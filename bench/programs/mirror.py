@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import mddns
 from fixed import Fixed
-from mddns.model import Peer, Snapshot
+from mddns.base.model import Peer, Snapshot
 
 PATIENCE: Final = 60.0  # seconds until a mirror is whole
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from .flags import HELP, VERSION
-from .options import COMMON, remember
+from .parts.flags import HELP, VERSION
+from .parts.options import COMMON, remember
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -72,7 +72,7 @@ class _Group(click.Group):
         click.Command.format_options(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from .topics import ENVIRONMENT, EXIT_CODES
+        from .parts.topics import ENVIRONMENT, EXIT_CODES
 
         for heading, topic in (("Environment", ENVIRONMENT), ("Exit code", EXIT_CODES)):
             with formatter.section(heading):

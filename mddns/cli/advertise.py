@@ -6,19 +6,19 @@ import signal
 
 import click
 
-from ..offer import Offer
-from ..serials import state_file
+from ..base.offer import Offer
+from ..files.serial_file import state_file
 from ..sync import Registry
-from .files import can_be_read_again, complete_file, read_offers, shown
-from .files import stamp as stamp_of
-from .notify import notify, reloading
-from .offering import Spoken, at, offer_of, shell_word, spoken_options, tell
-from .options import Options, common
-from .output import print_services
-from .reloading import Reloader
-from .signals import Wait, caught, has_terminal
-from .terminal import talk
-from .waiting import registry_when_up, wait_option
+from .parts.options import Options, common
+from .parts.output import print_services
+from .parts.registry_when_up import registry_when_up, wait_option
+from .parts.reload import Reloader
+from .parts.service_files import can_be_read_again, complete_file, read_offers, shown
+from .parts.service_files import stamp as stamp_of
+from .parts.service_words import Spoken, at, offer_of, shell_word, spoken_options, tell
+from .parts.signals import Wait, caught, has_terminal
+from .parts.systemd_notify import notify, reloading
+from .parts.terminal import talk
 
 
 @click.command("advertise")

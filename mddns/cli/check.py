@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import click
 
-from ..errors import ConfigError
-from ..instance import instance_label
-from ..model import Endpoint, Service
-from ..names import MAX_LABEL
-from ..offer import Offer
-from ..zone import view_pair
-from .files import complete_file, read_offers, shown
-from .offering import in_words
-from .options import Options, common
-from .output import print_services
-from .terminal import talk
+from ..base.errors import ConfigError
+from ..base.model import Endpoint, Service
+from ..base.names import MAX_LABEL
+from ..base.offer import Offer
+from ..codec.instance import instance_label
+from ..zone.zone import view_pair
+from .parts.options import Options, common
+from .parts.output import print_services
+from .parts.service_files import complete_file, read_offers, shown
+from .parts.service_words import in_words
+from .parts.terminal import talk
 
 
 @click.command("check")

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from . import group
-from .suggest import VARIABLE
+from .parts.suggest import VARIABLE
 
 # The program's other name is completed by the same function; and what click's scripts say, for both.
 _BOTH: Final = {

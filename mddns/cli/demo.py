@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from ..demo import running
+from ..networks.settings import Settings
 from ..resolver import Resolver
-from ..settings import Settings
-from .options import Options, common
-from .output import print_services
-from .signals import until_stopped
-from .terminal import talk
+from .parts.options import Options, common
+from .parts.output import print_services
+from .parts.signals import until_stopped
+from .parts.terminal import talk
 
 
 @click.command("demo")

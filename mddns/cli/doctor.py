@@ -8,12 +8,12 @@ from typing import Final
 
 import click
 
-from .. import clock
-from ..doctor import examine
-from ..finding import FAIL, WARN, Finding, exit_code
-from ..remembered import load
-from .options import Options, common_printing, remembered_as
-from .terminal import clean, talk
+from ..doctor.finding import FAIL, WARN, Finding, exit_code
+from ..doctor.gather import examine
+from ..files.peers_file import load
+from ..system import clock
+from .parts.options import Options, common_printing, remembered_as
+from .parts.terminal import clean, talk
 
 _FIX = "-> "
 _FORMATS: Final = ("table", "json", "jsonl")

@@ -12,19 +12,19 @@ from typing import Final, NamedTuple
 
 import click
 
-from ..errors import ConfigError, NetworkError, PortInUse
-from ..forwarder import Forwarder
-from ..model import join_address
-from ..resolvconf import PATH, PORT, Place, parse_place
-from ..serials import Serials, state_file
-from ..upstream_source import UpstreamSource
-from .activation import handed_over
-from .logs import show_logs
-from .notify import notify, reloading
-from .offering import shell_line
-from .options import Options, common
-from .signals import has_terminal
-from .terminal import talk
+from ..base.errors import ConfigError, NetworkError, PortInUse
+from ..base.model import join_address
+from ..files.resolv_conf import PATH, PORT, Place, parse_place
+from ..files.serial_file import Serials, state_file
+from ..forward.forwarder import Forwarder
+from ..forward.upstream_list import UpstreamSource
+from .parts.logs import show_logs
+from .parts.options import Options, common
+from .parts.service_words import shell_line
+from .parts.signals import has_terminal
+from .parts.systemd_notify import notify, reloading
+from .parts.systemd_sockets import handed_over
+from .parts.terminal import talk
 
 _HERE: Final = "127.0.0.1"
 _OTHER_PORT: Final = 5354

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ..inquiry import Query
-from ..leading import leader
-from .finding import complete_label, complete_name, described, look, verdict
-from .options import Options, common, labels_of
-from .output import print_services
-from .terminal import talk
+from ..base.leader import leader
+from ..lookup.query import Query
+from .parts.one_lookup import complete_label, complete_name, described, look, verdict
+from .parts.options import Options, common, labels_of
+from .parts.output import print_services
+from .parts.terminal import talk
 
 
 @click.command("leader")

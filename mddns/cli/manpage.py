@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import click
 
 from . import COMMANDS, SECTIONS, group
-from .options import COMMON, FORMATS
-from .topics import ENVIRONMENT, EXIT_CODES, FORMAT_WORDS
+from .parts.options import COMMON, FORMATS
+from .parts.topics import ENVIRONMENT, EXIT_CODES, FORMAT_WORDS
 
 _ABOUT = (
     "Every process that offers a service answers DNS for it, on UDP and TCP port 28004 of this machine's own address. "

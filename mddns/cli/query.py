@@ -7,18 +7,18 @@ from typing import Any, Final
 
 import click
 
-from .. import clock
-from ..ask import Ask, Outcome
-from ..errors import BadMessage, ConfigError, NetworkError
-from ..lookup import Lookup
-from ..memory import Standing
-from ..names import Name
-from ..records import rcode_text, record_text, type_number
+from ..base.errors import BadMessage, ConfigError, NetworkError
+from ..base.names import Name
+from ..directory.peer_memory import Standing
+from ..dns.message import Message
+from ..dns.presentation import rcode_text, record_text, type_number
+from ..lookup.asked_peer import Ask, Outcome
+from ..lookup.fanout import Lookup
+from ..lookup.sockets import run
 from ..resolver import STATUS_TIMEOUT
-from ..transport import run
-from ..wire import Message
-from .options import Options, common_printing
-from .terminal import clean, talk
+from ..system import clock
+from .parts.options import Options, common_printing
+from .parts.terminal import clean, talk
 
 _FORMATS: Final = ("table", "json", "jsonl")
 

@@ -10,15 +10,15 @@ from typing import Final
 
 import click
 
-from ..offer import Offer
-from ..serials import state_file
+from ..base.offer import Offer
+from ..files.serial_file import state_file
 from ..sync import Registry
-from .accepting import offered
-from .offering import Spoken, offer_of, spoken_options
-from .options import Options, common_printing
-from .signals import caught, terminal_sends
-from .terminal import talk
-from .waiting import registry_when_up, wait_option
+from .parts.options import Options, common_printing
+from .parts.port_accepts import offered
+from .parts.registry_when_up import registry_when_up, wait_option
+from .parts.service_words import Spoken, offer_of, spoken_options
+from .parts.signals import caught, terminal_sends
+from .parts.terminal import talk
 
 _PASSED_ON: Final = (
     signal.SIGINT,

@@ -11,8 +11,7 @@ from typing import Final
 
 import click
 
-from .. import dropin
-from ..errors import ConfigError, Error
+from ..base.errors import ConfigError, Error
 from ..resolver import STATUS_TIMEOUT
 from ..setup import (
     APPLICABLE,
@@ -25,6 +24,7 @@ from ..setup import (
     Target,
     apply_command,
     content,
+    drop_in,
     is_ours,
     recipe,
     target,
@@ -32,8 +32,8 @@ from ..setup import (
     undo_command,
 )
 from ..setup.resolved import version
-from .options import Options, common_printing
-from .terminal import talk
+from .parts.options import Options, common_printing
+from .parts.terminal import talk
 
 _ASKED: Final = 2.0  # seconds for a program that only tells something
 _DONE: Final = 60.0  # for one that restarts a resolver
@@ -131,16 +131,16 @@ def _below(root: str, place: str) -> str:
 def _apply(made: Recipe, root: str) -> int:
     place, *others = (_below(root, each) for each in made.places)
     wanted = content(made, made.files[0])
-    before, *_ = (dropin.read(each, is_ours) for each in (place, *others))
-    changed = dropin.put(place, wanted, is_ours, directory=made.directory or bool(root))
+    before, *_ = (drop_in.read(each, is_ours) for each in (place, *others))
+    changed = drop_in.put(place, wanted, is_ours, directory=made.directory or bool(root))
     if made.test and changed and not root and (problem := _run(made.test)) is not None:
         if before is None:
-            dropin.take_away(place, is_ours)
+            drop_in.take_away(place, is_ours)
         else:
-            dropin.put(place, before, is_ours, directory=False)
+            drop_in.put(place, before, is_ours, directory=False)
         raise ConfigError(f"{place} is as it was before: with it, {shlex.join(made.test)} said: {problem}")
     for other in others:
-        if dropin.take_away(other, is_ours):
+        if drop_in.take_away(other, is_ours):
             talk(f"took {other} away, in whose place this is")
     talk(f"wrote {place}" if changed else f"{place} is as it should be")
     for line in made.first:
@@ -149,7 +149,7 @@ def _apply(made: Recipe, root: str) -> int:
 
 
 def _undo(made: Recipe, root: str) -> int:
-    gone = [place for place in (_below(root, each) for each in made.places) if dropin.take_away(place, is_ours)]
+    gone = [place for place in (_below(root, each) for each in made.places) if drop_in.take_away(place, is_ours)]
     for place in gone:
         talk(f"took {place} away")
     if not gone:

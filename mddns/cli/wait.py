@@ -6,15 +6,15 @@ import time
 
 import click
 
-from ..inquiry import Found, Query
-from ..memory import Memory
+from ..directory.peer_memory import Memory
+from ..lookup.query import Found, Query
 from ..resolver import Resolver
-from .finding import complete_label, complete_name, described, look, verdict
-from .options import Options, common, labels_of
-from .output import print_services
-from .seconds import seconds
-from .terminal import talk
-from .watching import open_when_up
+from .parts.one_lookup import complete_label, complete_name, described, look, verdict
+from .parts.options import Options, common, labels_of
+from .parts.output import print_services
+from .parts.seconds import seconds
+from .parts.terminal import talk
+from .parts.watch_when_up import open_when_up
 
 
 @click.command("wait")

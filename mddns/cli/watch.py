@@ -8,17 +8,17 @@ from typing import Final
 
 import click
 
-from ..changes import Event
-from ..inquiry import Query
-from ..memory import Memory
+from ..directory.peer_memory import Memory
+from ..lookup.query import Query
 from ..resolver import Resolver
-from .finding import complete_word
-from .formats import as_json, labels_text
-from .living import show
-from .options import Options, common_printing, split_name
-from .streams import reader_left
-from .terminal import clean, is_terminal
-from .watching import open_when_up
+from ..watching.events import Event
+from .parts.formats import as_json, labels_text
+from .parts.live_table import show
+from .parts.one_lookup import complete_word
+from .parts.options import Options, common_printing, split_name
+from .parts.streams import reader_left
+from .parts.terminal import clean, is_terminal
+from .parts.watch_when_up import open_when_up
 
 _FORMATS: Final = ("table", "wide", "jsonl")
 _READER_EVERY: Final = 1.0  # seconds without an event, after which we see whether anybody reads them

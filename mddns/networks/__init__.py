@@ -1,8 +1,8 @@
 """Networks: who we are and who our peers are. One file for each way of knowing.
 
 A network is read (:meth:`Network.read`), blocking for at most `timeout` seconds; inside an event loop,
-:meth:`Network.aread` does the same. Both give a :class:`~mddns.model.Snapshot` or raise NetworkError. A network may
-also have ``changes()``, an async iterator that yields when it may have changed (:class:`DoorBell`); else it is read
+:meth:`Network.aread` does the same. Both give a :class:`~mddns.base.model.Snapshot` or raise NetworkError. A network
+may also have ``changes()``, an async iterator that yields when it may have changed (:class:`DoorBell`); else it is read
 every few seconds.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from ..errors import ConfigError
-from ..model import DEFAULT_PORT, Snapshot
+from ..base.errors import ConfigError
+from ..base.model import DEFAULT_PORT, Snapshot
 
 
 class Network(Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import ConfigError
-from ..model import Peer, Snapshot, canonical_address, order_addresses, replace
+from ..base.errors import ConfigError
+from ..base.model import Peer, Snapshot, canonical_address, order_addresses, replace
 from . import KnowsCallers, Network
-from .own import host_name
+from .own_machine import host_name
 
 
 class Joined:

@@ -10,9 +10,9 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-from ..errors import ConfigError, NetworkError
-from ..model import Peer, Snapshot, canonical_address, replace
-from .own import address_towards, host_name, is_own
+from ..base.errors import ConfigError, NetworkError
+from ..base.model import Peer, Snapshot, canonical_address, replace
+from .own_machine import address_towards, host_name, is_own
 
 MOST_ADDRESSES: Final = 4096
 

@@ -16,8 +16,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from ..errors import TailscaleError
-from ..model import Peer, Snapshot, join_address, order_addresses
+from ..base.errors import TailscaleError
+from ..base.model import Peer, Snapshot, join_address, order_addresses
 
 _REQUEST: Final = b"GET /localapi/v0/%b HTTP/1.0\r\nHost: local-tailscaled.sock\r\n\r\n"
 _MOST_OCTETS: Final = 64 << 20
@@ -91,7 +91,7 @@ class Tailscale:
 
     async def changes(self) -> AsyncIterator[None]:
         """Yields when something may have changed. TailscaleError where the daemon does not tell, or not any more."""
-        from .bus import MASK, OLDER_MASK, mask_for, ring
+        from .tailscale_bus import MASK, OLDER_MASK, mask_for, ring
 
         mask = self._mask or mask_for(self._version)
         # Should the daemon refuse it, the other one is asked for next time.

@@ -7,8 +7,8 @@ import re
 import textwrap
 from typing import Final, NamedTuple
 
-from ..errors import ConfigError
-from ..model import DEFAULT_DOMAIN, join_address
+from ..base.errors import ConfigError
+from ..base.model import DEFAULT_DOMAIN, join_address
 
 LISTEN: Final = "127.0.0.1"
 FORWARDER_PORT: Final = 5354  # where md forward listens without root

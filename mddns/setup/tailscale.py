@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from ..errors import ConfigError
+from ..base.errors import ConfigError
 from .recipe import File, Recipe, Target, forwarder
 
 _DNS: Final = 53

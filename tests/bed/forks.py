@@ -23,7 +23,7 @@ from .netns import enter, kill
 from .process import wait_until
 
 _CODE: Final = os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2))
-_LOADED: Final = ("mddns.sync", "mddns.sync_watch", "mddns.watching", "mddns.node", "mddns.aio_watch")
+_LOADED: Final = ("mddns.sync", "mddns.sync_watch", "mddns.watching.watcher", "mddns.node", "mddns.aio_watch")
 
 
 class Forked:

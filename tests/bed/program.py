@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 import mddns
-from mddns import seat
+from mddns.host import role
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         options["wait"] = float(options["wait"])
     hog = options.pop("hog", None)
     if options.pop("apart", None):
-        seat.channel_path = lambda address, port: f"\0apart-{os.getpid()}"
+        role.channel_path = lambda address, port: f"\0apart-{os.getpid()}"
     signals = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     registry = mddns.start_registry(**options)

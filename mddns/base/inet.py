@@ -1,0 +1,8 @@
+"""Addresses as text and as octets: the part of Python's ``socket`` that makes no socket.
+
+Packages without I/O import these from here, so that no other of their files imports ``socket``.
+"""
+
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+__all__ = ["AF_INET", "AF_INET6", "inet_ntop", "inet_pton"]

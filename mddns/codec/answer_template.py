@@ -1,0 +1,156 @@
+"""What most answers to one question have in common, and where each has something of its own.
+
+A peer tells of its one service in the same octets as the next peer, but for numbers, label, addresses and TXT. Once one
+such answer was read, others are compared with it and taken apart by one call. What differs anywhere else is not read
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from struct import Struct
+from typing import Any, Final
+
+from ..base.errors import BadMessage
+from ..base.inet import AF_INET, AF_INET6, inet_ntop
+from ..base.model import Peer, Service
+from ..dns.message import AAAA, IN, TXT, A, read_strings
+from .answer import Answer, Told, service_of
+from .instance import Attributes, read_attributes
+
+_RR: Final = 12  # octets of a record in front of its RDATA, where its owner is a pointer
+_NUMBERS: Final = 6  # octets of an SRV record in front of its target
+_OPT: Final = 11  # octets of an OPT record without options; no other record is so short
+_SINCE: Final = b"md.since="  # what is another for each instance
+_MOST_STRINGS: Final = 256
+_MOST_TEXTS: Final = 4096
+_OWN: Final = ("priority", "weight", "port", "label", "four", "six", "text", "since")
+
+Own = tuple[int, int, int, bytes, bytes, bytes, bytes, bytes]
+"""What a message has of its own: priority, weight, port, label, A, AAAA, TXT, and the digits of ``md.since``."""
+
+_NOBODY: Final = Peer("nobody", ("0.0.0.0",))
+
+
+class Form:
+    """The answers that are like one of them."""
+
+    def __init__(self, wire: bytes, name: str, parts: list[tuple[str, str]]) -> None:
+        """`wire` tells of one service called `name`; `parts` are its octets behind the id: what each is, its format."""
+        layout = Struct("!2x" + "".join(each for _, each in parts))
+        places = {what: place for place, (what, _) in enumerate(parts)}
+        self._name = name
+        self._unpack = layout.unpack
+        self._own_of: Callable[[Any], Own] = itemgetter(*(places[what] for what in _OWN))
+        self._same_of: Callable[[Any], Any] = itemgetter(*(place for what, place in places.items() if what not in _OWN))
+        self._same = self._same_of(layout.unpack(wire))
+        self._dated = dict(parts)["since"] != "0s"
+        self._texts: dict[bytes, Attributes] = {}
+
+    def own(self, wire: bytes) -> Own | None:
+        """What a message of the same length has of its own; None where it is not like the others, or has to be looked
+        at. Of very many messages that is all that is kept until somebody asks.
+        """
+        fields = self._unpack(wire)
+        if self._same_of(fields) != self._same:
+            return None
+        own = self._own_of(fields)
+        _, _, port, _, _, _, text, digits = own
+        known = text in self._texts or self._read_text(text)
+        return own if known and port and (not digits or digits.isdigit()) else None
+
+    def answer(self, own: Own) -> Answer:
+        """What that message says."""
+        one = self.service(own, _NOBODY, "", None)
+        attributes = Attributes(dict(one.labels), one.since, one.meta, one.srv, one.held)
+        told = Told(one.name, one.instance, one.priority, one.weight, own[2], one.addresses, attributes)
+        return Answer((told,), False, False, False, ())
+
+    def service(self, own: Own, peer: Peer, network: str, rtt_ms: float | None) -> Service:
+        """The service of which it tells, as :func:`~mddns.codec.answer.introduce` has it."""
+        priority, weight, port, label, four, six, text, digits = own
+        labels, since, meta, srv, held = self._texts[text]
+        addresses: tuple[str, ...] = (inet_ntop(AF_INET, four),) if four else ()
+        if six:
+            addresses = (*addresses, inet_ntop(AF_INET6, six))
+        if digits:
+            since = int(digits)
+        instance, labels = label.decode("utf-8", "surrogateescape"), labels.copy()
+        return service_of(
+            self._name,
+            instance,
+            priority,
+            weight,
+            port,
+            addresses,
+            labels,
+            since,
+            meta,
+            srv,
+            held,
+            peer,
+            network,
+            rtt_ms,
+        )
+
+    def _read_text(self, text: bytes) -> bool:
+        """Reads what texts say, once for all who say so; whether it can be relied on."""
+        # Of equal keys the first stands, in any case of letters: where one is in front, it is not for us to say.
+        if self._dated and _SINCE[:-1] in text.lower():
+            return False
+        if len(self._texts) >= _MOST_TEXTS:
+            return False
+        try:
+            self._texts[text] = read_attributes(read_strings(text, 0, len(text), _MOST_STRINGS - self._dated))
+        except BadMessage:
+            return False
+        return True
+
+
+def form_of(wire: bytes, at: int, told: Told) -> Form | None:
+    """The form of an answer whose one SRV record begins at `at`; None where it has more in it.
+
+    :func:`~mddns.codec.fast_answer.read_directly` has read it as `told`.
+    """
+    target, end = at + _RR + _NUMBERS, at + _RR + int.from_bytes(wire[at + 10 : at + 12], "big")
+    label = wire[target]
+    parts = [("", f"{target - _NUMBERS - 2}s"), ("priority", "H"), ("weight", "H"), ("port", "H")]
+    parts += [("length", "s"), ("label", f"{label}s")]
+    behind = target + 1 + label
+    seen = set()
+    while len(wire) - end >= _RR:
+        kind, start = wire[end + 2 : end + 6], end + _RR
+        end = start + int.from_bytes(wire[start - 2 : start], "big")
+        what = _KINDS.get(kind)
+        if what is None or what in seen:
+            return None
+        seen.add(what)
+        parts.append((f"before {what}", f"{start - behind}s"))
+        parts += _text_parts(wire[start:end]) if what == "text" else [(what, f"{end - start}s")]
+        behind = end
+    if len(wire) - end not in (0, _OPT) or "text" not in seen:
+        return None
+    parts.append(("rest", f"{len(wire) - behind}s"))
+    parts += [(what, "0s") for what in ("four", "six") if what not in seen]
+    return Form(wire, told.name, parts)
+
+
+_KINDS: Final = {
+    rtype.to_bytes(2, "big") + IN.to_bytes(2, "big"): what
+    for rtype, what in ((A, "four"), (AAAA, "six"), (TXT, "text"))
+}
+
+
+def _text_parts(text: bytes) -> list[tuple[str, str]]:
+    """TXT RDATA: what many say, and behind it when the instance came up, where that is the last string."""
+    last = (read_strings(text, 0, len(text)) or [b""])[-1]
+    digits = last[len(_SINCE) :]
+    # As `read_attributes` knows it at a glance.
+    if not (last.startswith(_SINCE) and digits.isdigit() and len(last) < 25):
+        return [("text", f"{len(text)}s"), ("since", "0s")]
+    return [
+        ("text", f"{len(text) - 1 - len(last)}s"),
+        ("before since", f"{1 + len(_SINCE)}s"),
+        ("since", f"{len(digits)}s"),
+    ]

@@ -1,0 +1,204 @@
+"""What Minidisc says over HTTP, read and written: octets in, octets out.
+
+``GET /services`` is answered by ``[{"name": …, "labels": {…}, "addrPort": "ip:port"}, …]``. Whoever says it may
+be anybody, so one bad entry costs itself alone, and a bad label costs itself alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from ..base.errors import InvalidService
+from ..base.grammar import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS, check_address, label_problem, normal_name
+from ..base.model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Peer, Service, fold, join_address, split_address
+from ..base.policy import MAX_FROM_PEER
+from .answer import Told
+from .instance import Attributes
+
+MOST_OCTETS: Final = 2 << 20  # of a whole response
+_MOST_HEAD: Final = 16 << 10
+_DELEGATE_OCTETS: Final = 1024
+
+
+class _Problems:
+    """How many there are, and the first: of a hostile list there may be any number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = ""
+
+    def add(self, problem: str) -> None:
+        self.first = self.first or problem[:200]
+        self.count += 1
+
+
+class Listed(NamedTuple):
+    """A list of services, read. `left_out` counts what could not be taken; `why` is the first of the reasons."""
+
+    told: tuple[Told, ...]
+    left_out: int = 0
+    why: str = ""
+
+
+def request(method: str, path: str, host: str, body: bytes = b"") -> bytes:
+    """An HTTP/1.0 request: the answer comes without chunks, and ends with the connection (RFC 1945)."""
+    head = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n"
+    if method == "POST":
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def read_response(octets: bytes, *, ended: bool) -> tuple[int, bytes] | None:
+    """Status and body, None while more must come. ValueError where it is no answer to an HTTP/1.0 request.
+
+    `ended`: the connection has.
+    """
+    if not b"HTTP/1.".startswith(octets[:7]):
+        raise ValueError("this is no HTTP")
+    head, blank, body = octets.partition(b"\r\n\r\n")
+    if not blank:
+        if ended or len(octets) > _MOST_HEAD:
+            raise ValueError("the head of an HTTP response does not end")
+        return None
+    first, *lines = head.split(b"\r\n")
+    status = first[9:12]
+    if first[8:9] != b" " or not status.isdigit():
+        raise ValueError("an HTTP response has a status")
+    fields = {key.strip().lower(): value.strip() for key, _, value in (line.partition(b":") for line in lines)}
+    if b"transfer-encoding" in fields:
+        raise ValueError("chunks are no answer to an HTTP/1.0 request")
+    length = fields.get(b"content-length")
+    if length is not None:
+        if not length.isdigit() or len(length) > 9 or int(length) > MOST_OCTETS:
+            raise ValueError(f"a body of {length[:20]!r} octets")
+        if len(body) >= int(length):
+            return int(status), body[: int(length)]
+        if ended:
+            raise ValueError("the body of an HTTP response breaks off")
+        return None
+    if len(body) > MOST_OCTETS:
+        raise ValueError("the body of an HTTP response does not end")
+    return (int(status), body) if ended else None
+
+
+def read_services(body: bytes, peer: Peer) -> Listed:
+    """The services that `peer` lists; ValueError where this is no list at all.
+
+    An instance's label is left empty: it depends on who else is on the network. Loopback and link-local addresses
+    mean something on one machine only, so those that are not the peer's own are left out.
+    """
+    if len(body) > MOST_OCTETS:
+        raise ValueError(f"a list of {len(body)} octets; at most {MOST_OCTETS} are read")
+    try:
+        entries = json.loads(body.decode())
+    except RecursionError:
+        raise ValueError("a list of services is not nested so deep") from None
+    if not isinstance(entries, list):
+        raise ValueError("this is no list of services")
+    told: list[Told] = []
+    problems = _Problems()
+    for entry in entries[:MAX_FROM_PEER]:
+        try:
+            told.append(_read_entry(entry, peer, problems))
+        except ValueError as error:
+            problems.add(str(error))
+    for _ in entries[MAX_FROM_PEER:]:
+        problems.add(f"more than {MAX_FROM_PEER} services")
+    return Listed(tuple(told), problems.count, problems.first)
+
+
+def _read_entry(entry: Any, peer: Peer, problems: _Problems) -> Told:
+    """One entry; ValueError where it is no service. Labels that cannot be told are put into `problems`."""
+    if not isinstance(entry, dict):
+        raise ValueError("an entry that is no object")
+    name = entry.get("name")
+    if not isinstance(name, str):
+        raise ValueError("an entry without name")
+    name = normal_name(name)
+    where = entry.get("addrPort")
+    if not isinstance(where, str):
+        raise ValueError(f"service {name!r}: no addrPort")
+    address, port = split_address(where)
+    address = check_address(address)
+    from ipaddress import ip_address  # slow to load, and for where Minidisc is
+
+    parsed = ip_address(address)
+    if address not in peer.addresses and (parsed.is_loopback or parsed.is_link_local):
+        raise ValueError(f"service {name!r}: {address} means something on one machine only")
+    labels = entry.get("labels")
+    if not isinstance(labels, dict | None):
+        raise ValueError(f"service {name!r}: labels that are no object")
+    kept = _labels(name, labels or {}, problems)
+    return Told(name, "", DEFAULT_PRIORITY, DEFAULT_WEIGHT, port, (address,), Attributes(kept, None, ()))
+
+
+def _labels(name: str, labels: dict[str, Any], problems: _Problems) -> dict[str, str]:
+    kept: dict[str, str] = {}
+    seen: set[str] = set()
+    left = MAX_LABEL_OCTETS
+    for key, value in labels.items():
+        problem = label_problem(key, value)
+        if problem is None:
+            octets = 2 + len(key) + len(value.encode())
+            if fold(key) in seen:
+                problem = "the same key in another case is there already"
+            elif len(kept) == MAX_SERVICE_LABELS or octets > left:
+                problem = f"a service has at most {MAX_SERVICE_LABELS} labels, of {MAX_LABEL_OCTETS} octets together"
+        if problem is not None:
+            problems.add(f"service {name!r}: label {key!r}: {problem}")
+            continue
+        left -= octets
+        seen.add(fold(key))
+        kept[key] = value
+    return kept
+
+
+def beside_dns(listed: Iterable[Told], name: str | None, known: tuple[Told, ...]) -> tuple[Told, ...]:
+    """What a peer lists (of `name`, in lower case), beside what it said over DNS: that says more of each service."""
+    there = {(fold(each.name), each.port, address) for each in known for address in each.addresses}
+    of_name = (each for each in listed if name is None or fold(each.name) == name)
+    new = (each for each in of_name if (fold(each.name), each.port, each.addresses[0]) not in there)
+    return (*known, *new)[:MAX_FROM_PEER]
+
+
+def write_services(services: Iterable[Service]) -> bytes:
+    """Services as Minidisc lists them; it knows no protocols, so one endpoint that has both is listed once."""
+    entries = {
+        (service.name, str(service.endpoint)): {
+            "name": service.name,
+            "labels": {key: _text(value) for key, value in service.labels.items()},
+            "addrPort": str(service.endpoint),
+        }
+        for service in services
+    }
+    return json.dumps(list(entries.values())).encode()
+
+
+def _text(value: str) -> str:
+    # Octets that were no UTF-8 came as lone surrogates, of which one would cost a Minidisc reader the whole list.
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def write_delegate(address: str, port: int) -> bytes:
+    """The body of ``POST /add-delegate``."""
+    return json.dumps({"addrPort": join_address(address, port)}).encode()
+
+
+def read_delegate(body: bytes) -> tuple[str, int]:
+    """Address and port that ``POST /add-delegate`` names; ValueError where it names none."""
+    if len(body) > _DELEGATE_OCTETS:
+        raise ValueError(f"a body of {len(body)} octets")
+    try:
+        data = json.loads(body.decode())
+    except RecursionError:
+        raise ValueError("a body that is nested so deep") from None
+    where = data.get("addrPort") if isinstance(data, dict) else None
+    if not isinstance(where, str):
+        raise ValueError('{"addrPort": "ip:port"} is wanted')
+    address, port = split_address(where)
+    try:
+        return check_address(address), port
+    except InvalidService as error:
+        raise ValueError(str(error)) from None

@@ -1,0 +1,93 @@
+"""DNS UPDATE (RFC 2136): how one process tells another what it offers.
+
+A message names instances only, by SRV, TXT and, where they are not simply the node's own, A and AAAA at
+``<instance>.<name>.<apex>``; what else the zone holds follows from these. Adding replaces; class ANY withdraws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from ..base.errors import BadMessage
+from ..base.model import Service
+from ..base.names import Name
+from ..dns.message import AAAA, ANY, IN, SOA, SRV, TXT, A, Message
+from ..dns.writer import Packer, Rdata
+from .answer import Records, Told, told_of
+from .instance import address_octets, instance_txt, srv_octets
+
+UPDATE: Final = 5 << 11  # the opcode, where flags have it
+_CLASS_ANY: Final = 255
+_ENOUGH: Final = 50_000  # octets after which another message begins; no service has as many as are left to 65,535
+_Record = tuple[bytes, int, Rdata, int]  # owner, type, RDATA, class
+
+
+class Change(NamedTuple):
+    """One instance of an update: `told` where it is added or replaced, None where it is withdrawn."""
+
+    name: str
+    instance: str
+    told: Told | None
+
+
+def instance_name(service: Service, apex: Name) -> bytes:
+    """``<instance>.<name>.<apex>`` in wire format."""
+    labels = service.instance.encode("utf-8", "surrogateescape"), service.name.encode()
+    return Name.of(labels, apex).wire
+
+
+def updates(added: Iterable[Service], withdrawn: Iterable[Service], apex: Name) -> Iterator[bytes]:
+    """What withdraws services and adds or replaces others, at once: one update, or several where one cannot hold it."""
+    packer, count = Packer(apex.wire, SOA, IN), 0
+    for records in (*(_withdraw(each, apex) for each in withdrawn), *(_add(each, apex) for each in added)):
+        if len(packer) > _ENOUGH:
+            yield packer.finish(0, UPDATE, (0, count, 0))
+            packer, count = Packer(apex.wire, SOA, IN), 0
+        for owner, rtype, rdata, rclass in records:
+            packer.record(owner, rtype, 0, rdata, rclass)
+            count += 1
+    if count:
+        yield packer.finish(0, UPDATE, (0, count, 0))
+
+
+def _add(service: Service, apex: Name) -> Iterator[_Record]:
+    owner = instance_name(service, apex)
+    yield owner, SRV, (srv_octets(service), owner), IN
+    yield owner, TXT, (instance_txt(service), None), IN
+    for each in service.addresses:
+        yield owner, AAAA if ":" in each else A, (address_octets(each), None), IN
+
+
+def _withdraw(service: Service, apex: Name) -> Iterator[_Record]:
+    yield instance_name(service, apex), ANY, (b"", None), _CLASS_ANY
+
+
+def read(wire: bytes, apex: Name) -> list[Change]:
+    """What an update changes, in its order; BadMessage where it names anything but instances of our zone."""
+    message = Message(wire)
+    if message.question.key != apex.key or message.question.qtype != SOA:
+        raise BadMessage("an update of another zone")
+    records: Records = {}
+    owners: dict[bytes, bool] = {}
+    for record in message.authority:
+        labels = Name(record.key).relative_to(apex)
+        if labels is None or len(labels) != 2 or record.rtype not in (SRV, TXT, A, AAAA, ANY):
+            raise BadMessage("an update of something that is no instance")
+        owners[record.key] = record.rclass == _CLASS_ANY
+        records.setdefault((record.key, record.rtype), []).append((message, record))
+    changes = []
+    for owner, withdrawn in owners.items():
+        told = None
+        if not withdrawn:
+            srv = records.get((owner, SRV))
+            if not srv:
+                raise BadMessage("an instance without SRV")
+            *numbers, target = message.srv(srv[0][1])
+            told = told_of(target, (numbers[0], numbers[1], numbers[2]), apex, records)
+            if told is None or target.lower() != owner or not told.port:
+                raise BadMessage("an instance that is not whole")
+        instance, name = Name(owner).labels[:2]
+        shown = told.name if told else name.decode("utf-8", "surrogateescape")
+        changes.append(Change(shown, instance.decode("utf-8", "surrogateescape"), told))
+    return changes

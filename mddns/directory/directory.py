@@ -1,0 +1,416 @@
+"""All services that a process knows, by where it learned them: the only place that merges.
+
+Each source (a peer, or our own registry) says either everything it has or all it has of one name.
+What a silent source said stays until the peer is gone; what it says anew replaces what it said.
+``now`` is seconds of the caller's clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..base.model import Peer, Service, Snapshot, fold
+from ..base.policy import Policy
+from ..codec.instance import TTL, machine_label
+from .merge import merge
+from .peer_memory import GONE_AFTER, Memory, Standing
+from .source import NEGATIVE_TTL, Source
+
+if TYPE_CHECKING:
+    from ..zone.zone import Zone
+
+_MOST_NAMES: Final = 1000  # asked for one by one, of one source
+
+
+class Merged(NamedTuple):
+    """The network as one zone, as far as it is known. The same object stands for the same answers."""
+
+    zone: Zone
+    silent: tuple[str, ...]  # registries that owe an answer and still count
+    asked: int  # how many peers are asked at all
+    ttl: int  # whole seconds for which its records still hold
+
+
+class Directory:
+    """Services by source, merged on demand; with them what is known of each source's manners."""
+
+    def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
+        self.memory = memory
+        self.stirred = 0  # moves whenever an answer from here may be another than before
+        self.origin = origin
+        self._policy = policy
+        self._own: tuple[Service, ...] = ()
+        self._sources: dict[str, Source] = {}
+        self._peers: tuple[Peer, ...] | None = None
+        self._me: str | None = None  # our own host's, where it is among them
+        self._snapshot: Snapshot | None = None
+        self._machines: dict[str, int] | None = None  # by name of machine, how many nodes have it
+        self._known: dict[str, Peer] | None = None  # those by their ids
+        self._version = 0
+        self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
+        self._fresh_until: dict[float, float] = {}
+        # Peers of whom nothing else is known than that they have nothing of a name, and when they said so.
+        self._nothing: dict[str | None, list[tuple[float, frozenset[str]]]] = {}
+        self._in_flight: set[str] = set()
+        self._ahead: set[str] = set()  # those that are asked ahead of time
+        self._merged: tuple[float, Merged] | None = None
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Everyone who is asked."""
+        return self._peers or ()
+
+    @property
+    def version(self) -> int:
+        """Moves whenever somebody offers something else than before."""
+        return self._version
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been told who is on the network."""
+        return self._peers is not None
+
+    def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
+        """Who is on the network now. What peers that left had said is dropped.
+
+        So is what was said by the node that had an address before, where another one has it now.
+        """
+        self._snapshot, self._machines = snapshot, None
+        self._me = snapshot.me.id if snapshot.me and with_own_host else None
+        peers = snapshot.everyone() if with_own_host else snapshot.peers
+        self._peers = tuple(peer for peer in peers if peer.asked)
+        before, self._known = self._known or {}, {peer.id: peer for peer in self._peers}
+        self._sources = {key: source for key, source in self._sources.items() if not self.has_left(source.peer)}
+        self._nothing.clear()
+        self.memory.keep_only(self._known)
+        self.memory.forget(key for key, peer in before.items() if self.has_left(peer))
+        self._changed()
+
+    def own(self, services: Iterable[Service]) -> None:
+        """What our own registry offers; always fresh."""
+        services = tuple(services)
+        if services != self._own:
+            self._own = services
+            self._changed()
+
+    def due(self, now: float, age: float = TTL) -> list[Peer]:
+        """The peers to be asked for everything before it is known what the network offers.
+
+        Those that were asked within `age` seconds, or are left alone for now, are not.
+        """
+        if now < self._fresh_until.get(age, -math.inf):
+            return []
+        due, until = [], now + age
+        for peer in self.peers:
+            source = self._sources.get(peer.id)
+            again = self.memory.paused_until(peer.id)
+            if source is not None and source.asked is not None:
+                again = max(again, source.asked + age)
+            if again <= now:
+                due.append(peer)
+            until = min(until, max(again, now))
+        if not due:
+            self._fresh_until[age] = until
+        return due
+
+    def expire(self) -> None:
+        """What is known of the peers is out of date: they are asked again before the next answer."""
+        for source in self._sources.values():
+            source.asked = source.whole = None
+        self._stir()
+
+    def slept(self, seconds: float, now: float) -> None:
+        """We were away for so long, until now: all are asked again, and nobody is gone for what we could not hear."""
+        self.memory.slept(seconds, now)
+        self.expire()
+
+    def begun(self) -> None:
+        """We answer for our host from now on, and peers that begin tell us so: until now they told another one."""
+        self.memory.leave_nobody_alone()
+        self._stir()
+
+    def lapse(self, now: float, name: str | None = None) -> None:
+        """Drops what was told 30 s ago or longer (of `name`, in lower case): its peers, just asked, have not said so.
+
+        For whoever asks before each answer. Who watches is told of changes alone: what it knows stands however old.
+        """
+        # A peer that nobody asked meanwhile has not been silent for as long as that, so it may well count still.
+        before, changed = now - GONE_AFTER, False
+        sources: Iterable[Source] = self._sources.values()
+        if name is not None:  # of very many mostly none
+            sources = [each for each in sources if each.names.get(name, each.told) <= before]
+        for source in sources:
+            for each in source.lapsed(name, before):
+                del source.services[each]
+                source.names.pop(each, None)
+                changed = True
+        if changed:
+            self._changed()
+
+    def stale(self, now: float, age: float = TTL) -> bool:
+        """Whether peers are due, or are being asked at this moment."""
+        return bool(self._in_flight) or (age < TTL and bool(self._ahead)) or bool(self.due(now, age))
+
+    def asking(self, peers: Iterable[Peer], now: float, *, ahead: bool = False) -> None:
+        """These are being asked for everything; `ahead` of time: what is known of them stands meanwhile."""
+        for peer in peers:
+            self._source(peer).asked = now
+            (self._ahead if ahead else self._in_flight).add(peer.id)
+        self._stir()
+
+    def asked(self, peers: Iterable[Peer]) -> None:
+        """The asking has ended, however it went."""
+        for peer in peers:
+            self._in_flight.discard(peer.id)
+            self._ahead.discard(peer.id)
+        self._stir()
+
+    def answered(
+        self,
+        peer: Peer,
+        services: Sequence[Service],
+        now: float,
+        *,
+        name: str | None = None,
+        rtt: float | None = None,
+        partial: bool = False,
+        web: bool = False,
+        dns: bool = True,
+    ) -> None:
+        """`peer` said that `services` are all it has; with `name`, all it has of that name (in lower case).
+
+        `partial`: they are a part of it, and it is silent about the rest; what it said before stands beside them.
+        `dns` and `web`: by which of the two it said so.
+        """
+        if self.has_left(peer):
+            return
+        self.memory.answered(peer.id, now, rtt, web=web, dns=dns)
+        if partial:
+            self.memory.missed(peer.id, now)
+            before = self._source(peer).services
+            known = before.values() if name is None else (before.get(name, ()),)
+            services = merge((*services, *(service for group in known for service in group)))
+            self._stir()
+        if name is None:
+            self._learn(peer, services, now)
+        else:
+            self._learn_of(peer, name, services, now)
+
+    def all_answered(
+        self,
+        peers: Sequence[Peer],
+        told: Iterable[Sequence[Service]],
+        rtts: Iterable[float | None],
+        now: float,
+        name: str,
+    ) -> None:
+        """As :meth:`answered`, for many at once, each of whom has told by DNS all it has of `name`."""
+        known, sources = self._known, self._sources
+        keys = [peer.id for peer in peers]
+        if known is not None and list(map(known.get, keys)) != peers:
+            here = [not self.has_left(peer) for peer in peers]
+            peers, keys = list(compress(peers, here)), list(compress(keys, here))
+            told, rtts = compress(told, here), compress(rtts, here)
+        self.memory.all_answered(zip(keys, rtts, strict=True), now)
+        nothing, version, admit = [], self._version, self._policy.admit
+        for key, peer, services in zip(keys, peers, told, strict=True):
+            if key in sources:
+                self._learn_of(peer, name, services, now)
+                continue
+            let_in = [each for each in services if _is_of(each, name) and admit(each, peer)] if services else ()
+            if let_in:
+                source = sources[key] = Source(peer)
+                source.names[name] = now
+                source.services[name] = tuple(let_in)
+                version = self._version + 1
+            else:
+                nothing.append(key)
+        if version != self._version:
+            self._changed()
+        self._nothing = {each: when for each, when in self._nothing.items() if now - when[-1][0] < NEGATIVE_TTL}
+        if nothing:
+            self._nothing.setdefault(name, []).append((now, frozenset(nothing)))
+
+    def refused(self, peer: Peer, now: float) -> None:
+        """There is no responder for our zone at `peer`; so it offers nothing."""
+        if not self.has_left(peer):
+            self.memory.refused(peer.id, now)
+            self._learn(peer, (), now)
+
+    def vanished(self, peer: Peer, now: float) -> None:
+        """Whoever watches `peer` has found that nobody is there any more: what it said is dropped."""
+        if not self.has_left(peer):
+            self.memory.missed(peer.id, now)
+            self._learn(peer, (), now)
+
+    def without_web(self, peer: Peer, now: float) -> None:
+        """Nobody lists services by HTTP at `peer`."""
+        if not self.has_left(peer):
+            self.memory.without_web(peer.id, now)
+            self._stir()
+
+    def admits(self, service: Service, peer: Peer) -> bool:
+        """Whether policy lets `service` in, as `peer` tells of it."""
+        return self._policy.admit(service, peer)
+
+    def machine_of(self, peer: Peer) -> str:
+        """What stands for `peer`'s machine in the labels of its instances; "" where another node is called so too."""
+        machine = machine_label(peer.name)
+        if self._machines is None:
+            everybody = self._snapshot.everyone() if self._snapshot else ()
+            self._machines = {}
+            for each in everybody:
+                label = machine_label(each.name)
+                self._machines[label] = self._machines.get(label, 0) + 1
+        return machine if self._machines.get(machine, 0) < 2 else ""
+
+    def missed(self, peer: Peer, now: float) -> None:
+        """`peer` did not answer in time; what it said stands until it is gone."""
+        if not self.has_left(peer):
+            self.memory.missed(peer.id, now)
+            self._stir()
+
+    def has_left(self, peer: Peer) -> bool:
+        """Whether nobody, or another node, is at its address by now."""
+        # While it was being asked, perhaps; nobody would ever ask it again, nor drop what it said.
+        if self._known is None:
+            return False
+        present = self._known.get(peer.id)
+        return present is None or not present.is_same_node(peer)
+
+    def heard(self, peer: str) -> None:
+        """`peer` asked us something, so it is up."""
+        if self.memory.heard(peer):
+            self._stir()
+
+    def _learn(self, peer: Peer, services: Sequence[Service], now: float) -> None:
+        source = self._source(peer)
+        told: dict[str, tuple[Service, ...]] = {}
+        for service in services:
+            if not service.held and self._policy.admit(service, peer):
+                key = fold(service.name)
+                told[key] = (*told.get(key, ()), service)
+        source.told = source.whole = source.asked = now
+        source.names.clear()
+        if told != source.services:
+            source.services = told
+            self._changed()
+        else:
+            self._stir()
+
+    def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
+        source = self._source(peer)
+        told: tuple[Service, ...] = ()
+        if services:
+            admit = self._policy.admit
+            told = tuple([each for each in services if _is_of(each, name) and admit(each, peer)])
+        names = source.names
+        if names:
+            names.pop(name, None)
+            if len(names) >= _MOST_NAMES:
+                oldest = next(iter(names))
+                del names[oldest]
+                source.services.pop(oldest, None)
+        names[name] = now
+        if told != source.services.get(name, ()):
+            if told:
+                source.services[name] = told
+            else:
+                del source.services[name]
+            self._changed()
+
+    def to_ask(self, name: str | None, now: float) -> list[tuple[Peer, Standing]]:
+        """The peers of whom it is not known what they have (of `name`, in lower case), and what each is owed.
+
+        Those of whom nothing is expected, and who were found so a moment ago, are left alone.
+        """
+        sources = self._sources
+        peers: Iterable[Peer] = self.peers
+        if sources:
+            peers = [peer for peer in peers if (source := sources.get(peer.id)) is None or not source.knows(name, now)]
+        for when, nothing in self._nothing.get(name, ()):
+            if now - when < NEGATIVE_TTL:
+                peers = [peer for peer in peers if peer.id not in nothing]
+        return self.memory.owed(peers, now)
+
+    def services(self, now: float, name: str | None = None) -> list[Service]:
+        """Everything known, merged; of one name, where one is given."""
+        wanted = None if name is None else fold(name)
+        found = [service for service in self._own if wanted is None or fold(service.name) == wanted]
+        gone = self._gone(now)
+        for key, source in self._sources.items():
+            if key in gone:
+                continue
+            if wanted is not None:
+                found.extend(source.services.get(wanted, ()))
+            else:
+                found.extend(service for group in source.services.values() for service in group)
+        return merge(found)
+
+    def merged(self, now: float) -> Merged:
+        """The merged view of the network; its zone is rendered again only when it has changed."""
+        if self._merged is not None and now < self._merged[0]:
+            return self._merged[1]
+        state = self._version, self._gone(now)
+        if self._zone is None or self._zone[0] != state:
+            from ..zone.zone import Zone  # who only looks services up renders none
+
+            self._zone = state, Zone(self.origin, self.services(now))
+        told = [source.whole for source in self._sources.values() if source.whole is not None]
+        oldest = min((when for when in told if now - when < TTL), default=now)
+        # Nor is anything kept for longer than whoever said it still counts.
+        left = min(TTL - (now - oldest), self.memory.next_gone(self._telling(), now) - now)
+        ttl = max(0, math.ceil(left))
+        merged = Merged(self._zone[1], self.silent(now), self.count(now), ttl)
+        self._merged = now + (left - ttl + 1), merged
+        return merged
+
+    def holds_until(self, age: float) -> float:
+        """Until when :meth:`merged` stays as it is and nobody becomes due by `age`, if nothing stirs."""
+        merged = self._merged[0] if self._merged else -math.inf
+        return min(merged, self._fresh_until.get(age, -math.inf))
+
+    def silent(self, now: float) -> tuple[str, ...]:
+        """The names of the registries that owe an answer and still count."""
+        return tuple(peer.shown for peer in self.memory.all_silent(self.peers, now))
+
+    def count(self, now: float) -> int:
+        """How many peers are asked at all. Our own host is none, unless it is to be named as silent."""
+        me = self._known.get(self._me) if self._known and self._me else None
+        return len(self.peers) - (me is not None and not self.memory.silent(me.id, now))
+
+    def said_by(self, peer: Peer) -> dict[tuple[str, str, str], Service]:
+        """What `peer` said it has, as it stands, by what makes it this service."""
+        source = self._sources.get(peer.id)
+        groups = source.services.values() if source else ()
+        return {service.key: service for group in groups for service in group}
+
+    def _source(self, peer: Peer) -> Source:
+        source = self._sources.get(peer.id)
+        if source is None:
+            source = self._sources[peer.id] = Source(peer)
+        source.peer = peer
+        return source
+
+    def _gone(self, now: float) -> frozenset[str]:
+        return self.memory.all_gone(self._telling(), now)
+
+    def _telling(self) -> list[str]:
+        """The ids of those who offer anything."""
+        return [key for key, source in self._sources.items() if source.services]
+
+    def _changed(self) -> None:
+        self._version += 1
+        self._stir()
+
+    def _stir(self) -> None:
+        self.stirred += 1
+        self._fresh_until.clear()
+        self._merged = None
+
+
+def _is_of(service: Service, name: str) -> bool:
+    return not service.held and (service.name == name or fold(service.name) == name)

@@ -1,0 +1,72 @@
+"""Who has fallen silent, is gone, or answers again: a line for each change, not for each question."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from .directory import Directory
+from .peer_memory import GONE_AFTER, Standing
+
+_NAMED: Final = 8
+
+
+class _State(enum.Enum):
+    ANSWERS = "answers"
+    SILENT = "silent"
+    GONE = "gone"
+
+
+_TOLD: Final = {
+    _State.ANSWERS: ("peer-back", "answers again"),
+    _State.SILENT: ("peer-silent", "silent"),
+    _State.GONE: ("peer-gone", f"silent for {GONE_AFTER:g} s, and not told of any more"),
+}
+
+
+class Item(NamedTuple):
+    """One change: its name for programs, and a sentence for people."""
+
+    event: str
+    text: str
+
+    def about(self, names: Sequence[str]) -> Item:
+        """The same with the peers' names."""
+        return self._replace(text=f"{self.text}: {_names(names)}")
+
+
+class News:
+    """What there is to tell of a directory's peers since the last time."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, _State] = {}
+        self._stirred = -1
+
+    def since(self, directory: Directory, now: float) -> list[Item]:
+        """The changes, at most one item of each kind."""
+        before, memory = self._states, directory.memory
+        # Without anything new, time alone makes nobody else but those who are silent already.
+        if directory.stirred == self._stirred and _State.SILENT not in before.values():
+            return []
+        self._stirred = directory.stirred
+        self._states = states = {}
+        changed: dict[_State, list[str]] = {state: [] for state in _State}
+        for peer in directory.peers:
+            if memory.gone(peer.id, now):
+                state = _State.GONE
+            elif memory.silent(peer.id, now):
+                state = _State.SILENT
+            elif memory.standing(peer.id, now) is Standing.REGISTRY:
+                state = _State.ANSWERS
+            else:
+                continue
+            states[peer.id] = state
+            if before.get(peer.id, _State.ANSWERS) is not state:
+                changed[state].append(peer.shown)
+        return [Item(*_TOLD[state]).about(names) for state, names in changed.items() if names]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

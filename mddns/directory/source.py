@@ -1,0 +1,37 @@
+"""What one peer has said that it offers, and when: everything, or all that it has of one name."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from ..base.model import Peer, Service
+from ..codec.instance import TTL
+
+NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
+
+
+class Source:
+    """One peer's word."""
+
+    __slots__ = ("asked", "names", "peer", "services", "told", "whole")
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.services: dict[str, tuple[Service, ...]] = {}
+        self.told = -math.inf  # when it last told everything
+        self.whole: float | None = None  # the same, None where that is not to be relied on any more
+        self.asked: float | None = None  # when it was last asked for everything
+        self.names: dict[str, float] = {}  # when it last told all of one name
+
+    def knows(self, name: str | None, now: float) -> bool:
+        """Whether what it has (of `name`) is known and not out of date."""
+        if self.whole is not None and now - self.whole < TTL and (name is None or self.services):
+            return True
+        told = self.whole if name is None else self.names.get(name)
+        return told is not None and now - told < (TTL if name in self.services else NEGATIVE_TTL)
+
+    def lapsed(self, name: str | None, before: float) -> list[str]:
+        """The names (or `name`, if it is so) of which what it has was told by then, and not since."""
+        names = self.services if name is None else (name,) if name in self.services else ()
+        return [each for each in names if self.names.get(each, self.told) <= before]

@@ -1,0 +1,116 @@
+"""Writing DNS messages, with compression that stays readable above 16 KiB (RFC 1035 4.1.4).
+
+A pointer holds 14 bits, so only names below offset 16,384 are ever pointed at. RDATA come as
+(fixed octets, name or None): PTR, NS and SOA names are compressed, SRV targets are not (RFC 2782).
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from .message import EDE, EDNS_DO, HEADER, IN, OPT, RD, SRV
+
+Rdata = tuple[bytes, bytes | None]
+RR = tuple[bytes, int, Rdata]  # owner, type, RDATA
+
+_RR: Final = Struct("!2HI")
+_POINTER_SPACE: Final = 0x4000
+_TO_QUESTION: Final = b"\xc0\x0c"
+UDP_PAYLOAD: Final = 1232  # fits every path that IPv6 allows, unfragmented
+
+
+class RRset(NamedTuple):
+    """All RRs of one owner and type: one TTL, the unit of answering (RFC 2181 5)."""
+
+    rtype: int
+    rdatas: tuple[Rdata, ...]
+
+
+class Packer:
+    """One message being written. ``len(packer)`` is its size so far, without the OPT."""
+
+    __slots__ = ("_exact", "_known", "_message")
+
+    def __init__(self, qname: bytes, qtype: int, qclass: int = IN, *, exact: bool = False) -> None:
+        """Begins with a header to be filled in and the question. `exact`: no name takes over the case of another."""
+        self._exact = exact
+        self._message = bytearray(12)
+        self._known: dict[bytes, int] = {}
+        self.name(qname, compress=False)
+        self._message += qtype.to_bytes(2, "big") + qclass.to_bytes(2, "big")
+
+    def __len__(self) -> int:
+        return len(self._message)
+
+    def name(self, name: bytes, *, compress: bool = True) -> None:
+        """Writes an uncompressed wire name, as a pointer where its end stands already."""
+        message, known = self._message, self._known
+        key = name if self._exact else name.lower()
+        at = 0
+        while length := name[at]:
+            suffix = key[at:]
+            offset = known.get(suffix)
+            if offset is not None and compress:
+                message += (0xC000 | offset).to_bytes(2, "big")
+                return
+            if offset is None and len(message) < _POINTER_SPACE:
+                known[suffix] = len(message)
+            message += name[at : at + 1 + length]
+            at += 1 + length
+        message.append(0)
+
+    def record(self, owner: bytes | None, rtype: int, ttl: int, rdata: Rdata, rclass: int = IN) -> None:
+        """One RR; owner None is the question's name."""
+        message = self._message
+        if owner is None:
+            message += _TO_QUESTION
+        else:
+            self.name(owner)
+        message += _RR.pack(rtype, rclass, ttl)
+        at = len(message)
+        message += b"\0\0"
+        fixed, name = rdata
+        message += fixed
+        if name is not None:
+            self.name(name, compress=rtype != SRV)
+        message[at : at + 2] = (len(message) - at - 2).to_bytes(2, "big")
+
+    def raw(self, octets: bytes) -> None:
+        """Octets that are written already, such as an SOA record."""
+        self._message += octets
+
+    def finish(self, ident: int, flags: int, counts: Sequence[int], opt: bytes = b"", cut: int | None = None) -> bytes:
+        """The message: records per section in `counts` (the OPT not counted), cut to `cut` octets, then the OPT."""
+        message = self._message[:cut]
+        answers, authority, additional = counts
+        HEADER.pack_into(message, 0, ident, flags, 1, answers, authority, additional + bool(opt))
+        return bytes(message + opt)
+
+
+def opt_record(
+    rcode: int = 0, *, do: bool = False, size: int = UDP_PAYLOAD, errors: Iterable[tuple[int, str]] = ()
+) -> bytes:
+    """An OPT record with Extended DNS Errors (RFC 6891 6.1, RFC 8914): (info-code, text) each."""
+    options = bytearray()
+    for code, text in errors:
+        octets = text.encode("utf-8", "replace")[:200]
+        options += EDE.to_bytes(2, "big") + (2 + len(octets)).to_bytes(2, "big") + code.to_bytes(2, "big") + octets
+    flags = rcode >> 4 << 24 | (EDNS_DO if do else 0)
+    return b"\0" + _RR.pack(OPT, size, flags) + len(options).to_bytes(2, "big") + options
+
+
+def pack_query(qname: bytes, qtype: int, *, ident: int, rd: bool, size: int = UDP_PAYLOAD) -> bytes:
+    """A query with EDNS. `qname` is uncompressed wire format."""
+    return Packer(qname, qtype).finish(ident, RD if rd else 0, (0, 0, 0), opt_record(size=size))
+
+
+def random_ids(count: int) -> list[int]:
+    """Message ids that nobody can guess."""
+    return list(memoryview(os.urandom(2 * count)).cast("H"))
+
+
+def random_heads(count: int) -> list[bytes]:
+    """The same, as messages begin with them."""
+    octets = os.urandom(2 * count)
+    return [octets[at : at + 2] for at in range(0, 2 * count, 2)]

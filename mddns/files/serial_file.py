@@ -1,0 +1,71 @@
+"""What a program of ours remembers from one run to the next: its zone's serial, in a small file of the user's state.
+
+A secondary never takes a zone whose serial lies before its own (RFC 1982), so that a primary must not go back, even
+where the clock was set back while it did not run. A file that cannot be read or written is as good as none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Final
+
+from ..base.names import Name
+from ..system.user_file import own_file, read, replace
+from ..zone.apex import is_after
+
+_log = logging.getLogger("mddns")
+
+AHEAD: Final = 100  # serials, of 10 ms, that are written down ahead: so the file is written once a second at most
+_MOST_OCTETS: Final = 64 << 10
+_MOST_ZONES: Final = 64
+
+
+def state_file(*, of_unit: bool = True) -> str | None:
+    """``$STATE_DIRECTORY/serials.json`` where systemd has made one, else ``$XDG_STATE_HOME/mddns/serials.json``.
+
+    That is below ``~/.local/state`` by default; None where there is no home. `of_unit`: the directory that systemd made
+    for its unit is ours.
+    """
+    if of_unit and (given := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]):
+        return os.path.join(given, "serials.json")
+    return own_file("XDG_STATE_HOME", os.path.join(".local", "state"), "serials.json")
+
+
+class Serials:
+    """The serials of the zone `apex` that may have been given out, by whichever program of this user."""
+
+    def __init__(self, apex: Name, path: str | None) -> None:
+        self._zone = str(apex)
+        self._path = path
+        self._told = path is None
+        self._latest = self.latest()
+
+    def latest(self) -> int | None:
+        """None of another run lies behind it; None where nothing is remembered."""
+        return self._read().get(self._zone)
+
+    def given_out(self, serial: int) -> None:
+        """This one is given out, or about to be."""
+        if self._path is None or not (self._latest is None or is_after(serial, self._latest)):
+            return
+        self._latest = (serial + AHEAD) % 2**32
+        zones = self._read()
+        before = zones.pop(self._zone, None)
+        zones[self._zone] = before if before is not None and is_after(before, self._latest) else self._latest
+        for oldest in list(zones)[:-_MOST_ZONES]:
+            del zones[oldest]
+        try:
+            replace(self._path, zones)
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                _log.info("the zone's serial is not kept for the next run: %s: %s", self._path, error.strerror)
+
+    def _read(self) -> dict[str, int]:
+        kept = read(self._path, _MOST_OCTETS)
+        return {zone: serial for zone, serial in kept.items() if _is_serial(serial)}
+
+
+def _is_serial(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32

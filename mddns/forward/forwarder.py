@@ -1,0 +1,352 @@
+"""The forwarder: the merged view of the network for every program of a machine, and upstreams for all other names.
+
+It is the resolver that resolv.conf(5) names. Our own apex is answered as a node answers it, from the directory;
+everything else goes to the upstreams (:mod:`mddns.forward.relay`). Clients that are not on this machine get our apex
+alone, unless it was opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from ..base.errors import BadMessage, NetworkError, PortInUse
+from ..base.model import Snapshot, join_address
+from ..base.policy import Policy, who_may_ask
+from ..dns.message import CD, EDE_PROHIBITED, IN, MAX_MESSAGE, OPCODE, OPT, QR, RD, REFUSED, Query, read_query
+from ..files.resolv_conf import Place
+from ..files.serial_file import Serials
+from ..host.domain import Domain
+from ..networks.settings import Settings
+from ..responder.compose import compose_plain
+from ..responder.counters import TRANSPORTS, Tally
+from ..responder.hot_answers import Hot, Kept, is_client_cookie
+from ..responder.reaction import Later, Reaction
+from ..responder.responder import LOOPBACK_SIZE, PLAIN_SIZE, TAILNET_SIZE, Ask, Client
+from ..responder.variant import Variant
+from ..server.binding import bind_tcp, bind_udp
+from ..server.connection_limits import Connections, most_connections
+from ..server.listeners import TcpListener, UdpListener
+from ..system import clock
+from ..system.port_owner import who_has
+from ..zone.merged_zone import MergedZone
+from .mirror import Mirror
+from .primary import Primary
+from .rebinding import private_address
+from .relay import Relay
+from .upstream_list import UpstreamSource
+from .upstream_reply import For
+
+_log = logging.getLogger("mddns")
+
+FIRST_LOOK: Final = 1.0  # seconds that are waited for the network at the start
+BIND_EVERY: Final = 1.0  # seconds between attempts to answer at an address that is not there yet
+_REFUSALS_PER_SECOND: Final = 5
+_HOT_ANSWERS: Final = 10_000
+_HOT_OCTETS: Final = 4 << 20
+_ADMITTED: Final = "127.0.0.1"  # to the responder, whoever was let in
+# TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: for the server that is asked, not for another.
+_NOT_FORWARDED: Final = frozenset((OPT, 249, 250, 251, 252, 253, 254))
+
+
+class _Front:
+    """A place where we answer, and the answers of upstreams that are ready for who may have them there."""
+
+    __slots__ = ("hot", "local", "size", "tally")
+
+    def __init__(self, place: Place) -> None:
+        self.local = place.is_loopback
+        self.size = LOOPBACK_SIZE if self.local else TAILNET_SIZE
+        self.hot = Hot(_HOT_ANSWERS, _HOT_OCTETS)
+        self.tally: Tally = dict.fromkeys(TRANSPORTS, 0)
+
+
+class Forwarder:
+    """Answers on the addresses that it is told. Use :meth:`open`; ends with :meth:`close`. Lives in an event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: UpstreamSource,
+        places: Sequence[Place],
+        targets: Sequence[Place],
+        *,
+        recursive: bool,
+        block_rebinding: bool,
+        serials: Serials | None,
+    ) -> None:
+        self.apex = settings.apex
+        self._source = source
+        self._recursive = recursive
+        self._clock = clock.now
+        last = serials.latest() if serials else None
+        zone = MergedZone(settings.apex, (place.address for place in places), clock.unix_ms(), last)
+        self._domain = Domain(settings.apex, zone, Policy(), settings.timeout, whole=zone)
+        self._primary = Primary(self._domain, zone, targets, places, serials)
+        self._mirror = Mirror(settings, self._domain, self._apply, self._primary.changed)
+        self._domain.responder.allow(frozenset((_ADMITTED,)))
+        self._relay = Relay(settings.apex, self._clock, block_rebinding=block_rebinding)
+        self._may_ask: frozenset[str] = frozenset()
+        self._refusals = (0, 0)
+        self._fronts: list[_Front] = []
+        self._listeners: list[UdpListener | TcpListener] = []
+        self._sockets: list[socket.socket] = []
+        self._missing: list[Place] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        source: UpstreamSource,
+        places: Sequence[Place],
+        handed: Sequence[socket.socket] = (),
+        *,
+        recursive: bool = False,
+        block_rebinding: bool = False,
+        notify: Sequence[Place] = (),
+        serials: Serials | None = None,
+    ) -> Forwarder:
+        """A forwarder that answers at `places`, and on sockets that were `handed` over, when this returns.
+
+        `notify` are told when the network's zone has another serial, of which `serials` remembers those of other runs.
+        PortInUse or NetworkError where it cannot; an address that this machine does not have yet is waited for.
+        Whether the network is there does not matter: other names are answered without.
+        """
+        known = [*places, *(_place_of(sock) for sock in handed)]
+        source.listening_at(known)
+        self = cls(
+            settings,
+            source,
+            known,
+            tuple(dict.fromkeys(notify)),
+            recursive=recursive,
+            block_rebinding=block_rebinding,
+            serials=serials,
+        )
+        try:
+            for sock in handed:
+                self._answer_on(sock, _place_of(sock))
+            for place in places:
+                if not self._bind(place):
+                    self._missing.append(place)
+                    _log.warning("%s is no address of this machine yet; it is waited for", place.address)
+            self._follow_upstreams(again=True)
+            self._mirror.start()
+            self._primary.start()
+            if self._missing:
+                self._tasks.append(asyncio.create_task(self._bind_the_rest()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_LOOK):
+                    await self._mirror.looked.wait()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    @property
+    def upstreams(self) -> tuple[Place, ...]:
+        """Who is asked for names that are not ours."""
+        return self._relay.places
+
+    def reload(self) -> None:
+        """Reads resolv.conf and the network anew, and forgets what upstreams have said."""
+        self._follow_upstreams(again=True)
+        self._mirror.look_now()
+
+    async def close(self) -> None:
+        """Stops answering and closes every socket."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        self._relay.close()
+        await self._mirror.close()
+        await self._primary.close()
+        if refreshing := self._domain.refreshing:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    # -- sockets
+
+    def _bind(self, place: Place) -> bool:
+        """Answers at a place; False where this machine has no such address now."""
+        bound: list[socket.socket] = []
+        kind = "UDP"
+        try:
+            bound.append(bind_udp(*place))
+            kind = "TCP"
+            bound.append(bind_tcp(*place))
+        except PortInUse as error:
+            _close(bound)
+            where = join_address(*place)
+            raise PortInUse(
+                error.errno,
+                f"{kind} {where} is in use by another program{who_has(kind, *place)}: end it, or answer elsewhere "
+                "with --listen ADDRESS:PORT",
+            ) from error
+        except NetworkError as error:
+            _close(bound)
+            if error.errno == errno.EADDRNOTAVAIL:
+                return False
+            raise
+        for sock in bound:
+            self._answer_on(sock, place)
+        return True
+
+    def _answer_on(self, sock: socket.socket, place: Place) -> None:
+        sock.setblocking(False)
+        self._sockets.append(sock)
+        front = _Front(place)
+
+        def answering(wire: bytes, address: str, tcp: bool) -> Reaction | Later:
+            return self._answer(front, wire, address, tcp)
+
+        def hot() -> Mapping[str, Kept]:
+            return front.hot.at(self._relay.epoch, self._clock())
+
+        loop = asyncio.get_running_loop()
+        if sock.type == socket.SOCK_DGRAM:
+            self._fronts.append(front)
+            self._listeners.append(UdpListener(sock, answering, hot, loop, lambda: True))
+            return
+        most = most_connections()
+        # All programs of a machine come from one address.
+        connections = Connections(most, most) if front.local else Connections(most)
+        self._listeners.append(TcpListener(sock, answering, loop, lambda: True, connections=connections))
+
+    async def _bind_the_rest(self) -> None:
+        while self._missing:
+            await asyncio.sleep(BIND_EVERY)
+            for place in list(self._missing):
+                try:
+                    if self._bind(place):
+                        self._missing.remove(place)
+                        _log.warning("answering at %s from now on", join_address(*place))
+                except (PortInUse, NetworkError) as error:
+                    self._missing.remove(place)
+                    _log.error("%s", error)
+
+    # -- what changes around us
+
+    def _follow_upstreams(self, *, again: bool = False) -> None:
+        upstreams = self._source.look(self._clock(), again=again)
+        if upstreams is not None or again:
+            if upstreams is not None:
+                shown = ", ".join(map(str, upstreams.places)) or "none"
+                _log.info("upstreams: %s", shown)
+                self._relay.use(*upstreams)
+            else:
+                self._relay.forget()
+
+    def _apply(self, snapshot: Snapshot) -> None:
+        self._may_ask = who_may_ask(snapshot)
+        for front in self._fronts:
+            front.hot.forget_clients()
+        self._domain.network(snapshot, frozenset((_ADMITTED,)))
+
+    # -- answers
+
+    def _answer(self, front: _Front, wire: bytes, address: str, tcp: bool) -> Reaction | Later:
+        now = self._clock()
+        member = front.local or address in self._may_ask
+        open_to = front.local or (self._recursive and (member or _is_private(address)))
+        if open_to and not tcp:
+            front.hot.admit(address, None)
+        if len(wire) < 12 or wire[2] & QR >> 8:
+            return None
+        ours = self._is_ours(wire)
+        if member and (ours or wire[2] & OPCODE >> 8):
+            return self._answer_ours(front, wire, tcp, now)
+        try:
+            query = read_query(wire)
+        except BadMessage:
+            return self._answer_ours(front, wire, tcp, now) if member else None
+        question = query.question
+        if not open_to or ours:
+            return self._refuse(front, query, member, now)
+        plain = question.qclass == IN and question.qtype not in _NOT_FORWARDED
+        if not plain or (query.edns and query.edns.version):
+            return self._answer_ours(front, wire, tcp, now)
+        self._follow_upstreams()
+        limit = MAX_MESSAGE if tcp else PLAIN_SIZE
+        if query.edns and not tcp:
+            limit = min(front.size, max(PLAIN_SIZE, query.edns.size))
+        asked = For(
+            wire[:2],
+            query.flags,
+            wire[12 : 16 + len(question.qname)],
+            limit,
+            query.edns is not None,
+            bool(query.edns and query.edns.do),
+        )
+        answer = self._relay.answer(question, asked, now)
+        if isinstance(answer, tuple):
+            octets, until = answer
+            cookie = is_client_cookie(query.edns.options) and wire.endswith(query.edns.options) if query.edns else False
+            if until > now and not tcp and (cookie or not query.edns or not query.edns.options):
+                front.hot.at(self._relay.epoch, now)
+                front.hot.put(None, wire, cookie, octets, front.tally, until)
+            return octets
+        return answer
+
+    def _answer_ours(self, front: _Front, wire: bytes, tcp: bool, now: float) -> Reaction | Later:
+        """What a node would say, whose merged view is all that there is."""
+        domain = self._domain
+        client = Client(_ADMITTED, MAX_MESSAGE if tcp else front.size, tcp)
+        if self._primary.is_asked(wire):
+            return self._primary.answer(wire, client, now)
+        answer = domain.responder.respond(wire, client, now)
+        if isinstance(answer, Ask):
+            return domain.ask(answer)
+        domain.ask_ahead()
+        return answer
+
+    def _is_ours(self, wire: bytes) -> bool:
+        """Whether the name of a question is our apex or below it."""
+        apex, end, at = self.apex.key, len(wire), 12
+        while at < end and 0 < wire[at] < 0x40:
+            if wire[at] == apex[0] and wire[at : at + len(apex)].lower() == apex:
+                return True
+            at += 1 + wire[at]
+        return False
+
+    def _refuse(self, front: _Front, query: Query, member: bool, now: float) -> bytes | None:
+        if not member:
+            second, count = self._refusals
+            if int(now) != second:
+                second, count = int(now), 0
+            self._refusals = second, count + 1
+            if count >= _REFUSALS_PER_SECOND:
+                return None
+        edns = query.edns
+        variant = Variant(
+            front.size, bool(query.flags & RD), bool(query.flags & CD), edns is not None, bool(edns and edns.do)
+        )
+        why = "names outside our own zone are for this machine" if member else "answers are for this network's nodes"
+        return compose_plain(query, variant, REFUSED, ((EDE_PROHIBITED, why),))
+
+
+def _place_of(sock: socket.socket) -> Place:
+    address, port = sock.getsockname()[:2]
+    return Place(str(address), int(port))
+
+
+def _is_private(address: str) -> bool:
+    return private_address((ipaddress.ip_address(address.partition("%")[0]).packed,)) is not None
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()

@@ -1,0 +1,241 @@
+"""Questions that are not ours to answer: from what is kept, or from the upstreams, for everybody who asks the same.
+
+    fresh                    answered at once, and asked again near the end
+    stale                    asked again; given out where that fails or takes too long (RFC 8767)
+    nothing                  asked; who asks the same meanwhile waits for the same answer
+
+Lives in a running event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from ..base.errors import BadMessage
+from ..base.names import Name, labels_to_wire
+from ..dns.message import CD, EDE_NETWORK_ERROR, EDE_NO_AUTHORITY, IN, RD, REFUSED, SERVFAIL, TXT, Question
+from ..files.resolv_conf import Place
+from ..responder.bounded_cache import Cache
+from .rebinding import private_address
+from .reply_cache import STALE_TTL, Entry, Key, ReplyCache
+from .server_selection import LOOP_PAUSE, Options, Server, Servers
+from .upstream_query import Pursuit
+from .upstream_reply import For, Reply, compose_failure, compose_reply, read_reply
+from .upstream_sockets import Chases, entropy, socket_budget
+
+_log = logging.getLogger("mddns")
+
+STALE_AFTER: Final = 1.8  # seconds that are waited for a better answer than a stale one (RFC 8767 5)
+MOST_WAITING: Final = 8192  # questions of clients
+MOST_PER_FLIGHT: Final = 512  # of them for the same
+_EDE_STALE: Final = 3
+_EDE_BLOCKED: Final = 15
+_PROBE: Final = b"test"  # a name that nobody has (RFC 2606), and that no resolver answers by itself
+_PROBE_OCTETS: Final = 8
+_FAILURE_HOLDS: Final = 1.0  # seconds in which who asks again is told the same (RFC 9520 3.2)
+
+
+class Outcome:
+    """What came of asking: a reply, or why there is none."""
+
+    __slots__ = ("errors", "rcode", "reply", "since")
+
+    def __init__(
+        self, now: float, reply: Reply | None, rcode: int = SERVFAIL, errors: tuple[tuple[int, str], ...] = ()
+    ) -> None:
+        self.reply = reply
+        self.rcode = rcode
+        self.errors = errors
+        self.since = now
+
+
+class _Flight:
+    """A question under way, and how many wait for it."""
+
+    __slots__ = ("future", "waiting")
+
+    def __init__(self, future: asyncio.Future[Outcome]) -> None:
+        self.future = future
+        self.waiting = 0
+
+
+class Relay:
+    """The upstreams' side of a forwarder. `clock` is what ages are measured by."""
+
+    def __init__(
+        self, apex: Name, clock: Callable[[], float], *, block_rebinding: bool = False, sockets: int | None = None
+    ) -> None:
+        """With `block_rebinding`, answers with private addresses are refused; `apex` is ours and never comes here."""
+        self._clock = clock
+        self._apex = apex
+        self._block = block_rebinding
+        self._servers = Servers()
+        self._cache = ReplyCache()
+        self._failures: Cache[Key, Outcome] = Cache(1024, 1 << 20)
+        loop = asyncio.get_running_loop()
+        self._chases = Chases(loop, clock, sockets or socket_budget())
+        self._flights: dict[Key, _Flight] = {}
+        self._waiting = 0
+        self._probes: dict[bytes, Server] = {}
+        self.epoch = 0  # moves when all that was answered before is void
+
+    @property
+    def in_flight(self) -> int:
+        """How many questions are under way."""
+        return len(self._chases)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Who is asked."""
+        return tuple(server.place for server in self._servers.all)
+
+    def use(self, places: tuple[Place, ...], options: Options) -> None:
+        """Asks these from now on. What others have said is forgotten."""
+        self._servers = Servers(places, options)
+        self._probes.clear()
+        self.forget()
+        for server in self._servers.all:
+            self._probe(server)
+
+    def forget(self) -> None:
+        """What was said until now is asked anew."""
+        self._cache.clear()
+        self._failures.clear()
+        self.epoch += 1
+
+    def close(self) -> None:
+        """Ends every question."""
+        self._chases.close()
+        for flight in self._flights.values():
+            flight.future.cancel()
+        self._flights.clear()
+
+    def answer(
+        self, question: Question, asked: For, now: float
+    ) -> tuple[bytes, float] | Coroutine[None, None, bytes] | None:
+        """The answer and until when it is the same; or one that comes later; or None where too many wait.
+
+        `question` is of class IN and no matter of ours.
+        """
+        key = Key(question.key, question.qtype, asked.flags & (RD | CD), asked.do)
+        entry = self._cache.get(key, now)
+        if entry is not None and entry.fresh(now):
+            if entry.ends_soon(now):
+                entry.ahead = True
+                self._fly(key, question, now)
+            # All TTLs fall at the same moment, so that all answers that are ready are right until then.
+            second = math.floor(now)
+            return compose_reply(entry.reply, asked, second - math.floor(entry.since)), min(entry.until, second + 1.0)
+        if entry is not None and entry.last_resort(now):
+            return self._stale(entry, asked), now
+        failure = self._failures.found.get(key)
+        if failure is not None and now - failure.since < _FAILURE_HOLDS and entry is None:
+            return compose_failure(asked, failure.rcode, failure.errors), now
+        if self._waiting >= MOST_WAITING or self._came_back(question, now):
+            return None
+        flight = self._flights.get(key) or self._fly(key, question, now)
+        if flight.waiting >= MOST_PER_FLIGHT:
+            return None
+        return self._wait(flight, asked, entry)
+
+    async def _wait(self, flight: _Flight, asked: For, entry: Entry | None) -> bytes:
+        self._waiting += 1
+        flight.waiting += 1
+        try:
+            async with asyncio.timeout(None if entry is None else STALE_AFTER):
+                outcome = await asyncio.shield(flight.future)
+        except TimeoutError:
+            assert entry is not None  # noqa: S101 - else there was no time limit
+            entry.failed = self._clock()  # who asks next does not wait again
+            return self._stale(entry, asked)
+        finally:
+            flight.waiting -= 1
+            self._waiting -= 1
+        if outcome.reply is not None:
+            return compose_reply(outcome.reply, asked, 0)
+        if entry is not None and outcome.rcode != REFUSED:
+            return self._stale(entry, asked)
+        return compose_failure(asked, outcome.rcode, outcome.errors)
+
+    def _stale(self, entry: Entry, asked: For) -> bytes:
+        return compose_reply(entry.reply, asked, 0, STALE_TTL, ((_EDE_STALE, "the upstreams are silent"),))
+
+    def _fly(self, key: Key, question: Question, now: float) -> _Flight:
+        """Asks the upstreams, whoever waits for it."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            return flight
+        flight = self._flights[key] = _Flight(asyncio.get_running_loop().create_future())
+        servers = self._servers
+        pursuit = Pursuit(question, key.flags, key.do, servers, now, entropy)
+
+        def settled(pursuit: Pursuit) -> None:
+            self._landed(key, flight, pursuit, servers)
+
+        self._chases.start(pursuit, settled)
+        return flight
+
+    def _landed(self, key: Key, flight: _Flight, pursuit: Pursuit, servers: Servers) -> None:
+        now = self._clock()
+        outcome = self._judge(pursuit, now)
+        if servers is self._servers:
+            if outcome.reply is not None:
+                self._cache.put(key, outcome.reply, now)
+            elif (entry := self._cache.get(key, now)) is not None:
+                entry.failed = now
+            else:
+                self._failures.put(key, outcome, 200 + len(key.qname))
+        for server in pursuit.silent:
+            self._probe(server)
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not flight.future.done():
+            flight.future.set_result(outcome)
+
+    def _judge(self, pursuit: Pursuit, now: float) -> Outcome:
+        if pursuit.result is None:
+            if pursuit.rcode:
+                rcode = pursuit.rcode if pursuit.rcode < 16 else SERVFAIL
+                return Outcome(now, None, rcode, pursuit.errors)
+            if not self._servers.all:
+                return Outcome(now, None, SERVFAIL, ((EDE_NETWORK_ERROR, "no upstream is known"),))
+            return Outcome(now, None, SERVFAIL, ((EDE_NO_AUTHORITY, "no upstream answered"),))
+        try:
+            reply = read_reply(pursuit.result)
+        except BadMessage:
+            return Outcome(now, None, SERVFAIL, ((EDE_NETWORK_ERROR, "an upstream's answer is broken"),))
+        if self._block and (private := private_address(reply.addresses)):
+            return Outcome(now, None, REFUSED, ((_EDE_BLOCKED, f"{private} is no address of the Internet"),))
+        return Outcome(now, reply)
+
+    def _probe(self, server: Server) -> None:
+        """Asks a server what only we would ask: if it comes back, the server asks us in turn."""
+        label = entropy(_PROBE_OCTETS).hex().encode()
+        while len(self._probes) >= 4 * len(self._servers.all):
+            del self._probes[next(iter(self._probes))]
+        self._probes[label] = server
+        qname = labels_to_wire((label, _PROBE))
+        alone = Servers((), self._servers.options)
+        alone.all = (server,)
+        pursuit = Pursuit(Question(qname, qname, TXT, IN), RD, False, alone, self._clock(), entropy)
+        self._chases.start(pursuit, lambda _: None)
+
+    def _came_back(self, question: Question, now: float) -> bool:
+        """Whether it is what we have just asked a server ourselves."""
+        if len(question.key) != 2 * _PROBE_OCTETS + len(_PROBE) + 3:
+            return False
+        server = self._probes.pop(question.key[1 : 1 + 2 * _PROBE_OCTETS], None)
+        if server is None:
+            return False
+        if server.looping <= now:
+            _log.warning(
+                "upstream %s sends our questions back to us, so it is not asked: name another one, with --upstream or "
+                "--resolv-conf",
+                server.place,
+            )
+        server.looping = now + LOOP_PAUSE
+        return True

@@ -1,0 +1,313 @@
+"""What an upstream's answer says about the question, and nothing else; and the same for one client after the other.
+
+A forwarder answers with what it was told, but a name server may tell more than it was asked. Kept are the records on
+the chain of aliases that begins at the question's name, what denies the rest of it, and the addresses of hosts that
+the answer names. All is written anew, so a :class:`Reply` is octets in which only TTLs change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ..base.errors import BadMessage
+from ..dns.message import (
+    AAAA,
+    ANY,
+    CD,
+    IN,
+    MAX_MESSAGE,
+    NOERROR,
+    NS,
+    NXDOMAIN,
+    OPCODE,
+    PTR,
+    QR,
+    RA,
+    RD,
+    SOA,
+    SRV,
+    TC,
+    A,
+    Message,
+    Names,
+    Record,
+    read_record,
+)
+from ..dns.writer import Packer, Rdata, opt_record
+from .upstream_query import AD, MOST_ERRORS
+
+CNAME: Final = 5
+MX: Final = 15
+RRSIG: Final = 46
+NSEC: Final = 47
+NSEC3: Final = 50
+DNAME: Final = 39
+
+LONGEST: Final = 86_400  # seconds that an answer is kept
+LONGEST_DENIAL: Final = 3600  # RFC 2308 5 recommends one to three hours
+_MOST_ALIASES: Final = 16
+_MOST_TTL: Final = 0x7FFF_FFFF
+
+# Where a name stands in RDATA that may be compressed (RFC 3597 4): alone at the end, or followed by another and by
+# fixed octets.
+_NAME_AT: Final = {NS: 0, 3: 0, 4: 0, CNAME: 0, 7: 0, 8: 0, 9: 0, PTR: 0, MX: 2, 18: 2, 21: 2, SRV: 6, DNAME: 0}
+_TWO_NAMES: Final = {SOA: 20, 14: 0, 17: 0}
+_SERVICE_BINDINGS: Final = frozenset((64, 65))
+_HINTS: Final = {4: 4, 6: 16}  # ipv4hint and ipv6hint, and the octets of an address
+_DENIES: Final = frozenset((NSEC, NSEC3, RRSIG))
+_TTL: Final = Struct("!I")
+_HEADER: Final = Struct("!6H")
+_SOA_TIMERS: Final = Struct("!5I")
+
+
+class Reply(NamedTuple):
+    """An answer behind its question. `ttls` are offsets in `body` and what stands there.
+
+    `additional` is where that section begins; `keep` for how many seconds it may be given out (0: to nobody but who
+    asked); `errors` are Extended DNS Errors, `addresses` those in it.
+    """
+
+    rcode: int
+    authentic: bool
+    body: bytes
+    ttls: tuple[tuple[int, int], ...]
+    counts: tuple[int, int, int]
+    additional: int
+    keep: int
+    errors: tuple[tuple[int, str], ...]
+    addresses: tuple[bytes, ...]
+
+    @property
+    def octets(self) -> int:
+        """What it weighs, roughly."""
+        return len(self.body) + 100 * len(self.ttls) + 500
+
+
+class For(NamedTuple):
+    """A client's question: its id and flags, its octets (name, type, class), how much it takes, and its EDNS."""
+
+    ident: bytes
+    flags: int
+    question: bytes
+    limit: int
+    edns: bool
+    do: bool
+
+
+class _Kept(NamedTuple):
+    owner: bytes
+    rtype: int
+    ttl: int
+    rdata: Rdata
+
+
+def read_reply(message: Message) -> Reply:
+    """What `message` says of its own question. BadMessage where its records are broken."""
+    question = message.question
+    chain = _chain(message)
+    end = chain[-1]
+    on_chain = frozenset(chain)
+    asked = question.qtype
+    kinds = {asked, CNAME, RRSIG}
+    answer = []
+    for record in message.answer:
+        if record.rclass != IN:
+            continue
+        if record.key in on_chain:
+            wanted = asked == ANY or record.rtype in kinds
+        else:  # what an alias was made from (RFC 6672 3.1)
+            above = any(name.endswith(record.key) and _is_below(name, record.key) for name in chain)
+            wanted = above and record.rtype in (DNAME, RRSIG) and bool(_dnames(message))
+        if wanted:
+            answer.append(_kept(message, record))
+    found = any(record.owner == end and (asked in (ANY, record.rtype)) for record in answer)
+    keep = min((record.ttl for record in answer), default=LONGEST)
+    authority = []
+    for record in message.authority:
+        if record.rclass != IN or not _may_deny(record, end, found):
+            continue
+        if record.rtype == SOA:
+            authority.append(_denial(message, record))
+            keep = min(keep, authority[-1].ttl, LONGEST_DENIAL)
+        else:
+            authority.append(_kept(message, record))
+            keep = min(keep, authority[-1].ttl)
+    if not found and not any(record.rtype == SOA for record in authority):
+        keep = 0  # RFC 2308 5: what denies must say for how long
+    named = {record.rdata[1].lower() for record in answer if record.rtype in (SRV, MX, NS) and record.rdata[1]}
+    beside = [
+        _kept(message, record)
+        for record in message.additional
+        if record.rclass == IN and record.key in named and record.rtype in (A, AAAA, RRSIG)
+    ]
+    keep = min((keep, *(record.ttl for record in beside)))
+    return _write(message, (_even(answer), _even(authority), _even(beside)), keep)
+
+
+def compose_reply(
+    reply: Reply, asked: For, age: int, ttl: int | None = None, errors: tuple[tuple[int, str], ...] = ()
+) -> bytes:
+    """The octets for one client, `age` seconds after the answer came; `ttl` stands in place of all TTLs."""
+    flags = QR | RA | asked.flags & (OPCODE | RD | CD) | reply.rcode & 0xF
+    if reply.authentic and (asked.do or asked.flags & AD):
+        flags |= AD  # RFC 6840 5.8
+    opt = opt_record(do=asked.do, errors=(*reply.errors, *errors)) if asked.edns else b""
+    room = asked.limit - 12 - len(asked.question) - len(opt)
+    counts, end = reply.counts, len(reply.body)
+    if end > room:
+        counts, end = (*counts[:2], 0), reply.additional
+    if end > room:
+        # Some of the addresses are enough for a stub that has no TCP: musl before 1.2.4.
+        ends = _ends(reply, room) if asked.question[-4:-2] in _ADDRESS_TYPES else []
+        counts, end, flags = (len(ends), 0, 0), ends[-1] if ends else 0, flags | TC
+    body = bytearray(reply.body[:end])
+    for offset, left in reply.ttls:
+        if offset < end:
+            _TTL.pack_into(body, offset, max(0, left - age) if ttl is None else ttl)
+    answers, authority, additional = counts
+    head = flags.to_bytes(2, "big") + _COUNTS.pack(1, answers, authority, additional + bool(opt))
+    return b"".join((asked.ident, head, asked.question, body, opt))
+
+
+_COUNTS: Final = Struct("!4H")
+_ADDRESS_TYPES: Final = frozenset(each.to_bytes(2, "big") for each in (A, AAAA))
+
+
+def _ends(reply: Reply, room: int) -> list[int]:
+    """Where in the body the records of the answer section end that fit into `room` octets."""
+    rdatas = [offset + _TTL.size for offset, _ in reply.ttls[: reply.counts[0]]]
+    ends = [at + 2 + int.from_bytes(reply.body[at : at + 2], "big") for at in rdatas]
+    return [end for end in ends if end <= room]
+
+
+def compose_failure(asked: For, rcode: int, errors: tuple[tuple[int, str], ...]) -> bytes:
+    """An answer without records."""
+    flags = QR | RA | asked.flags & (OPCODE | RD | CD) | rcode & 0xF
+    opt = opt_record(rcode, do=asked.do, errors=errors) if asked.edns else b""
+    return b"".join((asked.ident, flags.to_bytes(2, "big"), _COUNTS.pack(1, 0, 0, bool(opt)), asked.question, opt))
+
+
+def _chain(message: Message) -> list[bytes]:
+    """The names from the question's on, alias by alias."""
+    key, qtype = message.question.key, message.question.qtype
+    names = [key]
+    if qtype in (CNAME, ANY):
+        return names
+    aliases = {record.key: record for record in message.answer if record.rtype == CNAME and record.rclass == IN}
+    while (record := aliases.pop(names[-1], None)) is not None and len(names) <= _MOST_ALIASES:
+        names.append(message.target(record).lower())
+    return names
+
+
+def _dnames(message: Message) -> list[Record]:
+    return [record for record in message.answer if record.rtype == DNAME]
+
+
+def _is_below(name: bytes, above: bytes) -> bool:
+    """Whether `above`, which `name` ends with, begins at a label of it."""
+    at, cut = 0, len(name) - len(above)
+    while at < cut:
+        at += 1 + name[at]
+    return at == cut
+
+
+def _may_deny(record: Record, end: bytes, found: bool) -> bool:
+    """Whether an authority record says something about the end of the chain: who denies it, and the proof."""
+    if record.rtype == SOA:
+        return not found and end.endswith(record.key) and _is_below(end, record.key)
+    return record.rtype in _DENIES
+
+
+def _kept(message: Message, record: Record) -> _Kept:
+    ttl = record.ttl if record.ttl <= _MOST_TTL else 0  # RFC 2181 8
+    return _Kept(record.key, record.rtype, min(ttl, LONGEST), _rdata(message, record))
+
+
+def _denial(message: Message, record: Record) -> _Kept:
+    kept = _kept(message, record)
+    minimum = _SOA_TIMERS.unpack(kept.rdata[0][-20:])[4]
+    return kept._replace(ttl=min(kept.ttl, minimum, LONGEST_DENIAL))  # RFC 2308 3
+
+
+def _rdata(message: Message, record: Record) -> Rdata:
+    """RDATA without compression, a name at its end apart."""
+    wire, start, end = message.wire, record.start, record.end
+    at = _NAME_AT.get(record.rtype)
+    if at is not None:
+        name, behind = message.names.read(start + at)
+        if start + at >= end or behind != end:
+            raise BadMessage("RDATA of the wrong length")
+        # A DNAME's must never be compressed (RFC 6672 2.1), as must an SRV's.
+        return (wire[start : start + at], name) if record.rtype != DNAME else (name, None)
+    fixed = _TWO_NAMES.get(record.rtype)
+    if fixed is None:
+        return wire[start:end], None
+    one, at = message.names.read(start)
+    other, at = message.names.read(at)
+    if at + fixed != end:
+        raise BadMessage("RDATA of the wrong length")
+    return one + other + wire[at:end], None
+
+
+def _even(records: list[_Kept]) -> list[_Kept]:
+    """With one TTL for all records of a set, the lowest (RFC 2181 5.2), and each once."""
+    lowest: dict[tuple[bytes, int], int] = {}
+    for record in records:
+        which = record.owner, record.rtype
+        lowest[which] = min(record.ttl, lowest.get(which, record.ttl))
+    return list(dict.fromkeys(record._replace(ttl=lowest[record.owner, record.rtype]) for record in records))
+
+
+def _write(message: Message, sections: tuple[list[_Kept], ...], keep: int) -> Reply:
+    question = message.question
+    packer = Packer(question.key, question.qtype, question.qclass)
+    begin, additional = len(packer), 0
+    for section in sections:
+        additional = len(packer) - begin  # the last one's
+        for owner, rtype, ttl, rdata in section:
+            packer.record(None if owner == question.key else owner, rtype, ttl, rdata)
+    counts = tuple(map(len, sections))
+    wire = packer.finish(0, 0, counts)
+    if len(wire) > MAX_MESSAGE - 512:
+        raise BadMessage("an answer that no message holds when it is written out")
+    addresses = tuple(each for section in sections for record in section for each in _addresses(record))
+    errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
+    rcode = message.rcode if message.rcode == NXDOMAIN else NOERROR
+    return Reply(
+        rcode,
+        bool(message.flags & AD),
+        wire[begin:],
+        tuple(_ttls(wire, begin, sum(counts))),
+        counts,  # type: ignore[arg-type]
+        additional,
+        keep,
+        errors,
+        addresses,
+    )
+
+
+def _addresses(record: _Kept) -> Iterator[bytes]:
+    """Those that a record tells; hints of SVCB and HTTPS are taken as addresses by browsers (RFC 9460 7.3)."""
+    rdata = record.rdata[0]
+    if record.rtype in (A, AAAA):
+        yield rdata
+    elif record.rtype in _SERVICE_BINDINGS:
+        at = 2
+        while at < len(rdata) and 0 < rdata[at] < 0x40:
+            at += 1 + rdata[at]
+        at += 1
+        while at + 4 <= len(rdata):
+            key, length = rdata[at] << 8 | rdata[at + 1], rdata[at + 2] << 8 | rdata[at + 3]
+            size = _HINTS.get(key, 0)
+            for start in range(at + 4, at + 4 + length, size) if size else ():
+                yield rdata[start : start + size]
+            at += 4 + length
+
+
+def _ttls(wire: bytes, begin: int, count: int) -> Iterator[tuple[int, int]]:
+    names, at = Names(wire), begin
+    for _ in range(count):
+        record, at = read_record(wire, names, at)
+        yield record.start - 6 - begin, record.ttl

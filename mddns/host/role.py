@@ -1,0 +1,452 @@
+"""This process's place on its host: the holder, who answers for all, or one of its tenants.
+
+Who binds UDP at the host's first address is the holder. The others connect to its Unix socket, register
+there, and are given its sockets: the port belongs to the host. When the holder ends, or gives no sign
+of life, the next in the succession reads the same sockets with the same table, and nothing was ever closed.
+
+Where a registry has the port and its Unix socket cannot be reached, a process stands by: it binds the port
+as soon as it is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from ..base.errors import Error, PortInUse
+from ..base.model import DEFAULT_DOMAIN, Service, join_address
+from ..base.names import Name
+from ..codec.update import updates
+from ..http.messages import Serving
+from ..registry.host_table import HostTable
+from ..responder.hot_answers import Kept
+from ..responder.reaction import Answering
+from ..server.acceptor import Acceptor
+from ..server.binding import bind_udp
+from ..server.push_sessions import Sessions
+from ..system import clock
+from ..system.after_fork import let_go
+from .holder import Desk
+from .host_sockets import HostSockets
+from .port_check import is_registry
+from .takeover import SILENT_AFTER, Knowledge
+from .tenant import WELCOME_WITHIN, Membership
+from .unix_socket import VERSION, Page, channel_path, life, listen
+
+if TYPE_CHECKING:
+    from ..files.serial_file import Serials
+
+_log = logging.getLogger("mddns")
+
+FINISH_WITHIN: Final = 0.5  # seconds that the answers to questions already taken get as we leave
+BEAT_EVERY: Final = 0.1  # seconds between signs of life, while somebody looks for them
+_ALONE_EVERY: Final = 1.0  # seconds between looks at what is left to do, where nobody does
+JOIN_WITHIN: Final = 1.0  # seconds in which a holder that has the port must have let us in
+SETTLE_WITHIN: Final = 1.0
+REFUSED_PAUSE: Final = 1.0  # seconds until a holder that refused us is asked again; doubles, to
+REFUSED_PAUSE_AT_MOST: Final = 60.0
+RACE_EVERY: Final = 0.1  # seconds between attempts at a port that another registry has
+_KNOCK_AGAIN: Final = 2.0  # seconds until one who has let nobody in is asked again
+_BIND_AGAIN: Final = 5.0  # seconds until what another program has beside our port is tried again
+_MEET_AGAIN: Final = 1.0  # seconds until a Unix socket that somebody else has is tried again
+
+
+class Seat:
+    """The place of one process. `answering` answers DNS, `serving` HTTP, `sessions` are those of DNS Push; `changed()`
+    is called when the host's table has changed. `hot` gives the answers that are ready: see UdpListener.
+    """
+
+    def __init__(
+        self,
+        table: HostTable,
+        answering: Answering,
+        hot: Callable[[], Mapping[str, Kept]],
+        changed: Callable[[], None],
+        serving: Serving,
+        sessions: Sessions,
+        serials: Serials | None = None,
+    ) -> None:
+        self._table = table
+        table.on_serial = self._tell_serial
+        self._serials = serials
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._sockets = HostSockets(answering, hot, serving, sessions, self._still_holder, self._loop)
+        self._meeting: socket.socket | None = None  # the Unix socket on which the holder listens
+        self._accepting: Acceptor | None = None
+        self._meet_again: float | None = None
+        self._page: Page | None = None
+        self._generation = 0
+        self._holder = False
+        self._holder_number = 0
+        self._desk = Desk(table, self._welcome, changed)
+        self._membership = Membership(table, self._loop, self._move_in, self._holder_ended)
+        self._watching: asyncio.TimerHandle | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._closed = False
+        self._finishing_until = 0.0  # what came to us is answered by us so long, though another holds already
+        self._standing_by = False
+        self._knowledge = Knowledge()
+        self._wanted: tuple[str, ...] = ()  # where the holder answers
+        self._bind_again = 0.0
+        self._address, self._port = "", 0
+        self.place: tuple[str, int] | None = None  # where we are, once we are
+
+    @property
+    def is_holder(self) -> bool:
+        """Whether this process answers for the host."""
+        return self._holder
+
+    @property
+    def generation(self) -> int:
+        """How often the holder had changed when this process last was one, or joined one."""
+        return self._generation
+
+    @property
+    def lacks_tcp(self) -> bool:
+        """Whether this process answers for the host, and another program has the TCP port."""
+        return self._holder and ("tcp", self._address) not in self._sockets.keys
+
+    @property
+    def tcp_taken(self) -> str:
+        """Why the TCP port at the first address cannot be had."""
+        return self._sockets.taken.get(("tcp", self._address), "")
+
+    async def take(self, address: str, port: int) -> None:
+        """Becomes holder or tenant of the host that has `address`. PortInUse where a foreign program has the port.
+
+        Where a registry has it that lets nobody in, or that cannot be reached, this process stands by.
+        """
+        self._address, self._port = address, port
+        self._closed, self._finishing_until = False, 0.0
+        self._table.let_in(self._table.number, self._table.apex, life())
+        deadline = time.monotonic() + JOIN_WITHIN
+        while True:
+            late = time.monotonic() > deadline
+            try:
+                self._found(bind_udp(address, port, named=late))
+                break
+            except PortInUse:
+                if await self._join():
+                    break
+                if refused := self._membership.refused:
+                    raise PortInUse(f"this host's registry refused: {refused}") from None
+                if late:
+                    apexes = self._table.apex, Name.parse(DEFAULT_DOMAIN)
+                    # Somebody is at its Unix socket, or says by DNS what it is: else it is a foreign program.
+                    if not (self._membership.knocked or await is_registry(address, port, apexes)):
+                        raise
+                    self._stand_by()
+                    break
+                await asyncio.sleep(_at_random(0.01, 0.05))
+        self._watch()
+        self.place = address, port
+
+    async def also_at(self, addresses: tuple[str, ...]) -> None:
+        """Binds what is not bound yet: TCP, and the other addresses. What cannot be is tried again and again."""
+        self._wanted = addresses
+        if self._holder:
+            self._bind_wanted()
+
+    def _bind_wanted(self) -> None:
+        if self._sockets.bind_missing(self._wanted, self._port, untold=("tcp", self._address)):
+            self._sockets.read()
+            self._desk.hand_over()
+        self._bind_again = time.monotonic() + _BIND_AGAIN
+
+    def publish(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
+        """These of our services are new or have changed, those are withdrawn: at once, for whoever is told."""
+        for update in updates(added, withdrawn, self._table.apex):
+            if self._holder:
+                self._desk.tell(update)
+            else:
+                self._membership.tell(update)
+
+    def publish_neighbours(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
+        """The same of what Minidisc's programs on this host offer."""
+        self._desk.tell_roster()  # which says under what apex they stand
+        for update in updates(added, withdrawn, self._table.apex):
+            self._desk.tell_of_neighbours(update)
+
+    def delegates_changed(self) -> None:
+        """Tells the tenants who Minidisc's delegates are: whoever goes on in our place needs them."""
+        self._desk.tell_roster()
+
+    async def settle(self) -> None:
+        """Returns when whoever holds has taken in what was published so far, or nobody does for too long."""
+        deadline = time.monotonic() + SETTLE_WITHIN
+        while not (self._holder or self._closed or self._standing_by) and time.monotonic() < deadline:
+            if not self._membership.joined:
+                await asyncio.sleep(BEAT_EVERY / 10)
+            elif await self._membership.heard(SILENT_AFTER):
+                return  # otherwise the next holder is told everything anew
+
+    async def close(self) -> None:
+        """Leaves: tenants go on without us, a holder is told that we are gone. :meth:`take` may follow."""
+        self._closed, self.place = True, None
+        if self._watching:
+            self._watching.cancel()
+        if self._moving:
+            self._moving.cancel()
+            await asyncio.gather(self._moving, return_exceptions=True)
+        self._stop_accepting()
+        if self._holder and self._still_holder():
+            self._finishing_until = time.monotonic() + FINISH_WITHIN
+        self._desk.close()  # from here on the next in the succession reads our sockets
+        self._membership.leave()
+        await self._sockets.finish(FINISH_WITHIN)
+        self._holder = False
+        self._forget_sockets()
+
+    def let_go(self, more: Iterable[int] = ()) -> None:
+        """In a forked child: replaces every descriptor, and `more`, by nothing, and touches neither loop nor parent."""
+        self._closed = True
+        numbers = [*more, *self._desk.descriptors(), *self._sockets.every_descriptor(), self._membership.fileno()]
+        numbers += [self._meeting.fileno()] if self._meeting else []
+        let_go(numbers)
+
+    # -- the holder
+
+    def _found(self, udp: socket.socket) -> None:
+        """We have the port: the first holder of this host."""
+        try:
+            self._page = Page.create()
+        except Error:
+            udp.close()
+            raise
+        self._sockets.add(("udp", self._address), udp)
+        self._generation = self._page.claim(0, time.monotonic()) or 1
+        self._hold()
+
+    def _hold(self) -> None:
+        self._holder, self._holder_number = True, self._table.number
+        self._standing_by = False
+        self._tell_serial(self._table.serial)
+        self._sockets.read()
+        self._meet()
+
+    def _meet(self) -> None:
+        """Lets tenants in. Where somebody else has the Unix socket we answer for ourselves, and try again."""
+        try:
+            self._meeting = listen(channel_path(self._address, self._port), self._meeting)
+        except OSError as error:
+            if self._meet_again is None:
+                where = join_address(self._address, self._port)
+                _log.warning("other registries of this host cannot join: the Unix socket of %s: %s", where, error)
+            self._meet_again = time.monotonic() + _MEET_AGAIN
+        else:
+            self._meet_again = None
+            self._accepting = Acceptor(
+                self._meeting, self._loop, self._still_holder, self._desk.admit, "other registries of this host wait"
+            )
+
+    def _still_holder(self) -> bool:
+        """Asked before each burst of questions: somebody who was stopped may wake up replaced."""
+        if self._page is None or self._page.generation == self._generation:
+            return True
+        if time.monotonic() < self._finishing_until:
+            return True
+        self._loop.call_soon(self._step_down)
+        return False
+
+    def _tell_serial(self, serial: int) -> None:
+        if self._holder and self._page:
+            self._page.tell_serial(self._generation, serial)
+            self._keep(serial)
+
+    def _keep(self, serial: int) -> None:
+        if self._serials:
+            self._serials.given_out(serial)
+
+    def _stop_accepting(self) -> None:
+        if self._accepting:
+            self._accepting.close()
+            self._accepting = None
+
+    def _welcome(self) -> tuple[dict[str, Any], list[int]]:
+        """What a tenant is told first: our sockets, in the order of their descriptors behind page and Unix socket."""
+        self._loop.call_soon(self._watch)  # from now on somebody looks for signs of life
+        if self._page:
+            self._page.beat(self._generation, time.monotonic())
+        told = {
+            "version": VERSION,
+            "generation": self._generation,
+            "sockets": self._sockets.keys,
+            "holder": self._table.number,
+            "apexes": self._table.introduced(),
+        }
+        ours = [self._page.descriptor] if self._page else []
+        ours += [self._meeting.fileno()] if self._meeting else []
+        return told, ours + self._sockets.descriptors()
+
+    # -- a tenant
+
+    async def _join(self, within: float = WELCOME_WITHIN) -> bool:
+        return await self._membership.join(channel_path(self._address, self._port), min(within, WELCOME_WITHIN))
+
+    def _move_in(self, told: dict[str, Any], descriptors: list[int]) -> None:
+        keys = [(str(kind), str(address)) for kind, address in told["sockets"]]
+        if len(descriptors) != len(keys) + 2:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ValueError("not all sockets came with it (no file descriptor is left?)")
+        self._forget_sockets()
+        page, meeting, *bound = descriptors
+        self._page = Page(page)
+        self._meeting = socket.socket(fileno=meeting)
+        self._sockets.replace(keys, bound)
+        self._table.meet(told["apexes"])
+        self._table.told_anew()
+        self._generation, self._holder_number = int(told["generation"]), int(told["holder"])
+        if self._page.generation == self._generation:  # what is read late may be of one long ended
+            self._knowledge.holds(self._generation, time.monotonic())
+        self._standing_by = False
+
+    def _forget_sockets(self) -> None:
+        self._sockets.close()
+        if self._meeting:
+            self._meeting.close()
+            self._meeting = None
+        if self._page:
+            self._table.follow(self._page.serial)
+            self._page.close()
+            self._page = None
+
+    def _holder_ended(self) -> None:
+        """Its services with it. The first of the succession goes on at once."""
+        if not self._closed:
+            self._table.drop(self._holder_number, clock.unix_ms())
+            self._move(at_once=self._membership.is_next)
+
+    # -- succession
+
+    def _watch(self) -> None:
+        """Gives a sign of life, or looks for the holder's; again when the next is due."""
+        if self._watching:
+            self._watching.cancel()
+        self._watching = self._loop.call_later(self._look(time.monotonic()), self._watch)
+
+    def _look(self, now: float) -> float:
+        """Seconds until it has to be called again. A timer wakes the processor, so no more often than it must be."""
+        page = self._page
+        if page is None or (self._moving is not None and not self._moving.done()):
+            return BEAT_EVERY
+        if self._holder:
+            if not page.beat(self._generation, now):
+                self._step_down()
+                return BEAT_EVERY
+            self._knowledge.holds(self._generation, now)
+            self._desk.expire(now)
+            if self._meet_again is not None and now >= self._meet_again:
+                self._meet()
+            if now >= self._bind_again:
+                self._bind_wanted()
+            return BEAT_EVERY if self._desk.occupied else _ALONE_EVERY
+        left = self._patience(page, now) - page.age(now)
+        if left <= 0 or page.generation != self._generation:
+            self._move(at_once=False)
+            return BEAT_EVERY
+        self._knowledge.holds(self._generation, now)
+        self._keep(page.serial)  # the holder may be a program that keeps nothing
+        # Who has another holder by now has to be registered there within CONFIRM_WITHIN.
+        return min(left, SILENT_AFTER)
+
+    def _patience(self, page: Page, now: float) -> float:
+        return self._knowledge.patience(self._membership.rank, page.generation, now)
+
+    def _move(self, *, at_once: bool) -> None:
+        if not self._closed and (self._moving is None or self._moving.done()):
+            self._moving = asyncio.create_task(self._find_place(at_once))
+
+    async def _find_place(self, at_once: bool) -> None:
+        """The holder is gone, silent or replaced: takes over, or becomes its successor's tenant."""
+        self._membership.catch_up()
+        self._membership.leave(moving=True)
+        pause, again = REFUSED_PAUSE, 0.0
+        while not self._closed:
+            page = self._page
+            if page is None:
+                await self._race()
+                return
+            now, present = time.monotonic(), page.generation
+            ended = at_once and present == self._generation
+            generation = self._knowledge.take_over(page, present, self._membership.rank, now, ended=ended)
+            if generation:
+                self._taken_over(page, present, generation, now)
+                return
+            at_once = False
+            if now < again:
+                await asyncio.sleep(BEAT_EVERY)
+                continue
+            # One that has just ended lets nobody in, though its Unix socket, which is ours too, still takes us.
+            if await self._join(max(BEAT_EVERY, self._patience(page, now) - page.age(now))):
+                return
+            if self._membership.refused:  # it may end, or be another one by then
+                again, pause = now + pause, min(2 * pause, REFUSED_PAUSE_AT_MOST)
+            await asyncio.sleep(0.02)
+
+    def _taken_over(self, page: Page, present: int, generation: int, now: float) -> None:
+        """The port is ours, in the place of the holder of the `present` generation."""
+        if self._knowledge.is_outdated(present, now):
+            self._table.moved(clock.unix_ms())
+        self._generation = generation
+        self._knowledge.holds(generation, now)
+        self._table.follow(page.serial)
+        self._table.taken_over(now)
+        self._table.changed(clock.unix_ms())
+        self._desk.expire(now)
+        self._changed()  # the first answer already tells of everyone
+        self._hold()
+        self._watch()
+        _log.info("this process answers for the host from now on", extra={"event": "holder"})
+        self._bind_wanted()
+
+    def _stand_by(self) -> None:
+        _log.warning(
+            "another registry has %s and does not let this one in (is it stopped, or in another container?): standing "
+            "by; what is offered here is found as soon as that one lets it in, or ends",
+            join_address(self._address, self._port),
+        )
+        self._standing_by = True
+        self._moving = asyncio.create_task(self._race())
+
+    async def _race(self) -> None:
+        """As at the start, where not even sockets are left: we have the port as soon as it is free, or are let in."""
+        knock = 0.0
+        while not self._closed:
+            try:
+                self._found(bind_udp(self._address, self._port, named=False))
+            except Error:
+                if time.monotonic() >= knock:
+                    if await self._join():
+                        _log.info("the host's registry has let this one in", extra={"event": "tenant"})
+                        return
+                    knock = time.monotonic() + _KNOCK_AGAIN if self._membership.knocked else 0.0
+                await asyncio.sleep(_at_random(0.5, 1.0) * RACE_EVERY)
+            else:
+                self._changed()
+                _log.info("this process answers for the host from now on", extra={"event": "holder"})
+                self._bind_wanted()
+                return
+
+    def _step_down(self) -> None:
+        """Somebody took over while we were stopped: we are a tenant like the others."""
+        if not self._holder:
+            return
+        _log.info("another process answers for the host by now", extra={"event": "tenant"})
+        self._holder = False
+        self._stop_accepting()
+        self._sockets.stop()
+        self._desk.close()
+        self._move(at_once=False)
+
+
+def _at_random(least: float, most: float) -> float:
+    from random import uniform  # drags hashes in, and most have the port at once
+
+    return uniform(least, most)

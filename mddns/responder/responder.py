@@ -1,0 +1,461 @@
+"""Octets of a query in, octets of an answer out: what a node says on its port.
+
+It knows neither sockets nor clocks. RD=0 is answered from this host's own registry; RD=1 from the
+directory, or, where that is out of date, by an :class:`Ask` that whoever does the I/O fulfils and
+then calls ``finish``. Answers are kept as octets: a question asked again costs a look-up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from ..base.errors import BadMessage
+from ..base.model import Peer, Service
+from ..base.names import Name
+from ..codec.instance import TTL
+from ..directory.directory import Directory
+from ..directory.silence_text import sentence
+from ..directory.source import NEGATIVE_TTL
+from ..dns.message import (
+    ANY,
+    AXFR,
+    BADVERS,
+    CD,
+    EDE_NETWORK_ERROR,
+    EDE_NO_AUTHORITY,
+    EDE_NOT_READY,
+    EDE_PROHIBITED,
+    FORMERR,
+    IN,
+    IXFR,
+    MAX_MESSAGE,
+    NOTIMP,
+    OPCODE,
+    OPT,
+    QR,
+    RD,
+    REFUSED,
+    SERVFAIL,
+    Query,
+    Question,
+    read_query,
+    ttl_offsets,
+    with_ttl,
+)
+from ..dns.writer import opt_record
+from ..zone.apex import Apex, is_after
+from ..zone.journal import Journal, Step, difference
+from ..zone.transfer import IN_ONE, differences_out, transfer_out
+from ..zone.zone import ENT, Labels, Zone
+from .bounded_cache import Cache
+from .compose import compose, compose_error, compose_header, compose_plain
+from .counters import Counts, Tally
+from .hot_answers import COOKIE_OCTETS, Hot, Kept
+from .push_subscriptions import Held
+from .reaction import Messages
+from .truncation import Shuffle
+from .variant import Variant
+
+if TYPE_CHECKING:
+    from ..zone.merged_zone import MergedZone
+
+PLAIN_SIZE: Final = 512  # what a client without EDNS takes over UDP (RFC 1035 2.3.4)
+TAILNET_SIZE: Final = 1232
+LOOPBACK_SIZE: Final = 65_507
+
+# What a stranger's questions for merged answers cost us at most.
+_REFUSALS_PER_SECOND: Final = 5
+
+_CACHED_ANSWERS: Final = 4096
+_CACHED_OCTETS: Final = 4 << 20
+_HOT_ANSWERS: Final = 10_000  # each name is asked with and without a cookie, from near and from afar
+
+
+class Client(NamedTuple):
+    """Who asks, and how. ``limit`` is what the way back carries: see :func:`client`."""
+
+    address: str
+    limit: int
+    tcp: bool = False
+    transport: str = "udp"  # under which it is counted: one of mddns.responder.counters.TRANSPORTS
+
+
+def client(address: str, own: frozenset[str], *, tcp: bool) -> Client:
+    """A client as the responder sees it: TCP carries 65,535 octets, UDP 1,232 off loopback."""
+    if tcp:
+        return Client(address, MAX_MESSAGE, True, "tcp")
+    loopback = address in own or address.startswith("127.") or address == "::1"
+    return Client(address, LOOPBACK_SIZE if loopback else TAILNET_SIZE)
+
+
+class Ask(NamedTuple):
+    """A question for which the peers that were last asked `age` seconds ago, or earlier, must be asked first.
+
+    Call ``finish(now)`` when the directory has their answers.
+    """
+
+    finish: Callable[[float], bytes]
+    age: float
+
+
+class Served(Protocol):
+    """What a responder answers from as its own: a registry, or the table of all processes of a host."""
+
+    @property
+    def serial(self) -> int:
+        """Moves with every change."""
+
+    @property
+    def me(self) -> Peer:
+        """The node that answers."""
+
+    def services(self) -> list[Service]:
+        """Everything that it offers."""
+
+    def held_back(self) -> list[Service]:
+        """What it would offer, if it passed its check."""
+
+
+class Responder:
+    """Answers for one apex."""
+
+    def __init__(
+        self, apex: Name, registry: Served, directory: Directory, shuffle: Shuffle, counts: Counts | None = None
+    ) -> None:
+        """`shuffle` puts records into random order where not all of them can be told."""
+        self.counts = counts or Counts()
+        self.apex = apex
+        self._shuffle = shuffle
+        self._registry = registry
+        self._directory = directory
+        self._may_ask: frozenset[str] = frozenset()
+        self._rendered: tuple[int, Apex, Zone] | None = None
+        self._journal = Journal()
+        # The last differences that were told: of which state, to what question, and all behind the message's id.
+        self._told: tuple[Apex, tuple[Question, int | None, bytes], bytes] | None = None
+        # By everything that an answer depends on, with what it counts in.
+        self._own: Cache[_Shape, tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        # The same of merged answers, of which only the TTLs fall while nothing changes.
+        self._merged: Cache[_Shape, _Merged] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
+        # By the question's octets, of what came over UDP: a stub that asks the same again, dig.
+        self._hot = Hot(_HOT_ANSWERS, _CACHED_OCTETS)
+        self._refusals = (0, 0)
+        self.whole: MergedZone | None = None  # a forwarder's: it has nothing of its own, and merges whatever RD says
+
+    def may_ask(self, address: str) -> bool:
+        """Whether this address gets merged answers."""
+        return address in self._may_ask
+
+    def allow(self, addresses: frozenset[str]) -> None:
+        """These addresses, and no others, get merged answers."""
+        self._may_ask = addresses
+        self._hot.clear()
+
+    def hot(self, now: float) -> Mapping[str, Kept]:
+        """The answers that need nobody to be called, by client: see :mod:`mddns.responder.hot_answers`."""
+        return self._hot.at((self._registry.serial, self._directory.stirred), now)
+
+    def admit(self, client: Client) -> None:
+        """Nothing but what it asks is worth knowing of `client` from now on: its questions may be answered by `hot`."""
+        self._hot.admit(client.address, self._kind(client))
+
+    def forget_clients(self) -> None:
+        """Undoes every :meth:`admit`."""
+        self._hot.forget_clients()
+
+    def forget_hot(self) -> None:
+        """Every question comes here again."""
+        self._hot.clear()
+
+    def _kind(self, client: Client) -> tuple[int, bool]:
+        return client.limit, client.address in self._may_ask
+
+    def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
+        """This host's records at a name (in lower case), of a type or of ANY; None where it is not under the apex."""
+        labels = Name(name).relative_to(self.apex)
+        if labels is None:
+            return None
+        apex, zone = self._render()
+        node = apex.node(labels) or zone.node(labels)
+        return frozenset(
+            (rtype, fixed + (target or b""))
+            for rtype, rrset in (node.rrsets.items() if node else ())
+            if qtype in (rtype, ANY)
+            for fixed, target in rrset.rdatas
+        )
+
+    def respond(self, wire: bytes, client: Client, now: float) -> bytes | Messages | Ask | None:
+        """The answer to one message, the messages of a transfer, an Ask, or None where silence is right."""
+        serial = self._registry.serial
+        shape, end = _shape(wire, client.limit)
+        if shape is not None:
+            own = self._own.at(serial).get(shape)
+            if own is not None:
+                kept, tally = own
+                return self._again(wire, end, client, kept, tally, math.inf, now)
+            if client.address in self._may_ask and (merged := self._kept_merged(shape, serial, now)) is not None:
+                return self._again(wire, end, client, merged.answer, merged.tally, merged.until, now)
+        return self._counted(wire, client, self._read_and_answer(wire, shape, client, now))
+
+    def _again(
+        self, wire: bytes, end: int, client: Client, kept: bytes, tally: Tally, until: float, now: float
+    ) -> bytes:
+        """What is kept as the answer to `wire`, whose name ends at `end`; from now on without asking here."""
+        tally[client.transport] += 1
+        answer = wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
+        options = len(wire) - end - 4 - _EMPTY_OPT
+        cookie = options == _COOKIE_OPTION and wire.startswith(_COOKIE, -_COOKIE_OPTION)
+        if not client.tcp and (options <= 0 or cookie):
+            self.hot(now)
+            self._hot.put(self._kind(client), wire, cookie, answer, tally, until)
+        return answer
+
+    def _kept_merged(self, shape: _Shape, serial: int, now: float) -> _Merged | None:
+        """The merged answer that is kept, if it still holds, with the TTLs of now."""
+        directory = self._directory
+        kept = self._merged.found.get(shape)
+        if kept is None:
+            return None
+        if kept.stamp == (serial, directory.stirred) and now < kept.until:
+            return kept
+        if directory.stale(now) or (not kept.found and directory.stale(now, NEGATIVE_TTL)):
+            return None
+        view = directory.merged(now)
+        kept = self._merged.at((serial, view.zone, view.silent, view.asked)).get(shape)
+        if kept is None:
+            return None
+        answer = with_ttl(kept.answer, kept.ttls, view.ttl)
+        self._merged.found[shape] = kept = self._merged_now(answer, kept.tally, kept.ttls, kept.found)
+        return kept
+
+    def _merged_now(self, answer: bytes, tally: Tally, ttls: tuple[int, ...], found: bool) -> _Merged:
+        directory = self._directory
+        until = directory.holds_until(TTL if found else NEGATIVE_TTL)
+        return _Merged(answer, tally, ttls, found, (self._registry.serial, directory.stirred), until)
+
+    def _counted(
+        self, wire: bytes, client: Client, answer: bytes | Messages | Ask | None
+    ) -> bytes | Messages | Ask | None:
+        """The same answer, counted now, or when it has been made."""
+        if isinstance(answer, Ask):
+            finish = answer.finish
+
+            def counted(now: float) -> bytes:
+                made = finish(now)
+                self.counts.answered(wire, made, client.transport)
+                return made
+
+            return answer._replace(finish=counted)
+        if answer:
+            self.counts.answered(wire, answer if isinstance(answer, bytes) else answer.first, client.transport)
+        return answer
+
+    def _read_and_answer(
+        self, wire: bytes, shape: _Shape | None, client: Client, now: float
+    ) -> bytes | Messages | Ask | None:
+        """The long way, for what is not kept."""
+        if len(wire) < 12:
+            return None
+        flags = wire[2] << 8 | wire[3]
+        # Answering answers would let two responders keep each other busy.
+        if flags & QR:
+            return None
+        if flags & OPCODE:
+            return compose_header(wire, flags, NOTIMP)
+        try:
+            query = read_query(wire)
+        except BadMessage as error:
+            return compose_header(wire, flags, error.rcode)
+        question, edns = query.question, query.edns
+        if shape is not None and len(shape[0]) != len(question.qname):
+            shape = None  # a name with a zero octet in a label, which was cut there: see _shape
+        limit = client.limit
+        if not client.tcp:
+            limit = min(limit, max(PLAIN_SIZE, edns.size)) if edns else PLAIN_SIZE
+        variant = Variant(limit, bool(flags & RD), bool(flags & CD), edns is not None, bool(edns and edns.do))
+        if edns and edns.version:
+            return compose_plain(query, variant, BADVERS)
+        if question.qtype == OPT:
+            return compose_plain(query, variant, FORMERR)
+        labels = None
+        if question.qclass == IN and question.key.endswith(self.apex.key):
+            labels = Name(question.key).relative_to(self.apex)
+        if labels is None:
+            return compose_plain(query, variant, REFUSED)
+        if question.qtype in (AXFR, IXFR) and not labels:
+            return self._transfer(query, variant, client, now)
+        if question.qtype in (AXFR, IXFR):
+            return compose_plain(query, variant, NOTIMP)
+        if (variant.rd or self.whole is not None) and not self._is_ours(labels):
+            return self._answer_merged(wire, shape, query, labels, variant, client, now)
+        apex, zone = self._render()
+        answer = compose(question, apex.node(labels) or zone.node(labels), apex, variant, TTL, (), self._shuffle)
+        if shape is not None:
+            self._own.put(shape, (answer, self.counts.tally(wire, answer)), len(answer) + len(wire))
+        return wire[:2] + answer[2:]
+
+    def _answer_merged(
+        self,
+        wire: bytes,
+        shape: _Shape | None,
+        query: Query,
+        labels: Labels,
+        variant: Variant,
+        client: Client,
+        now: float,
+    ) -> bytes | Ask | None:
+        directory = self._directory
+        if not directory.ready:
+            return compose_plain(query, variant, SERVFAIL, ((EDE_NOT_READY, "no list of peers yet"),))
+        if client.address not in self._may_ask:
+            return self._refuse(query, variant, now)
+
+        def finish(now: float) -> bytes:
+            return wire[:2] + self._compose_merged(query.question, labels, variant, now)[0][2:]
+
+        if directory.stale(now):
+            return Ask(finish, TTL)
+        answer, found = self._compose_merged(query.question, labels, variant, now)
+        # That there is nothing is only believed for as long as a cache would believe us.
+        if not found and directory.stale(now, NEGATIVE_TTL):
+            return Ask(finish, NEGATIVE_TTL)
+        if shape is not None:
+            view = directory.merged(now)
+            self._merged.at((self._registry.serial, view.zone, view.silent, view.asked))
+            tally, ttls = self.counts.tally(wire, answer), ttl_offsets(answer) if found else ()
+            self._merged.put(shape, self._merged_now(answer, tally, ttls, found), len(answer) + len(wire))
+        return wire[:2] + answer[2:]
+
+    def _compose_merged(self, question: Question, labels: Labels, variant: Variant, now: float) -> tuple[bytes, bool]:
+        """The merged answer, and whether it has any records."""
+        view = self._directory.merged(now)
+        node = view.zone.node(labels)
+        found = node is not None and (question.qtype in node.rrsets or question.qtype == ANY)
+        apex, _ = self._render()
+        if not view.silent:
+            return compose(question, node, apex, variant, view.ttl, (), self._shuffle), found
+        told = sentence(view.silent, view.asked)
+        # "No such name" would make Prometheus drop its targets, and we do not know that it is so.
+        if node is None or (node is not ENT and not node.rrsets):
+            return compose_error(question, variant, SERVFAIL, ((EDE_NO_AUTHORITY, told),)), False
+        return compose(question, node, apex, variant, view.ttl, ((EDE_NETWORK_ERROR, told),), self._shuffle), found
+
+    def _transfer(self, query: Query, variant: Variant, client: Client, now: float) -> bytes | Messages | None:
+        """This host's own zone, a forwarder's merged one, to those who may ask: whole over TCP alone (RFC 5936 4.2), or
+        what is new in it."""
+        question = query.question
+        if question.qtype == AXFR and not client.tcp:
+            return compose_plain(query, variant, FORMERR)
+        if client.address not in self._may_ask:
+            return self._refuse(query, variant, now)
+        if question.qtype == IXFR and query.serial is None:
+            return compose_plain(query, variant, FORMERR)
+        if self.whole is not None and not self.whole.known:
+            return compose_plain(query, variant, SERVFAIL, ((EDE_NOT_READY, "not all of the network was heard yet"),))
+        apex, zone = self._render()
+        journal = self._journal if self.whole is None else self.whole.journal
+        opt = opt_record(do=variant.do) if variant.edns else b""
+        steps: list[Step] | None = None
+        if query.serial is not None:
+            # Whoever is ahead of us has what we cannot know of (RFC 1995 2).
+            up_to_date = query.serial == apex.serial or is_after(query.serial, apex.serial)
+            steps = [] if up_to_date else journal.since(query.serial)
+        if client.tcp:
+            if steps is None:
+                return Messages(transfer_out(question, query.id, apex, zone, opt))
+            return self._differences(query, apex, steps, opt)
+        # One datagram, or the SOA alone, which says that there is more to be had over TCP (RFC 1995 2).
+        answer, *rest = differences_out(question, query.id, apex, steps or (), opt)
+        if rest or len(answer) > variant.limit:
+            (answer,) = differences_out(question, query.id, apex, (), opt)
+        return answer
+
+    def _differences(self, query: Query, apex: Apex, steps: list[Step], opt: bytes) -> Messages:
+        """What is new, for TCP. All who follow ask the same at once, and are told the same octets."""
+        question = query.question
+        alone = sum(step.octets for step in steps) < IN_ONE
+        if not alone:
+            return Messages(differences_out(question, query.id, apex, steps, opt))
+        asked = question, query.serial, opt
+        if self._told is None or self._told[0] is not apex or self._told[1] != asked:
+            (answer,) = differences_out(question, query.id, apex, steps, opt)
+            self._told = apex, asked, answer[2:]
+        return Messages(iter((query.id.to_bytes(2, "big") + self._told[2],)), alone=True)
+
+    def _is_ours(self, labels: Labels) -> bool:
+        """Whether a name is of whoever answers, even for RD=1."""
+        return self._render()[0].node(labels) is not None
+
+    def _render(self) -> tuple[Apex, Zone]:
+        if self.whole is not None:
+            return self.whole.apex, self.whole.zone
+        registry = self._registry
+        if self._rendered is None or self._rendered[0] != registry.serial:
+            before = self._rendered
+            apex = Apex(self.apex, registry.serial, registry.me.addresses)
+            self._rendered = registry.serial, apex, Zone(self.apex.wire, registry.services(), registry.held_back())
+            if before:
+                self._journal.add(difference(before[1:], self._rendered[1:]))
+        return self._rendered[1:]
+
+    def _refuse(self, query: Query, variant: Variant, now: float) -> bytes | None:
+        self.counts.refused += 1
+        second, count = self._refusals
+        if int(now) != second:
+            second, count = int(now), 0
+        self._refusals = second, count + 1
+        if count >= _REFUSALS_PER_SECOND:
+            return None
+        return compose_plain(
+            query, variant, REFUSED, ((EDE_PROHIBITED, "merged answers are for this network's nodes"),)
+        )
+
+
+class _Merged(NamedTuple):
+    """A merged answer, what it counts in, where its TTLs stand, whether it has records, when it is right as it is."""
+
+    answer: bytes
+    tally: Tally
+    ttls: tuple[int, ...]
+    found: bool
+    stamp: tuple[int, int]
+    until: float
+
+
+# Question in lower case, type and class, flags, the fixed part of the OPT record, the client's limit.
+_Shape = tuple[bytes, bytes, bytes, bytes, int]
+_EMPTY_OPT: Final = 11  # octets of an OPT record without options
+_COOKIE: Final = b"\0\x0a\0\x08"  # the head of a COOKIE option with a client cookie alone (RFC 7873 4)
+_COOKIE_OPTION: Final = len(_COOKIE) + COOKIE_OCTETS
+_ONE_QUESTION: Final = b"\0\1\0\0\0\0\0\0"
+_QUESTION_AND_OPT: Final = b"\0\1\0\0\0\0\0\1"
+_ROOT_OPT: Final = b"\0\0\x29"
+
+
+def _shape(wire: bytes, limit: int) -> tuple[_Shape | None, int]:
+    """All that the answer to a query depends on, and where its question's name ends; None for an odd one.
+
+    A query is not checked here. Its answer is only ever kept after it was read properly. A label may hold a
+    zero octet, at which its name is cut wrongly: such an answer is not kept, and as every kept name ends where
+    it is cut, whatever is cut to the same octets ends there too.
+    """
+    end = wire.find(0, 12) + 1
+    opt = end + 4
+    rest = len(wire) - opt
+    if rest == 0:
+        if wire[4:12] != _ONE_QUESTION:
+            return None, 0
+        return (wire[12:end].lower(), wire[end:opt], wire[2:4], b"", limit), end
+    options = rest - _EMPTY_OPT
+    if (
+        options < 0
+        or wire[4:12] != _QUESTION_AND_OPT
+        or wire[opt : opt + 3] != _ROOT_OPT
+        or wire[opt + 9] << 8 | wire[opt + 10] != options
+        # One option, as dig sends it, or none; whether many are well formed is not for here.
+        or (options and (options < 4 or wire[opt + 13] << 8 | wire[opt + 14] != options - 4))
+    ):
+        return None, 0
+    return (wire[12:end].lower(), wire[end:opt], wire[2:4], wire[opt + 3 : opt + 9], limit), end

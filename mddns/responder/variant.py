@@ -1,0 +1,28 @@
+"""What an answer depends on beside its question: the size that fits, header flags, EDNS."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..dns.message import CD, QR, RD
+from ..dns.writer import opt_record
+
+Errors = tuple[tuple[int, str], ...]  # Extended DNS Errors: info-code and text
+
+
+class Variant(NamedTuple):
+    """How the client wants its answer; equal for questions whose answers have the same octets. `limit` is octets."""
+
+    limit: int
+    rd: bool
+    cd: bool
+    edns: bool
+    do: bool
+
+    def flags(self, rcode: int, bits: int) -> int:
+        """The second 16 bits of the answer's header."""
+        return QR | bits | (RD if self.rd else 0) | (CD if self.cd else 0) | rcode & 0xF
+
+    def opt(self, errors: Errors, rcode: int = 0) -> bytes:
+        """The OPT record of the answer; nothing where the client sent none."""
+        return opt_record(rcode, do=self.do, errors=errors) if self.edns else b""

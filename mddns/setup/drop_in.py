@@ -1,0 +1,70 @@
+"""Files of other programs' configuration that are ours: put there whole, and only ours ever replaced or removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable
+from typing import Final
+
+from ..base.errors import ConfigError
+
+_MODE: Final = 0o644
+_MOST_OCTETS: Final = 1 << 20
+
+
+def read(path: str, is_ours: Callable[[str], bool]) -> str | None:
+    """What a file of ours says; None where there is none. ConfigError for one that is not ours, or no plain file.
+
+    OSError where it cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise ConfigError(f"{path} is no plain file, so it is not ours: move it away first")
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read(_MOST_OCTETS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not is_ours(text):
+        raise ConfigError(f"{path} was not written by mddns, so it stays as it is: move it away first")
+    return text
+
+
+def put(path: str, text: str, is_ours: Callable[[str], bool], *, directory: bool) -> bool:
+    """Writes `text` in one step; whether that changed anything. With `directory`, that is made where it is missing.
+
+    ConfigError as :func:`read`, and where there is no directory; OSError where it may not be written.
+    """
+    if read(path, is_ours) == text:
+        return False
+    folder = os.path.dirname(path)
+    if directory:
+        os.makedirs(folder, exist_ok=True)
+    elif not os.path.isdir(folder):
+        raise ConfigError(
+            f"there is no {folder}: is the program installed that reads it? If it reads another, put it there"
+        )
+    # The dot keeps it from being read by whoever reads the directory just now.
+    temporary = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(descriptor, _MODE)  # whatever the umask: its reader is mostly another user
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return True
+
+
+def take_away(path: str, is_ours: Callable[[str], bool]) -> bool:
+    """Removes a file of ours; False where there is none. Errors as :func:`read`."""
+    if read(path, is_ours) is None:
+        return False
+    os.unlink(path)
+    return True

@@ -1,0 +1,241 @@
+"""The merged zone as a holder gives it to the programs of its own host, and what they read out of it.
+
+Records alone do not say who told of a service, nor how each peer stands. So each instance carries, beside its other
+``md.`` keys, the peer that said it (``md.via``), how fast that one answered (``md.rtt``) and, where the merged zone has
+given it another label, its own (``md.label``). ``_mirror`` says whether the whole network was heard, and how each peer
+stands. Who a peer is follows from the reader's own list of nodes, never from here.
+"""
+
+from __future__ import annotations
+
+import enum
+from binascii import crc32
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from ..base.errors import BadMessage
+from ..base.model import Peer, Service, fold, replace
+from ..base.names import Name
+from ..codec.answer import Told, introduce
+from ..dns.message import TXT, read_strings
+from ..dns.writer import Rdata, RRset
+from ..zone.secondary import Key, Secondary, instances_of
+from ..zone.zone import Node, place
+
+OWNER: Final = b"_mirror"
+_VIA, _RTT, _LABEL = _OURS = ("md.via", "md.rtt", "md.label")
+_CURRENT, _BEGINNING = b"current", b"beginning"
+_LONGEST: Final = 255  # octets of a string in TXT
+
+
+class State(enum.Enum):
+    """How a peer stands with whoever mirrors it; at one that is not named, nobody answers."""
+
+    REGISTRY = "registry"
+    SILENT = "silent"
+    UNHEARD = "unheard"  # it has not said yet whether it is one: what it was known to offer stands
+
+
+class Stood(NamedTuple):
+    """One peer. `serial` is that of the copy of its zone, where there is one."""
+
+    state: State
+    id: str
+    node: str
+    name: str
+    serial: int | None = None
+
+    @classmethod
+    def of(cls, state: State, peer: Peer, serial: int | None = None) -> Stood:
+        """How `peer` stands."""
+        return cls(state, peer.id, _cut(peer.node), _cut(peer.name), serial)
+
+    def is_of(self, peer: Peer) -> bool:
+        """Whether it is of that node, and not of another one that had its address or has it by now."""
+        return (self.id, self.node, self.name) == (peer.id, _cut(peer.node), _cut(peer.name))
+
+
+class Beside(NamedTuple):
+    """What stands beside the merged zone. `peers` is :func:`census` of all that are mirrored, named or not."""
+
+    current: bool
+    peers: str
+    stood: Mapping[str, Stood]  # by their ids
+
+
+def census(peers: Iterable[Peer]) -> str:
+    """The same for the same peers, and hardly ever for others."""
+    return f"{crc32('|'.join(sorted(f'{peer.id} {peer.node} {peer.name}' for peer in peers)).encode()):08x}"
+
+
+def _cut(text: str) -> str:
+    if 4 * len(text) <= _LONGEST:  # however many octets its letters take
+        return text
+    return text.encode("utf-8", "surrogateescape")[:_LONGEST].decode("utf-8", "surrogateescape")
+
+
+# -- the holder's side
+
+
+class Marker:
+    """Adds to services what their records would not tell."""
+
+    def __init__(self) -> None:
+        # By the object: as it was, which keeps it alive, marked, and what it is called in the zone.
+        self._marked: dict[int, tuple[Service, Service, tuple[str, str]]] = {}
+
+    def mark(self, services: Iterable[Service]) -> list[Service]:
+        """The same, marked. What has not changed since the last time is the same object."""
+        before, self._marked = self._marked, {}
+        for service in services:
+            known = before.get(id(service))
+            if known is None:
+                known = service, _marked(service), (fold(service.name), fold(service.instance))
+            self._marked[id(service)] = known
+        marked = [known[1] for known in self._marked.values()]
+        called = {known[2] for known in self._marked.values()}
+        if len(called) < len(marked) or any(label in ("", "*") for _, label in called):
+            self._keep_labels(marked)
+        return marked
+
+    @staticmethod
+    def _keep_labels(marked: list[Service]) -> None:
+        """The zone will give some another label: theirs is told besides."""
+        index = {id(each): number for number, each in enumerate(marked)}
+        for each in place(marked):
+            if each.instance != _octets(each.service.instance):
+                label = _LABEL, each.service.instance
+                marked[index[id(each.service)]] = replace(each.service, meta=(*each.service.meta, label))
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _marked(service: Service) -> Service:
+    meta = [pair for pair in service.meta if fold(pair[0]) not in _OURS]  # nobody but us may say so
+    if service.via:
+        meta.append((_VIA, service.via))
+    if service.rtt_ms is not None:
+        meta.append((_RTT, str(service.rtt_ms)))
+    return replace(service, meta=tuple(meta))
+
+
+class Standings:
+    """Writes down how peers stand."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, tuple[Stood, Rdata]] = {}  # by their ids
+
+    def beside(self, stood: Iterable[Stood], peers: str, *, current: bool) -> Node:
+        """What stands at ``_mirror``; `peers` is their :func:`census`."""
+        before, self._written = self._written, {}
+        rdatas: dict[Rdata, None] = {(_txt(_CURRENT if current else _BEGINNING, peers.encode()), None): None}
+        for each in stood:
+            known = before.get(each.id)
+            if known is None or known[0] != each:
+                known = each, (_stood_txt(each), None)
+            self._written[each.id] = known
+            rdatas[known[1]] = None
+        return Node((RRset(TXT, tuple(rdatas)),))
+
+
+def _stood_txt(stood: Stood) -> bytes:
+    texts = (stood.state.value, stood.id, stood.node, stood.name, "" if stood.serial is None else str(stood.serial))
+    return _txt(*map(_octets, texts))
+
+
+def _txt(*strings: bytes) -> bytes:
+    return b"".join(bytes((len(string),)) + string for string in strings)
+
+
+# -- the other side
+
+
+class MirrorCopy(Secondary):
+    """A copy of a zone that may be a mirror's, of at most so many `hosts`."""
+
+    def __init__(self, apex: Name, hosts: int = 1) -> None:
+        owner = Name.of((OWNER,), apex).key, TXT
+        instances = instances_of(apex)
+
+        def wanted(key: Key) -> bool:
+            return key == owner or instances(key)
+
+        super().__init__(apex, wanted, hosts)
+        self._beside = owner
+        self._stood: dict[bytes, Stood] = {}  # as it was read before
+
+    @property
+    def is_mirror(self) -> bool:
+        """Whether it is of a whole network, and not of one host."""
+        return self._beside in self.records
+
+    def beside(self) -> Beside:
+        """What stands beside its records. BadMessage for nonsense."""
+        current, peers, stood = False, "", {}
+        before, self._stood = self._stood, {}
+        for rdata in self.records.get(self._beside, {}).values():
+            if (known := before.get(rdata)) is not None:
+                self._stood[rdata] = stood[known.id] = known
+                continue
+            strings = read_strings(rdata, 0, len(rdata))
+            if len(strings) == 2 and strings[0] in (_CURRENT, _BEGINNING):
+                current, peers = strings[0] == _CURRENT, strings[1].decode("utf-8", "replace")
+                continue
+            try:
+                state, peer, node, name, serial = (each.decode("utf-8", "surrogateescape") for each in strings)
+                read = Stood(State(state), peer, node, name, int(serial) if serial else None)
+                self._stood[rdata] = stood[peer] = read
+            except ValueError:
+                raise BadMessage("a mirror that says what nobody understands") from None
+        return Beside(current, peers, stood)
+
+
+class Words:
+    """Who said what, out of a mirror's zone: what has not changed stays the same object."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[Told, Peer, Service]] = {}
+
+    def by_peer(self, told: Iterable[Told], peers: Mapping[str, Peer], network: str) -> dict[str, Sequence[Service]]:
+        """The services by the id of the peer that said them; those of peers that are not known are left out."""
+        before, self._known = self._known, {}
+        found: dict[str, list[Service]] = {}
+        for each in told:
+            known = before.get((each.name, each.instance))
+            if known is None or known[0] is not each or known[1] is not peers.get(known[1].id):
+                peer = peers.get(_via(each))
+                if peer is None:
+                    continue
+                known = each, peer, _service(each, peer, network)
+            self._known[each.name, each.instance] = known
+            found.setdefault(known[1].id, []).append(known[2])
+        return dict(found)
+
+    def of_one(self, told: Iterable[Told], peer: Peer, network: str, rtt_ms: float | None) -> list[Service]:
+        """The services that `peer` tells of, with how fast it answered."""
+        before, self._known = self._known, {}
+        found = []
+        for each in told:
+            known = before.get((each.name, each.instance))
+            if known is None or known[0] is not each or known[1] is not peer or known[2].rtt_ms != rtt_ms:
+                known = each, peer, introduce(each, peer, network, rtt_ms)
+            self._known[each.name, each.instance] = known
+            found.append(known[2])
+        return found
+
+
+def _via(told: Told) -> str:
+    return next((value for key, value in told.attributes.meta if key == _VIA), "")
+
+
+def _service(told: Told, peer: Peer, network: str) -> Service:
+    ours = {key: value for key, value in told.attributes.meta if key in _OURS}
+    meta = tuple(pair for pair in told.attributes.meta if pair[0] not in _OURS)
+    try:
+        rtt = float(ours[_RTT]) if _RTT in ours else None
+    except ValueError:
+        rtt = None
+    own = told._replace(attributes=told.attributes._replace(meta=meta), instance=ours.get(_LABEL, told.instance))
+    return introduce(own, peer, network, rtt)

@@ -1,0 +1,162 @@
+"""The mirrors of a node: one for each apex that a program of its host watches, from the first of them to the last.
+
+What comes from one of our own addresses comes from our own host. Its sessions are of the merged view; those of other
+hosts are of what this host offers itself, so that nothing goes round in circles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ..base.model import Snapshot
+from ..base.names import Name
+from ..host.domain import Domain, Domains
+from ..responder.push_subscriptions import Held
+from ..responder.reaction import Messages
+
+if TYPE_CHECKING:
+    from .holder_mirror import Mirror
+
+KEPT_FOR: Final = 30.0  # seconds for which a mirror goes on when nobody looks into it
+
+
+class Looking(Protocol):
+    """A session that looks into a mirror."""
+
+    def end(self) -> None:
+        """Ends it."""
+
+
+class _Kept:
+    """A mirror, and the sessions that look into it."""
+
+    def __init__(self, mirror: Mirror, era: int) -> None:
+        self.mirror = mirror
+        self.era = era
+        self.sessions: set[Looking] = set()
+        self.ending: asyncio.TimerHandle | None = None
+
+
+class Mirrors:
+    """Those of the `domains` of a node; ``changed()`` is called when one has another state.
+
+    `era()` is another one whenever the node has become its host's holder. Mirrors do not outlast it: who was stopped
+    meanwhile may know less than whoever stood in.
+    """
+
+    def __init__(
+        self,
+        domains: Domains,
+        timeout: float,
+        snapshot: Callable[[], Snapshot],
+        changed: Callable[[], None],
+        era: Callable[[], int],
+    ) -> None:
+        self._era = era
+        self._domains = domains
+        self._timeout = timeout
+        self._snapshot = snapshot
+        self._changed = changed
+        self._kept: dict[Domain, _Kept] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self.own: frozenset[str] = frozenset()
+
+    def is_local(self, source: str) -> bool:
+        """Whether a connection from there is one of our own host's."""
+        return source in self.own
+
+    def sessions(self) -> int:
+        """How many other hosts tell us of their changes, for each apex."""
+        return sum(kept.mirror.sessions() for kept in self._kept.values())
+
+    def look(self, session: Looking, name: bytes, qtype: int) -> frozenset[Held] | None:
+        """What `session` has to be told of a name (in lower case): from now on it looks into that mirror."""
+        domain = self._domains.under(name)
+        if self._closed or Name(name).relative_to(domain.apex) is None:
+            return None
+        kept = self._kept.get(domain)
+        if kept and kept.era != self._era():
+            self._end(domain)
+            kept = None
+        if kept is None:
+            from .holder_mirror import Mirror  # which a registry alone does not need
+
+            mirror = Mirror(domain, self._timeout, self._snapshot, self._changed, lambda: self._failed(domain))
+            kept = self._kept[domain] = _Kept(mirror, self._era())
+        kept.sessions.add(session)
+        if kept.ending:
+            kept.ending.cancel()
+            kept.ending = None
+        return kept.mirror.standing(name, qtype)
+
+    def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
+        """The same for those that look already."""
+        kept = self._kept.get(self._domains.under(name))
+        return kept.mirror.standing(name, qtype) if kept else None
+
+    def answer(self, session: Looking, wire: bytes) -> bytes | Messages | None:
+        """The answer to a message of a session, where that is the mirror's to give."""
+        kept = self._kept.get(self._domains.choose(wire))
+        return kept.mirror.answer(wire) if kept and session in kept.sessions else None
+
+    def leave(self, session: Looking) -> None:
+        """A session has ended."""
+        for domain, kept in self._kept.items():
+            kept.sessions.discard(session)
+            if not kept.sessions and kept.ending is None:
+                kept.ending = asyncio.get_running_loop().call_later(KEPT_FOR, self._end, domain)
+
+    def network_changed(self, own: frozenset[str]) -> None:
+        """There is another snapshot; `own` are this host's addresses. Where these are others, all begins anew."""
+        moved = bool(self.own) and own != self.own
+        self.own = own
+        for domain, kept in list(self._kept.items()):
+            if moved:
+                self._end(domain)
+            else:
+                kept.mirror.network_changed()
+
+    def alive(self, now: float) -> None:
+        """Wants to be called every second."""
+        for domain, kept in list(self._kept.items()):
+            if kept.era == self._era():
+                kept.mirror.alive(now)
+            else:
+                self._end(domain)
+
+    def own_changed(self) -> None:
+        """This host offers something else, perhaps under other apexes."""
+        present = set(self._domains)
+        for domain, kept in list(self._kept.items()):
+            if domain in present:
+                kept.mirror.own_changed()
+            else:
+                self._end(domain)
+
+    def descriptors(self) -> list[int]:
+        """Those of all sockets."""
+        return [number for kept in self._kept.values() for number in kept.mirror.descriptors()]
+
+    async def close(self) -> None:
+        """Ends all."""
+        self._closed = True
+        for domain in list(self._kept):
+            self._end(domain)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _failed(self, domain: Domain) -> None:
+        if domain in self._kept:
+            self._end(domain)
+
+    def _end(self, domain: Domain) -> None:
+        kept = self._kept.pop(domain)
+        if kept.ending:
+            kept.ending.cancel()
+        for session in list(kept.sessions):
+            session.end()  # what it would be told from now on is of something else
+        task = asyncio.get_running_loop().create_task(kept.mirror.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

@@ -1,0 +1,172 @@
+"""The sessions with hosts that are watched: when one is begun, what is told in it, and what comes of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from ..base.errors import BadMessage
+from ..server.connection_limits import within_a_quarter
+from ..system import clock
+from .host_state import SESSION_AGAIN, SESSION_AGAIN_AT_MOST, Watched
+from .hosts import WatchedHosts, loop_time
+from .mirror_zone import MirrorCopy
+from .push_client import Subscriber
+
+_log = logging.getLogger("mddns")
+
+YIELD: Final = 0.1  # seconds after which all are asked who were known through a holder that is gone
+SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
+NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
+MOST_SESSIONS: Final = 1000  # at one time, or a quarter of our descriptors; who has none is looked up
+LEAST_HOSTS: Final = 64  # for which there is room in a mirror
+
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+Ended = Callable[[Watched, float, bool], Awaitable[None]]
+
+
+class Subscribing:
+    """Sessions with `hosts`. ``news()`` is called when somebody offers something else, ``kick()`` when others are to
+    be asked than before.
+
+    ``ended(host, now, abruptly)`` when a session is over: `abruptly`, where the host had let us in and did not send us
+    away.
+    """
+
+    def __init__(
+        self,
+        hosts: WatchedHosts,
+        spawn: Spawn,
+        news: Callable[[], None],
+        kick: Callable[[], None],
+        ended: Ended,
+    ) -> None:
+        self._hosts = hosts
+        self._directory = hosts.directory
+        self._attachment = hosts.attachment
+        self._spawn = spawn
+        self._news = news
+        self._kick = kick
+        self._ended = ended
+        self._current = False
+        self._most = within_a_quarter(MOST_SESSIONS)
+
+    def count(self) -> int:
+        """How many there are."""
+        return sum(host.session is not None for host in self._hosts.by_id.values())
+
+    def room(self) -> int:
+        """How many more there may be."""
+        return self._most - self.count()
+
+    def descriptors(self) -> list[int]:
+        """The numbers of their sockets."""
+        return [host.session.fileno() for host in self._hosts.by_id.values() if host.session]
+
+    def whole(self) -> None:
+        """The network is known as a whole from now on."""
+        self._current = True
+
+    def begin(self, host: Watched) -> None:
+        """Begins one."""
+        peer, own = host.peer, self._attachment.is_own(host)
+
+        def changed() -> None:
+            if self._hosts.has(host) and host.session is session:
+                self._told(host)
+
+        if self._hosts.me and peer.id == self._hosts.me.id:
+            # Another mirror has steps of its own. While it is followed there may be more hosts.
+            host.copy = MirrorCopy(self._hosts.apex, max(LEAST_HOSTS, 2 * len(self._hosts.by_id)))
+        session = Subscriber(peer.route, peer.port, host.copy, self._hosts.apex, changed, own=own)
+        host.session, host.probing = session, False
+        host.task = self._spawn(self._follow(host, session))
+
+    def end(self, host: Watched) -> None:
+        """Ends that with a host, if there is one."""
+        host.session = None
+        if host.task:
+            host.task.cancel()
+            host.task = None
+
+    def without(self, host: Watched) -> None:
+        """A host has no mirror for us. Where it is our own, everybody is asked by ourselves."""
+        hosts = self._hosts.by_id
+        if self._attachment.is_own(host) and self._attachment.none(hosts.values()):
+            _log.debug("every host is asked, as this one has no mirror")
+            # Of whoever answered here all other hosts are told at this moment: who has work for them comes after that.
+            pause, now = YIELD if self._current else 0.0, loop_time()
+            for number, each in enumerate(hosts.values()):
+                if each is not host:
+                    each.next = now + pause * (1 + number / len(hosts))
+            self._kick()
+
+    def relayed(self) -> None:
+        """The mirror of our own host's holder has something new, or we know of other peers."""
+        attachment, hosts = self._attachment, self._hosts
+        before = attachment.complete
+        taken = attachment.told(hosts.by_id, hosts.network, self._current, loop_time(), clock.now())
+        if attachment.complete and not before:
+            _log.debug("everything comes from this host's holder")
+        if taken and attachment.moved:
+            now = loop_time()
+            for host in hosts.by_id.values():
+                if not attachment.asks(host, now) and (host.session or host.copy.serial is not None):
+                    self.end(host)
+                    hosts.forget_copy(host)
+                    host.probing = False
+            self._kick()
+        if taken:
+            self._news()
+
+    async def _follow(self, host: Watched, session: Subscriber) -> None:
+        begun = loop_time()
+        stay_away = 0.0
+        try:
+            await session.run()
+        except BadMessage as error:
+            _log.warning("%s broke the protocol: %s", host.peer.shown, error, extra={"event": "nonsense"})
+            stay_away = NONSENSE_FOR
+        except OSError as error:
+            _log.debug("no session with %s: %s", host.peer.shown, error)
+        except Exception:  # a fault of ours that one host brings about must not cost us the others
+            _log.exception("the session with %s ended by a fault", host.peer.shown)
+            stay_away = NONSENSE_FOR
+        finally:
+            if host.session is session:
+                host.session = host.task = None
+        now = loop_time()
+        if self._attachment.is_own(host):
+            if self._attachment.complete and session.refused is None and not stay_away:
+                self._attachment.lost(self._hosts.by_id.values(), now)
+            else:
+                self.without(host)
+        stay_away = stay_away if session.refused is None else session.refused
+        if now - begun > SESSION_PROVEN:
+            host.session_pause = SESSION_AGAIN
+        host.session_from = now + max(stay_away, host.session_pause)
+        host.session_pause = min(2 * host.session_pause, SESSION_AGAIN_AT_MOST)
+        own = self._attachment.is_own(host)
+        await self._ended(host, now, session.connected and session.refused is None and not stay_away and not own)
+
+    def _told(self, host: Watched) -> None:
+        """A host's zone is another by now."""
+        if self._attachment.is_own(host):
+            if host.copy.is_mirror:
+                self.relayed()
+                return
+            self.without(host)
+        host.heard, host.heard_at = True, loop_time()
+        now, rtt = clock.now(), self._directory.memory.rtt(host.peer.id)
+        host.told_at = now
+        rtt_ms = None if rtt is None else round(rtt * 1000, 2)
+        network = self._hosts.network
+        if host.copy.is_mirror:  # it took us for a program of its own: it is believed of itself alone
+            mine = host.words.by_peer(host.copy.told(), {host.peer.id: host.peer}, network)
+            services = mine.get(host.peer.id, ())
+        else:
+            services = host.words.of_one(host.copy.told(), host.peer, network, rtt_ms)
+        self._directory.answered(host.peer, services, now, rtt=rtt)
+        self._news()

@@ -1,0 +1,224 @@
+"""Watches a network: follows every host of it, and tells those who look on how it is now.
+
+A host is asked for what it offers by a lookup (:mod:`.asking`). Who answers over DNS gets a session
+(:mod:`.subscribing`), which tells of each change at once, and is asked for its serial every two seconds besides; who
+has no session for us is looked up every two seconds. A session that ends is no event: what the host says next is.
+Where our own host has a holder, all of this is its business: it has what every host says, for all programs of its host
+(:mod:`.attachment`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from ..base.model import Peer, Service, Snapshot
+from ..base.policy import Policy
+from ..directory.directory import Directory
+from ..directory.peer_memory import Memory
+from ..directory.pushed import Followed, Hearing
+from ..networks.follower import STATUS_TIMEOUT, Follower
+from ..networks.settings import Settings
+from ..system import clock
+from .host_state import Watched
+from .hosts import WatchedHosts, loop_time
+from .mirror_zone import Stood
+from .own_holder import Attachment
+from .polling import Asking
+from .session_schedule import Subscribing
+from .view import View as View
+from .view import Watching as Watching
+
+_log = logging.getLogger("mddns")
+
+SHARE: Final = 4  # times as long as it took to tell of a state, nobody is told of the next
+BROKEN: Final = "watching has ended by a fault of mddns: the log has it; begin anew with another Resolver"
+
+
+class Watcher:
+    """Watches the network of `settings`, from :meth:`start` to :meth:`close`.
+
+    `own` is for the holder of our own host: what the host offers. It attaches to nobody, and tells how each peer
+    stands. `other` is a directory which is to know what we find out of peers, and of whose ways we are to;
+    `left_alone` is told of each peer that is asked less often for a while, unless it is :meth:`heard`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy | None = None,
+        own: Callable[[], list[Service]] | None = None,
+        other: Followed | None = None,
+        left_alone: Callable[[Peer], None] | None = None,
+    ) -> None:
+        self._whole: View | None = None
+        # With the last view: how each peer stands, but who is none and offers nothing; and who they all are.
+        self.stood: tuple[Stood, ...] = ()
+        self.census = ""
+        self._own = own
+        policy = policy or Policy()
+        self._directory = Hearing(other, policy) if other else Directory(settings.apex.wire, Memory(), policy)
+        # Of what several hosts tell, a mirror gives one word on. Which one this process admits, it cannot know.
+        self._attachment = Attachment(self._directory, allowed=own is None and type(policy) is Policy)
+        self._hosts = WatchedHosts(settings.apex, self._directory, self._attachment)
+        self._sessions = Subscribing(self._hosts, self._spawn, self._publish_soon, self._kick, self._session_ended)
+        self._asking = Asking(settings, self._hosts, self._sessions, self._spawn, self._publish_soon, left_alone)
+        self._network = settings.network
+        self._follower = Follower(settings.network, self._seen, self._tick)
+        self._turns = clock.Turns(clock.now())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._snapshot: Snapshot | None = None
+        self._current = False
+        self._version: tuple[object, ...] = ()
+        self._latest: View | None = None
+        self._watching: dict[object, Watching] = {}
+        self._publishing = False
+        self._publish_from = 0.0  # with thousands of services not without end
+
+    @property
+    def view(self) -> View | None:
+        """The network, where it is known as a whole; not where we may have missed something, stopped or starved.
+
+        After sleep it is whole when whoever we know something of has been heard again.
+        """
+        return self._whole if self._asking.pulse.is_steady(clock.now()) else None
+
+    async def start(self) -> None:
+        """Reads the network and begins. NetworkError where it cannot be read."""
+        await self._seen(await self._network.aread(STATUS_TIMEOUT), 0.0)
+        self._spawn(self._follower.run())
+        self._asking.start()
+
+    async def close(self) -> None:
+        """Ends every session, and all asking."""
+        self._whole = None
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._asking.close()
+        self._end_all(None)
+
+    def add(self, key: object, watching: Watching) -> None:
+        """Somebody looks on, and is told at once what is known already."""
+        if self._failure:
+            watching.ended(self._failure)
+            return
+        self._watching[key] = watching
+        if self._latest:
+            watching.told(self._latest, self._current)
+
+    def remove(self, key: object) -> None:
+        """And does so no more. Twice does no harm."""
+        self._watching.pop(key, None)
+
+    def look_now(self) -> None:
+        """Reads anew who is on the network."""
+        self._follower.look_now()
+
+    def heard(self, peer: str) -> None:
+        """The peer of that id has asked us something, so it is up."""
+        self._asking.heard(peer)
+
+    def own_changed(self) -> None:
+        """What our own host offers is another by now: `own` gives it."""
+        me = self._hosts.me
+        if self._own and me and me.asked:
+            self._directory.answered(me, self._own(), clock.now())
+            self._publish_soon()
+
+    def sessions(self) -> int:
+        """How many hosts have a session with us."""
+        return self._sessions.count()
+
+    def descriptors(self) -> list[int]:
+        """The numbers of the sockets that stay open for longer than a lookup."""
+        return [number for number in (*self._sessions.descriptors(), *self._asking.descriptors()) if number >= 0]
+
+    # The network
+
+    async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
+        self._snapshot = snapshot
+        for gone in self._hosts.seen(snapshot, holder=self._own is not None, now=loop_time()):
+            self._sessions.end(gone)
+        self.own_changed()
+        if self._attachment.complete:
+            self._sessions.relayed()
+        self._asking.network_changed()
+        self._publish_soon()
+
+    def _tick(self) -> bool:
+        if away := self._turns.away(clock.now()):
+            self._directory.slept(away, clock.now())
+            self._asking.slept()
+            self._publish_soon()
+        if self._latest and self._latest.silent:
+            self._publish_soon()  # who is gone by now is silent no more
+        return bool(away)
+
+    # Its parts
+
+    def _kick(self) -> None:
+        self._asking.kick()
+
+    async def _session_ended(self, host: Watched, since: float, abruptly: bool) -> None:
+        await self._asking.session_ended(host, since, abruptly)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and self._failure is None:
+            _log.error("watching has ended by a fault", exc_info=error)
+            self._failure, self._whole = error, None
+            for other in self._tasks:
+                other.cancel()
+            self._end_all(error)
+
+    def _end_all(self, error: BaseException | None) -> None:
+        watching, self._watching = self._watching, {}
+        for each in watching.values():
+            each.ended(error)
+
+    # Telling
+
+    def _publish_soon(self) -> None:
+        if not self._publishing:
+            self._publishing = True
+            asyncio.get_running_loop().call_at(self._publish_from, self._publish_now)
+
+    def _publish_now(self) -> None:
+        begun = clock.spent()
+        self.publish()
+        self._publish_from = loop_time() + SHARE * (clock.spent() - begun)
+
+    def publish(self) -> None:
+        """Tells those who look on what is new, at once."""
+        self._publishing = False
+        if self._snapshot is None:
+            return
+        directory, hosts, now = self._directory, self._hosts, clock.now()
+        whole = self._attachment.whole or all(host.polled for host in hosts.by_id.values())
+        first = not self._current and whole
+        silent = directory.silent(now)
+        stood = tuple(hosts.stands(holder=True)) if self._own else ()
+        if first:
+            self._current = True
+            self._sessions.whole()
+        version = directory.version, silent, hosts.census, stood
+        news = None
+        if self._latest is None or first or version != self._version:
+            self.stood, self.census = stood, hosts.census
+            self._version = version
+            news = self._latest = View.of(directory, self._snapshot, now)
+        self._whole = self._latest if self._current and not hosts.in_doubt() else None
+        if news:
+            for watching in list(self._watching.values()):
+                watching.told(news, self._current)

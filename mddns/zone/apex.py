@@ -1,0 +1,82 @@
+"""The names that belong to whoever answers: SOA and NS of the apex, ``ns``, ``_mddns``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from struct import Struct
+from typing import Final
+
+from ..base.names import Name
+from ..codec.instance import address_octets
+from ..dns.message import AAAA, IN, NS, SOA, TXT, A
+from ..dns.writer import RR, RRset
+from .zone import Labels, Node
+
+REFRESH, RETRY, EXPIRE, NEGATIVE_TTL = 60, 10, 3600, 1
+VERSION: Final = b"md.v=1"
+_TIMERS: Final = Struct("!5I")
+_RR: Final = Struct("!2HIH")
+
+
+class Apex:
+    """The records at and around the apex `name`, under one `serial`, for a responder at `addresses`.
+
+    `more` is what else belongs to whoever answers, by the labels before the apex.
+    """
+
+    def __init__(
+        self, name: Name, serial: int, addresses: Iterable[str], more: Mapping[Labels, Node] | None = None
+    ) -> None:
+        self.name = name
+        self.serial = serial
+        self._ns = Name.of((b"ns",), name).wire
+        rname = Name.of((b"hostmaster",), name).wire
+        self._soa = self._ns + rname + _TIMERS.pack(serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL)
+        addresses = tuple(addresses)
+        four = tuple((address_octets(address), None) for address in addresses if ":" not in address)
+        six = tuple((address_octets(address), None) for address in addresses if ":" in address)
+        here = [RRset(A, four), RRset(AAAA, six)]
+        self._nodes: dict[Labels, Node] = {
+            (): Node(
+                (RRset(SOA, ((self._soa, None),)), RRset(NS, ((b"", self._ns),))),
+                {NS: lambda: ([(self._ns, rrset) for rrset in here],)},
+            ),
+            (b"ns",): Node(here),
+            (b"_mddns",): Node((RRset(TXT, ((bytes((len(VERSION),)) + VERSION, None),)),)),
+            **(more or {}),
+        }
+
+    def node(self, labels: Labels) -> Node | None:
+        """What stands at a name given by its labels before the apex, None where it is the services' business."""
+        return self._nodes.get(labels)
+
+    @property
+    def soa_record(self) -> RR:
+        """The SOA record."""
+        return self.name.wire, SOA, (self._soa, None)
+
+    def records(self) -> Iterator[RR]:
+        """Everything here but the SOA."""
+        for labels, node in self._nodes.items():
+            owner = Name.of(labels, self.name).wire
+            for rrset in node.rrsets.values():
+                if rrset.rtype != SOA:
+                    for rdata in rrset.rdatas:
+                        yield owner, rrset.rtype, rdata
+
+    def negative_soa(self) -> bytes:
+        """The SOA record of NXDOMAIN and NODATA, its TTL the negative one (RFC 2308 3)."""
+        return self.name.wire + _RR.pack(SOA, IN, NEGATIVE_TTL, len(self._soa)) + self._soa
+
+
+def next_serial(last: int | None, unix_ms: int) -> int:
+    """max(last + 1, Unix time in units of 10 ms), modulo 2**32, compared as serials are (RFC 1982)."""
+    clock = unix_ms // 10 % 2**32
+    if last is None:
+        return clock
+    return clock if is_after(clock, last) else (last + 1) % 2**32
+
+
+def is_after(serial: int, other: int) -> bool:
+    """Whether a serial is greater than another (RFC 1982 3.2). Neither is, of two that are 2**31 apart."""
+    return 0 < (serial - other) % 2**32 < 2**31

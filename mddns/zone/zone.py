@@ -1,0 +1,403 @@
+"""A zone made of services: which RRsets stand at which name, and which names exist at all.
+
+The same code renders a registry's own zone and the merged view of a network. Nothing is rendered
+before it is asked for: a question costs what its name holds, not what the zone holds. The apex's
+own records (SOA, NS) belong to whoever answers and stand in :mod:`mddns.zone.apex`.
+
+A *view* such as ``prod._env`` is the same zone again, of those services alone that carry the
+label, under an origin of its own: targets stay inside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Final
+
+from ..base.leader import leader
+from ..base.model import Service, fold, replace
+from ..base.names import MAX_NAME
+from ..codec.instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
+from ..dns.message import AAAA, PTR, SRV, TXT, A
+from ..dns.writer import RR, Rdata, RRset
+
+MAX_VIEW_DEPTH: Final = 4
+MAX_HELD: Final = 128  # services that are held back and told of
+MAX_VIEWS: Final = 64  # compiled at a time, below one zone
+# Where to browse: here, by choice, by default, and for programs that are told of no domain (RFC 6763 11).
+_BROWSING: Final = (b"b", b"db", b"lb")
+_NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
+_KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
+
+Labels = tuple[bytes, ...]
+Pair = tuple[bytes, bytes]
+Group = Sequence[tuple[bytes, RRset]]  # owner and RRset each
+Groups = Callable[[], Iterable[Group]]  # made when they are wanted: a long list is often cut short
+
+
+class Node:
+    """What stands at one existing name. Without RRsets it is an empty non-terminal (RFC 8499)."""
+
+    __slots__ = ("attached", "rrsets", "whole")
+
+    def __init__(
+        self, rrsets: Iterable[RRset] = (), attached: Mapping[int, Groups] | None = None, whole: bool = False
+    ) -> None:
+        """`attached` are the additional records by the type that was asked: a group for each RDATA, so that
+        a service's labels and addresses are sent together or not at all. `whole`: never send without them."""
+        self.rrsets = {rrset.rtype: rrset for rrset in rrsets if rrset.rdatas}
+        self.attached = attached or {}
+        self.whole = whole
+
+
+ENT: Final = Node()
+
+
+class Placed:
+    """A service with the instance label that it has in this zone."""
+
+    __slots__ = ("_pairs", "aliases", "instance", "key", "label", "name", "service")
+
+    def __init__(self, service: Service, instance: str) -> None:
+        self.service = service
+        self.label = instance
+        self.name = service.name.encode()
+        self.instance = instance.encode("utf-8", "surrogateescape")
+        self.key = self.instance.lower()
+        self.aliases = tuple(b"_" + alias.encode().lower() for alias in service.srv)
+        self._pairs: frozenset[Pair] | None = None
+
+    @property
+    def pairs(self) -> frozenset[Pair]:
+        """The label pairs whose views show it."""
+        if self._pairs is None:
+            found = (view_pair(key, value) for key, value in self.service.labels.items())
+            self._pairs = frozenset(filter(None, found))
+        return self._pairs
+
+    def rrsets(self, target: bytes) -> tuple[RRset, ...]:
+        """SRV, TXT, A and AAAA of this one instance, whose SRV points at `target`."""
+        service = self.service
+        return (
+            RRset(SRV, ((srv_octets(service), target),)),
+            RRset(TXT, ((instance_txt(service), None),)),
+            *address_rrsets((service,)),
+        )
+
+
+def address_rrsets(services: Iterable[Service]) -> Iterator[RRset]:
+    """A and AAAA of `services`, each address once."""
+    addresses = dict.fromkeys(address for service in services for address in service.addresses)
+    for rtype, six in ((A, False), (AAAA, True)):
+        rdatas = tuple((address_octets(address), None) for address in addresses if (":" in address) is six)
+        if rdatas:
+            yield RRset(rtype, rdatas)
+
+
+def view_pair(key: str, value: str) -> Pair | None:
+    """The label pair as it stands in a view's name, in lower case; None where the pair has no view."""
+    k, v = (text.encode("utf-8", "surrogateescape").lower() for text in (key, value))
+    if k in _NO_VIEW or not 0 < len(k) <= 62 or not _KEY_OCTETS.issuperset(k):
+        return None
+    return (k, v) if 0 < len(v) <= 63 and not v.startswith(b"_") else None
+
+
+def place(services: Iterable[Service], before: Iterable[Placed] = ()) -> list[Placed]:
+    """Each service with a label of its own: where two would share one, or one is a wildcard, the address stands in.
+
+    What stood `before` as it does now is the same object.
+    """
+    known = {id(placed.service): placed for placed in before}
+    told: dict[tuple[str, str], list[Service]] = {}
+    for service in services:
+        told.setdefault((fold(service.name), fold(service.instance)), []).append(service)
+    # "*" would answer for every name beside it, wherever the zone is transferred to (RFC 4592).
+    alone = {key: sharing[0] for key, sharing in told.items() if key[1] not in ("", "*") and len(sharing) == 1}
+    others = [service for key, sharing in told.items() if key not in alone for service in sharing]
+    placed = []
+    for service in others:
+        label = instance_label("", service.endpoint.address, service.endpoint.port, service.protocol)
+        # A peer may have called an instance by what is another's address: that one gets its own address, too.
+        if usurper := alone.pop((fold(service.name), label), None):
+            others.append(usurper)
+        placed.append(Placed(service, label))
+    for service in alone.values():
+        same = known.get(id(service))
+        placed.append(same if same and same.label == service.instance else Placed(service, service.instance))
+    return placed
+
+
+class Zone:
+    """The names below `origin` (uncompressed wire format), as told by `services`."""
+
+    def __init__(
+        self,
+        origin: bytes,
+        services: Iterable[Service],
+        held: Iterable[Service] = (),
+        before: Zone | None = None,
+    ) -> None:
+        """`held` are those that are held back: only ``_held`` tells of them. A zone of mostly the same services, just
+        `before`, makes it quicker."""
+        self.origin = origin
+        self._placed: list[Placed] = place(services, before._placed if before else ())
+        # Without labels, and not more than one message over TCP holds.
+        self._held = place(replace(service, labels={}, srv=(), since=None) for service in islice(held, MAX_HELD))
+        self._path: tuple[Pair, ...] = ()
+        # One for all views below the zone: their chains are too many for a bound on each to be one.
+        self._views: dict[tuple[Pair, ...], Zone] = {}
+
+    @cached_property
+    def _by_name(self) -> dict[bytes, list[Placed]]:
+        found: dict[bytes, list[Placed]] = {}
+        for placed in sorted(self._placed, key=lambda each: (each.service.priority, each.instance)):
+            if len(placed.instance) + len(placed.name) + 2 + 6 + len(self.origin) <= MAX_NAME:
+                found.setdefault(placed.name.lower(), []).append(placed)
+        return found
+
+    @cached_property
+    def _by_a_label(self) -> dict[bytes, dict[bytes, None]]:
+        """The names of each IDNA A-label (RFC 5890 2.3.2.1): ``CAFÉ`` and ``café`` share one."""
+        from encodings.idna import ToASCII  # with its tables, and rarely wanted
+
+        found: dict[bytes, dict[bytes, None]] = {}
+        for name in self._by_name:
+            text = name.decode().lower()
+            if not text.isascii():
+                # IDNA 2008 and 2003 part where 2003 writes a letter otherwise, as in "straße" (RFC 5894 7.2).
+                found.setdefault(b"xn--" + text.encode("punycode").lower(), {})[name] = None
+                with contextlib.suppress(UnicodeError):
+                    found.setdefault(ToASCII(text).lower(), {})[name] = None
+        return found
+
+    def services(self) -> Iterator[Service]:
+        """Every service in it, each under the label it has here."""
+        for placed in self._members():
+            yield replace(placed.service, instance=placed.instance.decode("utf-8", "surrogateescape"))
+
+    def records(self) -> Iterator[RR]:
+        """Every record in it, views and leaders left out."""
+        for each in _BROWSING:
+            yield self._wire(each, b"_dns-sd", b"_udp"), PTR, (b"", self.origin)
+        for name, group in self._by_name.items():
+            yield from self.shared_records(name)
+            for placed in group:
+                yield from self.records_of(placed)
+
+    def groups(self) -> Mapping[bytes, Sequence[Placed]]:
+        """What stands under each name, in lower case."""
+        return self._by_name
+
+    def records_of(self, placed: Placed) -> Iterator[RR]:
+        """All records that one instance alone brings into the zone, views and leaders left out."""
+        name, protocol = placed.name.lower(), b"_" + placed.service.protocol.encode()
+        target = self._target(placed)
+        numbers, text, *addresses = placed.rrsets(target)
+        owner, typed = self._wire(placed.key, name), self._wire(placed.key, b"_" + name, protocol)
+        (srv,), (txt,) = numbers.rdatas, text.rdatas
+        yield self._wire(name), SRV, srv
+        for rrset in (numbers, text, *addresses):
+            for rdata in rrset.rdatas:
+                yield owner, rrset.rtype, rdata
+        of_type = self._wire(b"_" + name, protocol)
+        yield of_type, SRV, srv
+        yield of_type, PTR, (b"", self._wire(placed.instance, b"_" + placed.name, protocol))
+        yield typed, SRV, srv
+        yield typed, TXT, txt
+        for alias in dict.fromkeys(placed.aliases):
+            yield self._wire(alias, protocol, name), SRV, srv
+        yield self._wire(b"_list"), PTR, (b"", target)
+
+    def shared_records(self, name: bytes, of: Sequence[Placed] | None = None) -> Iterator[RR]:
+        """The records that the instances of one name (in lower case) share: texts, addresses, types; with `of`, the
+        texts and addresses of these alone."""
+        group = self._by_name.get(name, ())
+        some = group if of is None else of
+        owner = self._wire(name)
+        for text in dict.fromkeys(labels_txt(placed.service) for placed in some):
+            yield owner, TXT, (text, None)
+        for rrset in address_rrsets(placed.service for placed in some):
+            for rdata in rrset.rdatas:
+                yield owner, rrset.rtype, rdata
+        types = {placed.service.protocol.encode(): placed.name for placed in group}
+        for protocol, shown in types.items():
+            yield self._wire(b"_services", b"_dns-sd", b"_udp"), PTR, (b"", self._wire(b"_" + shown, b"_" + protocol))
+
+    def node(self, labels: Labels) -> Node | None:
+        """What stands at a name, given by its labels before the origin in lower case; None: no such name."""
+        if not labels:
+            return ENT
+        last = labels[-1]
+        if not last.startswith(b"_"):
+            return self._service_node(labels)
+        if last in (b"_tcp", b"_udp"):
+            return self._typed_node(labels, last)
+        if last == b"_list":
+            return self._list_node() if len(labels) == 1 else None
+        if labels == (b"_held",) and not self._path:
+            return self._held_node()
+        return self._view_node(labels, last[1:])
+
+    def _group(self, label: bytes) -> list[Placed]:
+        if label.startswith(b"xn--"):
+            return [placed for name in self._by_a_label.get(label, ()) for placed in self._by_name[name]]
+        return self._by_name.get(label, [])
+
+    def _service_node(self, labels: Labels) -> Node | None:
+        group = self._group(labels[-1])
+        if len(labels) == 1 and group:
+            pairs = [(placed, self._target(placed)) for placed in group]
+            texts = dict.fromkeys(labels_txt(placed.service) for placed in group)
+            return Node(
+                (
+                    RRset(SRV, tuple((srv_octets(placed.service), target) for placed, target in pairs)),
+                    RRset(TXT, tuple((text, None) for text in texts)),
+                    *address_rrsets(placed.service for placed in group),
+                ),
+                {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
+            )
+        if len(labels) == 1:
+            return None
+        protocol = labels[-2]
+        if protocol in (b"_tcp", b"_udp"):
+            return self._alias_node([p for p in group if p.service.protocol == protocol[1:].decode()], labels[:-2])
+        if len(labels) > 2:
+            return None
+        if labels[0] == b"leader":
+            return self._leader_node(group)
+        return self._instance_node(group, labels[0], (SRV, TXT, A, AAAA))
+
+    def _leader_node(self, group: list[Placed]) -> Node | None:
+        leading = leader(placed.service for placed in group)
+        placed = next((placed for placed in group if placed.service is leading), None)
+        if placed is None:
+            return None
+        target = self._target(placed)
+        return Node(placed.rrsets(target), {SRV: lambda: (self._attached(placed, target),)})
+
+    def _alias_node(self, group: list[Placed], labels: Labels) -> Node | None:
+        """``_etcd-client._tcp.NAME``, where instances have declared it: clients insist on such names (RFC 2782)."""
+        if not labels:
+            return ENT if any(placed.aliases for placed in group) else None
+        pairs = [(placed, self._target(placed)) for placed in group if placed.aliases and labels[0] in placed.aliases]
+        if len(labels) > 1 or not pairs:
+            return None
+        return Node(
+            (RRset(SRV, tuple((srv_octets(placed.service), target) for placed, target in pairs)),),
+            {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
+        )
+
+    def _typed_node(self, labels: Labels, protocol_label: bytes) -> Node | None:
+        protocol = protocol_label[1:].decode()
+        if labels == (b"_services", b"_dns-sd", b"_udp"):
+            return self._types_node()
+        if len(labels) == 3 and labels[1:] == (b"_dns-sd", b"_udp") and labels[0] in _BROWSING:
+            return Node((RRset(PTR, ((b"", self.origin),)),))
+        if len(labels) == 1:
+            exists = protocol == "udp" or any(p.service.protocol == "tcp" for p in self._placed)
+            return ENT if exists else None
+        group = [p for p in self._group(labels[-2][1:]) if p.service.protocol == protocol]
+        if not labels[-2].startswith(b"_") or not group:
+            return ENT if labels == (b"_dns-sd", b"_udp") else None
+        if len(labels) == 2:
+            return self._type_node(group, protocol_label)
+        return self._instance_node(group, labels[0], (SRV, TXT)) if len(labels) == 3 else None
+
+    def _instance_node(self, group: list[Placed], label: bytes, types: Sequence[int]) -> Node | None:
+        # One, or under an A-label one for each name that shares it.
+        chosen = [placed for placed in group if placed.key == label]
+        if not chosen:
+            return None
+        rdatas: dict[int, dict[Rdata, None]] = {rtype: {} for rtype in types}
+        for placed in chosen:
+            for rtype, several in placed.rrsets(self._target(placed)):
+                if rtype in rdatas:
+                    rdatas[rtype].update(dict.fromkeys(several))
+        return Node(
+            (RRset(rtype, tuple(several)) for rtype, several in rdatas.items()),
+            {SRV: lambda: (self._attached(placed, self._target(placed)) for placed in chosen)},
+        )
+
+    def _type_node(self, group: list[Placed], protocol_label: bytes) -> Node:
+        targets = [self._target(placed) for placed in group]
+        names = [self._wire(placed.instance, b"_" + placed.name, protocol_label) for placed in group]
+        srv = tuple((srv_octets(placed.service), target) for placed, target in zip(group, targets, strict=True))
+
+        def with_srv() -> Iterator[Group]:
+            return (self._attached(placed, target) for placed, target in zip(group, targets, strict=True))
+
+        def with_ptr() -> Iterator[Group]:
+            # What a browser asks next (RFC 6763 12.1): the instance's SRV and TXT, the target's addresses.
+            for placed, target, name in zip(group, targets, names, strict=True):
+                own_srv, own_txt, *addresses = placed.rrsets(target)
+                yield [(name, own_srv), (name, own_txt), *((target, each) for each in addresses)]
+
+        return Node((RRset(SRV, srv), RRset(PTR, tuple((b"", name) for name in names))), {SRV: with_srv, PTR: with_ptr})
+
+    def _types_node(self) -> Node:
+        types = {
+            (b"_" + placed.name.lower(), b"_" + placed.service.protocol.encode()): b"_" + placed.name
+            for group in self._by_name.values()
+            for placed in group
+        }
+        names = [self._wire(shown, protocol) for (_, protocol), shown in sorted(types.items())]
+        return Node((RRset(PTR, tuple((b"", name) for name in names)),))
+
+    def _list_node(self) -> Node:
+        everything = [(placed, self._target(placed)) for group in self._by_name.values() for placed in group]
+
+        def attached() -> Iterator[Group]:
+            for placed, target in everything:
+                yield [(target, rrset) for rrset in placed.rrsets(target)]
+
+        return Node((RRset(PTR, tuple((b"", target) for _, target in everything)),), {PTR: attached}, whole=True)
+
+    def _held_node(self) -> Node:
+        """As ``_list``, of what is held back."""
+        everything = [(placed, self._target(placed)) for placed in self._held]
+
+        def attached() -> Iterator[Group]:
+            for placed, target in everything:
+                yield [(target, rrset) for rrset in placed.rrsets(target)]
+
+        return Node((RRset(PTR, tuple((b"", target) for _, target in everything)),), {PTR: attached}, whole=True)
+
+    def _view_node(self, labels: Labels, key: bytes) -> Node | None:
+        if len(labels) == 1:
+            exists = self._may_chain(key) and any(each == key for placed in self._members() for each, _ in placed.pairs)
+            return ENT if exists else None
+        view = self.view((key, labels[-2]))
+        return view.node(labels[:-2]) if view else None
+
+    def _may_chain(self, key: bytes) -> bool:
+        return len(self._path) < MAX_VIEW_DEPTH and all(key != used for used, _ in self._path)
+
+    def _members(self) -> Iterator[Placed]:
+        return (placed for group in self._by_name.values() for placed in group)
+
+    def view(self, pair: Pair) -> Zone | None:
+        """The zone of those services that carry ``key=value`` (both in lower case), None where there are none."""
+        path = (*self._path, pair)
+        if (known := self._views.get(path)) is not None:
+            return known
+        key, value = pair
+        members = [placed for placed in self._members() if pair in placed.pairs] if self._may_chain(key) else []
+        if not members:
+            return None
+        view = Zone(self._wire(value, b"_" + key), ())
+        view._placed, view._path, view._views = members, path, self._views
+        if len(self._views) >= MAX_VIEWS:
+            del self._views[next(iter(self._views))]
+        self._views[path] = view
+        return view
+
+    def _wire(self, *labels: bytes) -> bytes:
+        return b"".join(bytes((len(label),)) + label for label in labels) + self.origin
+
+    def _target(self, placed: Placed) -> bytes:
+        return self._wire(placed.instance, placed.name)
+
+    def _attached(self, placed: Placed, target: bytes) -> Group:
+        return [(target, rrset) for rrset in placed.rrsets(target) if rrset.rtype != SRV]

@@ -12,7 +12,7 @@ from bed.dig import need
 from bed.host import Host
 from bed.hosts import Bed
 from bed.process import Process
-from clients import configuration, placed, serve_page
+from real_clients import configuration, placed, serve_page
 
 # The key of the root, below which nothing can be validated on a bed: what is not excepted is SERVFAIL.
 KEY = "20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"

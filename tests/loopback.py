@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import itertools
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 import dns.message
@@ -16,6 +17,7 @@ import dns.query
 import pytest
 
 from mddns.base.model import Peer, Snapshot
+from mddns.responder.reaction import Reaction
 
 _numbers = itertools.count(os.getpid() * 97 % 50_000)
 
@@ -149,3 +151,45 @@ def read_query(connection: socket.socket) -> bytes:
     """The first query of a TCP connection."""
     head = connection.recv(2, socket.MSG_WAITALL)
     return connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+
+
+QUERY = bytes(range(1, 13)) + b"what"
+
+
+def echo(wire: bytes, source: str, tcp: bool) -> Reaction:
+    """Answers with what was asked, doubled."""
+    return wire + wire
+
+
+class Client:
+    """A TCP connection that speaks in messages."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def to(cls, place: tuple[str, int], source: str | None = None) -> AsyncIterator[Client]:
+        local = (source, 0) if source else None
+        client = cls(*await asyncio.open_connection(*place, local_addr=local))
+        try:
+            yield client
+        finally:
+            client.writer.close()
+            with contextlib.suppress(OSError):
+                await client.writer.wait_closed()
+
+    def say(self, *messages: bytes) -> None:
+        self.writer.write(b"".join(len(message).to_bytes(2, "big") + message for message in messages))
+
+    async def hear(self) -> bytes:
+        size = await self.reader.readexactly(2)
+        return await self.reader.readexactly(int.from_bytes(size, "big"))
+
+    async def ended(self) -> bool:
+        """Whether the other side has ended, and nothing more came."""
+        try:
+            return await self.reader.read(1) == b""
+        except ConnectionError:
+            return True

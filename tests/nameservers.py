@@ -21,6 +21,7 @@ import dns.query
 import dns.rdatatype
 import dns.rrset
 import dns.xfr
+import dns.zone
 from bed.process import Process
 
 ADDRESS = "127.0.0.1"
@@ -254,3 +255,17 @@ def zone_at(port: int) -> Records:
 
 def _lines(rrset: dns.rrset.RRset) -> set[str]:
     return {f"{rrset.name} {rrset.ttl} {rrset.rdtype.name} {rdata}".lower() for rdata in rrset}
+
+
+# The same program in a hurry: what takes it seconds by design is not waited for fifty times.
+QUICK = """
+import sys
+import os, time
+from mddns.forward import notify
+from mddns.system import clock
+from mddns.__main__ import main
+notify.AT_MOST_EVERY = 0.05
+clock.unix_ms = lambda: int(time.time() * 1000) - int(os.environ.get("BACK", "0"))
+sys.argv[0] = "md"
+sys.exit(main())
+"""

@@ -28,6 +28,7 @@ from mddns.directory.peer_memory import Memory
 from mddns.dns.message import PTR
 from mddns.lookup.asked_peer import Outcome
 from mddns.lookup.fanout import Lookup
+from mddns.lookup.query import Found, Inquirer, Query
 from mddns.registry.registry import Registration, Registry
 from mddns.responder.hot_answers import COOKIE_OCTETS, Kept
 from mddns.responder.reaction import Messages
@@ -291,3 +292,20 @@ class Fleet:
 def without(*addresses: str, of: Peer) -> Peer:
     """A peer that lost addresses."""
     return replace(of, addresses=tuple(each for each in of.addresses if each not in addresses))
+
+
+class Seeker:
+    """One who looks for services in a fleet, from a machine of its own (or `me`)."""
+
+    def __init__(self, fleet: Fleet, me: Peer | None = None, policy: Policy | None = None) -> None:
+        self.fleet = fleet
+        self.inquirer = Inquirer(APEX, 1.0, policy)
+        self.snapshot = fleet.snapshot(me)
+
+    def find(self, name: str | None = None, now: float = 0.0, first: bool = False, **labels: str) -> Found:
+        query = Query.of(name, labels, first=first)
+        lookup = self.inquirer.begin(query, self.snapshot, now)
+        if lookup is not None:
+            me = self.snapshot.me
+            now = self.fleet.carry(lookup, now, *([me.addresses[0]] if me else []))
+        return self.inquirer.finish(query, lookup, now)

@@ -1,0 +1,9 @@
+"""Messages of DNS Stateful Operations as hexadecimal fields."""
+
+from __future__ import annotations
+
+KNOWN = 0x40
+
+
+def octets(*fields: str) -> bytes:
+    return bytes.fromhex("".join(fields).replace("|", ""))

@@ -1,0 +1,6 @@
+"""Where tests find what they read: the folder of the tests, and the repository."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from .system.loop_thread import Background  # first: it loads asyncio without TLS
+
+# isort: split
 from .base.errors import Error, InvalidService
 from .base.health_check import Check
 from .base.model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
@@ -18,7 +21,6 @@ from .networks.settings import Settings
 from .node import Node, open_node
 from .registry.file_changes import Difference
 from .registry.registry import Registration
-from .system.loop_thread import Background
 
 if TYPE_CHECKING:
     from .files.serial_file import Serials

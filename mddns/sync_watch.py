@@ -10,11 +10,13 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
+from .system.loop_thread import Background  # first: it loads asyncio without TLS
+
+# isort: split
 from .base.errors import Error
 from .base.grammar import normal_name
 from .base.leader import leader
 from .system.after_fork import let_go
-from .system.loop_thread import Background
 from .watching.events import Changes, Event
 from .watching.watcher import BROKEN, View, Watcher, Watching
 

@@ -11,8 +11,6 @@ from conftest import MakeBed, Measured
 from places import TESTS
 from real_clients import CONFIGURATIONS, HOSTS, RESOLV_CONF, fetch, office, seconds_until, serve_page
 
-HERE = TESTS
-
 
 @pytest.fixture(scope="module")
 def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
@@ -37,7 +35,7 @@ def test_curl_fetches_the_page_by_name_and_no_longer_when_it_left(bed: Bed, meas
 
 def test_each_configuration_is_used_by_a_test_and_named_in_the_table() -> None:
     files = sorted(path.name for path in CONFIGURATIONS.iterdir() if path.name != "README.md")
-    tests = "".join(path.read_text("utf-8") for path in HERE.glob("*.py"))
+    tests = "".join(path.read_text("utf-8") for path in TESTS.rglob("*.py"))
     table = (CONFIGURATIONS / "README.md").read_text("utf-8")
     assert [name for name in files if f'configuration("{name}"' not in tests] == []
     assert [name for name in files if f"({name})" not in table] == []

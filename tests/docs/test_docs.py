@@ -5,7 +5,6 @@ Hosts of `console` blocks are real hosts (see `bed`), and what a block shows is 
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -354,34 +353,6 @@ def test_the_api_documents_errors_are_the_codes_own() -> None:
         parent: Any = {**known, "OSError": OSError, "ValueError": ValueError}[row["is also"]]
         assert issubclass(known[name], parent)
         assert known[name].exit_code == int(row["exit code"])
-
-
-def test_the_floors_of_contributing_hold() -> None:
-    """The files that the table names exist, and import nothing from a floor above theirs."""
-    package = ROOT / "mddns"
-    floors = {
-        file.rstrip("/"): int(row["floor"])
-        for row in table(TEXTS["CONTRIBUTING.md"], "Floors")
-        for file in row["files"].split(", ")
-    }
-    parts = {path: path.relative_to(package).with_suffix("").parts[0] for path in package.rglob("*.py")}
-    assert set(floors) <= set(parts.values())
-    for path, part in parts.items():
-        for used in imports(path, package):
-            if part in floors and used in floors:
-                assert floors[used] <= floors[part], f"{path.relative_to(ROOT)} is below {used}"
-
-
-def imports(path: Path, package: Path) -> Iterator[str]:
-    """The parts of the package that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = path.parents[node.level - 1]
-            modules = [node.module] if node.module else [alias.name for alias in node.names]
-            for module in modules:
-                target = (base / Path(*module.split("."))).relative_to(package).parts[0]
-                if (package / target).is_dir() or (package / f"{target}.py").is_file():
-                    yield target
 
 
 def test_the_changelog_has_the_version() -> None:

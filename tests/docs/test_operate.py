@@ -26,7 +26,7 @@ def test_the_events_are_those_that_the_code_logs() -> None:
     for path in (ROOT / "mddns").rglob("*.py"):
         text = path.read_text("utf-8")
         logged |= set(re.findall(r'"event": "([a-z-]+)"', text))
-        if path.name == "news.py":
+        if path.name == "peer_news.py":
             logged |= set(re.findall(r'\("(peer-[a-z]+)"', text))
     assert told == logged
 

@@ -190,7 +190,7 @@ def test_the_forwarder_tells_systemd(tmp_path: Path, systemd: Systemd, world: Wo
 
 
 def test_the_units_commands_are_ours_and_go_together() -> None:
-    from test_docs import parsed
+    from tests.docs.test_docs import parsed
 
     (start,) = settings()["ExecStart"]
     program, *words = shlex.split(start)
@@ -227,7 +227,7 @@ def test_what_the_dockerfile_copies_is_there_and_is_all_that_a_build_needs(tmp_p
 
 
 def test_the_compose_file_is_read_and_its_command_is_one() -> None:
-    from test_docs import parsed
+    from tests.docs.test_docs import parsed
 
     services: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
     md, tailscale = services["md"], services["tailscale"]

@@ -88,7 +88,7 @@ def test_one_too_old_is_told_so_and_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 def test_a_program_that_cannot_speak_with_the_holder_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         me = lone()
-        holder = await open_node(me)
+        first = await open_node(me)
         try:
             monkeypatch.setattr(holder, "OLDEST", VERSION + 1)
             loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ def test_a_program_that_cannot_speak_with_the_holder_does_not_start(monkeypatch:
                 await open_node(me)
             assert loop.time() - begun < 0.9, "it tried again and again"
         finally:
-            await holder.close()
+            await first.close()
 
     asyncio.run(main())
 

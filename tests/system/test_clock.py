@@ -36,7 +36,7 @@ def test_on_linux_it_counts_sleep_and_is_not_the_time_of_day() -> None:
 
 def test_in_a_time_namespace_that_booted_later_it_is_that_much_further() -> None:
     """The nearest to sleep that a test can make: BOOTTIME is 600 s ahead of MONOTONIC, as after 10 minutes of it."""
-    code = "from mddns import clock; print(clock.asleep())"
+    code = "from mddns.system import clock; print(clock.asleep())"
     argv = ["unshare", "-T", "--fork", "--boottime", "600", sys.executable, "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from test_bed_recorded import by_name, played, shape
+from tests.bed.test_bed_recorded import by_name, played, shape
 
 from .machine import Machine
 

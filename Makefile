@@ -2,12 +2,13 @@
 # make test     the tests
 # make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
 # make bench    how fast it is beside others, about seven minutes: bench/README.md
+# make docs     the documentation as a site: site/index.html
 # make clean    removes what these made
 
 PYTHON ?= python3
 VENV   := .venv
 
-.PHONY: demo test dev tailnet bench clean
+.PHONY: demo test dev tailnet bench docs clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/md demo
@@ -24,8 +25,11 @@ bench: $(VENV)/installed
 	PYTHON=$(VENV)/bin/python bench/setup
 	$(VENV)/bin/python -m bench $(ARGS)
 
+docs: $(VENV)/documented
+	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going -c docs/site . site
+
 clean:
-	rm -rf $(VENV) bench/work
+	rm -rf $(VENV) bench/work site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,3 +46,7 @@ $(VENV)/tested: pyproject.toml | $(VENV)/bin/python
 $(VENV)/developed: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/tested $(VENV)/installed
+
+$(VENV)/documented: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@

@@ -35,15 +35,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Each stands for one `pip install`, done again when pyproject.toml changes. Editable, so that code counts at once.
-$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+$(VENV)/installed: pyproject.toml mddns/__init__.py | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/tested: pyproject.toml | $(VENV)/bin/python
+$(VENV)/tested: pyproject.toml mddns/__init__.py | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/installed
 
-$(VENV)/developed: pyproject.toml | $(VENV)/bin/python
+$(VENV)/developed: pyproject.toml mddns/__init__.py | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/tested $(VENV)/installed
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .sync_watch import Watch
     from .watching.events import Event
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "watching.events": ("Event",),

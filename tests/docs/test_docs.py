@@ -5,6 +5,7 @@ Hosts of `console` blocks are real hosts (see `bed`), and what a block shows is 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -355,6 +356,13 @@ def test_the_api_documents_errors_are_the_codes_own() -> None:
         assert known[name].exit_code == int(row["exit code"])
 
 
-def test_the_changelog_has_the_version() -> None:
-    assert f"## [{mddns.__version__}]" in TEXTS["CHANGELOG.md"]
-    assert f'version = "{mddns.__version__}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+def test_the_version_is_the_same_everywhere() -> None:
+    """`md --version`, the installed distribution, and the newest released version of the changelog agree."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mddns", "--version"], capture_output=True, text=True, check=True, timeout=30
+    )
+    newest = re.search(r"(?m)^## \[(\d[\w.]*)\]", TEXTS["CHANGELOG.md"])
+    assert newest is not None
+    assert done.stdout == f"md, version {newest[1]}\n"
+    installed = importlib.metadata.version("minidisc-dns")
+    assert installed == newest[1], "the virtual environment is older: `make clean`, then `make dev`"

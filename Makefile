@@ -2,12 +2,18 @@
 # make test     the tests
 # make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
 # make bench    how fast it is beside others, about seven minutes: bench/README.md
+# make pins     renews tests/constraints.txt: the versions that all of these install
 # make clean    removes what these made
+#
+# PINS= with any of them: the newest of everything instead, in .venv-newest.
 
 PYTHON ?= python3
-VENV   := .venv
+PINS   := tests/constraints.txt
+VENV   := $(if $(PINS),.venv,.venv-newest)
+PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install
+PIP    += $(if $(PINS),--constraint $(PINS),--upgrade --upgrade-strategy eager)
 
-.PHONY: demo test dev tailnet bench clean
+.PHONY: demo test dev tailnet bench pins clean always
 
 demo: $(VENV)/installed
 	$(VENV)/bin/md demo
@@ -24,21 +30,31 @@ bench: $(VENV)/installed
 	PYTHON=$(VENV)/bin/python bench/setup
 	$(VENV)/bin/python -m bench $(ARGS)
 
+pins:
+	rm -rf .venv-newest
+	$(MAKE) dev PINS=
+	echo '# What the tests run with. "make pins" writes it.' >.venv-newest/pins
+	.venv-newest/bin/python -m pip freeze --exclude-editable >>.venv-newest/pins
+	cp .venv-newest/pins tests/constraints.txt
+
 clean:
-	rm -rf $(VENV) bench/work
+	rm -rf .venv .venv-newest bench/work
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Each stands for one `pip install`, done again when pyproject.toml changes. Editable, so that code counts at once.
-$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+# Each stands for one `pip install`, done again when one of these changes; what is newest changes any day.
+# Editable, so that code counts at once.
+ASKED := pyproject.toml $(or $(PINS),always)
+
+$(VENV)/installed: $(ASKED) | $(VENV)/bin/python
+	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/tested: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(VENV)/tested: $(ASKED) | $(VENV)/bin/python
+	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/installed
 
-$(VENV)/developed: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/developed: $(ASKED) | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/tested $(VENV)/installed

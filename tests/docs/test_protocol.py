@@ -2,8 +2,7 @@
 
 The example messages are questions to the node `alpha` of the document's own example network. dnspython
 decodes them; `PYTHONPATH=tests python tests/docs/test_protocol.py` writes responses and decoded text anew, to
-be read before
-they are believed.
+be read before they are believed.
 """
 
 from __future__ import annotations

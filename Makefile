@@ -3,12 +3,18 @@
 # make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
 # make bench    how fast it is beside others, about seven minutes: bench/README.md
 # make docs     the documentation as a site: site/index.html
+# make pins     renews tests/constraints.txt: the versions that all of these install
 # make clean    removes what these made
+#
+# PINS= with any of them: the newest of everything instead, in .venv-newest.
 
 PYTHON ?= python3
-VENV   := .venv
+PINS   := tests/constraints.txt
+VENV   := $(if $(PINS),.venv,.venv-newest)
+PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install
+PIP    += $(if $(PINS),--constraint $(PINS),--upgrade --upgrade-strategy eager)
 
-.PHONY: demo test dev tailnet bench docs clean
+.PHONY: demo test dev tailnet bench docs pins clean always
 
 demo: $(VENV)/installed
 	$(VENV)/bin/md demo
@@ -28,25 +34,35 @@ bench: $(VENV)/installed
 docs: $(VENV)/documented
 	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going -c docs/site . site
 
+pins:
+	rm -rf .venv-newest
+	$(MAKE) dev docs PINS=
+	echo '# The versions that tests, types and the documentation are made with. "make pins" writes it.' >.venv-newest/pins
+	.venv-newest/bin/python -m pip freeze --exclude-editable >>.venv-newest/pins
+	cp .venv-newest/pins tests/constraints.txt
+
 clean:
-	rm -rf $(VENV) bench/work site
+	rm -rf .venv .venv-newest bench/work site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Each stands for one `pip install`, done again when pyproject.toml changes. Editable, so that code counts at once.
-$(VENV)/installed: pyproject.toml mddns/__init__.py | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+# Each stands for one `pip install`, done again when one of these changes; what is newest changes any day.
+# Editable, so that code counts at once.
+ASKED := pyproject.toml mddns/__init__.py $(or $(PINS),always)
+
+$(VENV)/installed: $(ASKED) | $(VENV)/bin/python
+	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/tested: pyproject.toml mddns/__init__.py | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(VENV)/tested: $(ASKED) | $(VENV)/bin/python
+	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/installed
 
-$(VENV)/developed: pyproject.toml mddns/__init__.py | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/developed: $(ASKED) | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/tested $(VENV)/installed
 
-$(VENV)/documented: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+$(VENV)/documented: $(ASKED) | $(VENV)/bin/python
+	$(PIP) --editable '.[docs]'
 	@touch $@

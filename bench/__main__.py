@@ -14,7 +14,20 @@ from typing import Any, Final
 
 import mddns
 
-from . import RESULTS, commandline, fanout, footprint, forwarder, machine, mirror, plots, responder, targets
+from . import (
+    RESULTS,
+    WORK,
+    commandline,
+    documents,
+    fanout,
+    footprint,
+    forwarder,
+    machine,
+    mirror,
+    plots,
+    responder,
+    targets,
+)
 
 SCHEMA: Final = 1
 
@@ -91,18 +104,38 @@ def save(results: Mapping[str, Any], folder: Path, name: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 when all was measured, whatever the targets; 1 when a responder gave wrong answers."""
+    """Exit code 0, whatever the targets; 1 when a responder gave wrong answers, or nothing could be published."""
     parser = argparse.ArgumentParser("python -m bench", description="Measures mddns beside others, in one run.")
     parser.add_argument("--quick", action="store_true", help="under a minute, and rougher")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; repeatable")
-    parser.add_argument("--out", type=Path, help="folder for the results; default: bench/results, of a full run alone")
+    parser.add_argument("--out", type=Path, default=WORK, help="folder for the results; default: bench/work")
+    parser.add_argument(
+        "--publish", action="store_true", help="a whole run: its results to bench/results, its figures to the documents"
+    )
     given = parser.parse_args(argv)
-    whole = not given.quick and not given.only
+    if given.publish and (given.quick or given.only or given.out != WORK):
+        parser.error("--publish is for a whole run, and knows where to write")
     results = measure(QUICK if given.quick else FULL, given.only or list(PARTS), "quick" if given.quick else "full")
-    # What is committed comes from whole runs.
-    save(results, given.out or (RESULTS if whole else RESULTS.parent / "work"), "latest")
+    save(results, given.out, "latest")
     print(summary(results))
-    return 1 if wrong(results) else 0
+    if wrong(results):
+        return 1
+    if given.publish:
+        told, published = publish(results)
+        print("\n" + told)
+        return 0 if published else 1
+    if not given.quick and not given.only:
+        print(f"\nWritten to {given.out}. To publish a run, in bench/results and README.md: make bench ARGS=--publish")
+    return 0
+
+
+def publish(results: Mapping[str, Any]) -> tuple[str, bool]:
+    """Results and documents change together, as tests compare them; where a figure is not measured, nothing does."""
+    if missing := documents.missing(results):
+        return "Not published: " + ", ".join(missing) + " was not measured; see 'absent' in the results", False
+    save(results, RESULTS, "latest")
+    changed = documents.write(results)
+    return "Published: bench/results, " + (", ".join(changed) or "and no figure of a document has changed"), True
 
 
 def summary(results: Mapping[str, Any]) -> str:

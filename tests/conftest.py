@@ -8,6 +8,7 @@ namespaces is printed at the end, and written to the file that MDDNS_NAMESPACE_C
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -45,6 +46,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _heed_signals()
     if hasattr(config, "workerinput"):
         netns.move_apart()
     config.addinivalue_line("markers", "namespaces: shows what only network namespaces can show")
@@ -135,6 +137,25 @@ def _maker(stack: ExitStack) -> MakeBed:
         return stack.enter_context(Bed(hosts, others))
 
     return make
+
+
+def _heed_signals() -> None:
+    """A background job of a shell, and what nohup starts, ignore signals, and so would all programs that tests start.
+
+    Whoever starts another program hands on what it ignores, not what it handles.
+    """
+    handlers: list[tuple[int, Any]] = [
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, _nothing),
+    ]
+    for number, handler in handlers:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _nothing(number: int, frame: object) -> None:
+    """The hangup that nohup shields the run from."""
 
 
 def _fail_in_ci() -> None:

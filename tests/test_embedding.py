@@ -60,7 +60,7 @@ def test_a_program_that_just_ends_does_so_quietly_and_at_once(network: str) -> N
 def test_a_program_that_ends_by_an_exception_is_not_held_up(network: str) -> None:
     done = program("import mddns; mddns.start_registry(); 1 / 0", network)
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("ZeroDivisionError: division by zero")
+    assert "ZeroDivisionError" in done.stderr.splitlines()[-1]
 
 
 def test_after_close_no_thread_and_no_socket_is_left(network: str) -> None:

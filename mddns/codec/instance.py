@@ -48,9 +48,7 @@ def address_label(address: str) -> str:
     """``100-1-2-3``; IPv6 as eight groups of four digits."""
     if ":" not in address:
         return address.replace(".", "-")
-    import ipaddress  # slow to load
-
-    return ipaddress.ip_address(address).exploded.replace(":", "-")
+    return inet_pton(AF_INET6, address).hex("-", 2)
 
 
 def spoken_protocol(instance: str, port: int) -> str:

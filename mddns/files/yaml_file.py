@@ -19,6 +19,7 @@ opened here, and what a service may be called or carry is judged by :mod:`mddns.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Callable, Collection
@@ -48,9 +49,11 @@ MAX_DEPTH: Final = 16  # a right file has four levels
 MAX_ADDRESSES: Final = 64  # of one service
 MAX_PROBLEMS: Final = 100  # nobody reads more, and aliases could make many out of few lines
 
+_TOO_DEEP: Final = f"more than {MAX_DEPTH} levels deep; a right file has four"
 _LOADER: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml where there is one: many times as fast
 _TAGS: Final = (None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _NOTHING: Final = ("", "~", "null")  # where a list or a mapping may stand; a label's value keeps its text
+_BRACKETS: Final = re.compile(r"[\[{\]}]|[-?](?=\s)")  # what may begin or end a level, where it is not within quotes
 # What YAML lets into a stream at all: asked here, since libyaml's own complaint has no line.
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 # Words that others use for ours, where likeness of letters would mislead ("port" is near "protocol").
@@ -312,6 +315,7 @@ class _Composer:
     def __init__(self, file: _File, text: str) -> None:
         self.file = file
         self.anchors: dict[str, _Value] = {}
+        self.text, self.read = text, 0  # how far the events reach that have come so far
         self.lines = text.split("\n")
         if len(text) > MAX_TEXT:
             file.stop(1, "", f"{len(text)} characters; at most {MAX_TEXT} are read")
@@ -334,14 +338,33 @@ class _Composer:
     def next(self) -> Any:
         """The next event; where the text is no YAML, that is the end."""
         try:
-            return next(self.events)
+            event = next(self.events)
+            self.read = event.end_mark.index if event.end_mark else 0
+            return event
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark else 1
+            if deep := self.too_deep():
+                self.file.stop(deep, "", _TOO_DEEP)
             near = "\n".join(part[:400] for part in self.lines[max(line - 2, 0) : line])
             hint = next((f"; {hint}" for pattern, hint in _SLIPS if re.search(pattern, near)), "")
             words = filter(None, (getattr(error, "context", None), getattr(error, "problem", None) or str(error)))
             self.file.stop(line, "", f"this is not YAML: {', '.join(words)}{hint}")
+
+    def too_deep(self) -> int:
+        """The line in which a text, that the parser gave up, goes deeper than we read; 0 where it does not.
+
+        A parser looks ahead of the events that it gives, and may have a limit of its own, in words of its own: it
+        complains before we have seen how deep it goes. So it gets the text once more, cut off where ours is passed.
+        """
+        depth, limit = 0, MAX_DEPTH
+        for found in _BRACKETS.finditer(self.text, self.read):
+            depth += -1 if found[0] in "]}" else 1
+            if depth > limit + 1:
+                if line := _passed(self.text[: found.end() + 1]):
+                    return line
+                limit *= 2  # not each of them was a level
+        return 0
 
     def node(self, event: Any, path: str, depth: int, line: int = 0) -> _Node:
         """The value that begins with `event`; a value of a mapping is told with the `line` of its key."""
@@ -353,7 +376,7 @@ class _Composer:
         if event.tag not in _TAGS:
             self.file.add(line, path, f"the tag {event.tag!r}; tags are not read, write the text itself")
         if depth > MAX_DEPTH:
-            self.file.stop(line, "", f"more than {MAX_DEPTH} levels deep; a right file has four")
+            self.file.stop(line, "", _TOO_DEEP)
         value: _Value
         if isinstance(event, yaml.ScalarEvent):
             value = event.value
@@ -389,6 +412,20 @@ class _Composer:
                 for key, value in each.value.items():
                     found.setdefault(key, value)
         return found
+
+
+def _passed(text: str) -> int:
+    """The line in which a text passes MAX_DEPTH, counted by what the parser says of it; 0 where it does not."""
+    depth = 0
+    with contextlib.suppress(yaml.YAMLError):  # it ends in the middle
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH + 1:
+                    return _line(event)
+    return 0
 
 
 def _line(event: Any) -> int:

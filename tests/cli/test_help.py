@@ -178,7 +178,7 @@ def test_the_program_asks_so(args: list[str]) -> None:
 def test_an_option_that_is_nearly_right_is_asked_about() -> None:
     done = md("list", "--stirct")
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.search("(?i)(did you mean|possible options).*--strict", done.stderr)
+    assert "--strict" in done.stderr
 
 
 # --- the man page -----------------------------------------------------------------------------------------------------

@@ -20,13 +20,14 @@ import click
 import pytest
 from program import ADDRESS, Deaf, World, free_ports
 
+from mddns import __version__
 from mddns.cli import COMMANDS, group
 from mddns.cli.parts.options import COMMON
 
 HEAD: Final = r"NAME  ADDRESS         LABELS    HOST\n"
 WEB: Final = r"web   127.0.0.1:8080  env=prod  alpha\n"
 NONE: Final = ""
-USAGE: Final = r"Usage: md .*\nTry 'md .*--help' for help\.\n\nError: .*{}.*\n"
+USAGE: Final = r".*\bmd .*--help.*{}.*\n"  # how to ask for help, and what is wrong: the words are click's
 SILENT: Final = r"md: 1 of \d peers was silent: deaf\n"
 NOBODY: Final = (
     r"md: 1 of 1 peer was silent: deaf; no registry could be asked. Is the network up, and port 28004 open\?\n"
@@ -65,7 +66,7 @@ def asking(command: str, printed: str, *, nothing: int, quiet: str, verb: str = 
         ),
         Row(f"{command} web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label: key=value is wanted")),
         Row(f"{command} _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
-        Row(f"{command} web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+        Row(f"{command} web --no", "bad option", 2, NONE, USAGE.format("--no")),
         Row(f"{command} web --port x", "bad value", 2, NONE, "md: port 'x': a number from 1 to 65535 is wanted\n"),
         Row(f"{command} web", "bad env", 2, NONE, "md: MDDNS_TIMEOUT 'x': seconds .*\n", {"MDDNS_TIMEOUT": "x"}),
         Row(f"{command} web", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
@@ -94,11 +95,11 @@ TABLE: Final = [
     Row("list", "all", 0, HEAD + WEB),
     Row("list --network {nobody}", "empty", 0, NONE, "md: no services; 'md advertise NAME :PORT' offers one\n"),
     *asking("lookup", HEAD + WEB, nothing=1, quiet="found"),
-    Row("lookup", "no name", 2, NONE, USAGE.format("Missing argument 'NAME'")),
+    Row("lookup", "no name", 2, NONE, USAGE.format("NAME")),
     *asking("find", "127.0.0.1:8080\n", nothing=1, quiet="found"),
-    Row("find", "no name", 2, NONE, USAGE.format("Missing argument 'NAME'")),
+    Row("find", "no name", 2, NONE, USAGE.format("NAME")),
     *asking("leader", "127.0.0.1:8080\n", nothing=1, quiet="found"),
-    Row("leader", "no name", 2, NONE, USAGE.format("Missing argument 'NAME'")),
+    Row("leader", "no name", 2, NONE, USAGE.format("NAME")),
     Row(
         "watch web",
         "Ctrl-C",
@@ -122,7 +123,7 @@ TABLE: Final = [
     Row("watch --network {incomplete}", "incomplete", 0, "up .*current\n", NONE, after="current", signal=signal.SIGINT),
     Row("watch web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label")),
     Row("watch _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
-    Row("watch --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("watch --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("watch -o zone", "bad format", 2, NONE, "md: output 'zone': this command has table, wide, jsonl\n"),
     Row("watch web", "bad env", 2, NONE, "md: MDDNS_PORT '0': .*\n", {"MDDNS_PORT": "0"}),
     Row(
@@ -148,7 +149,7 @@ TABLE: Final = [
     Row("wait web --network {incomplete} --strict", "found and strict", 0, "127.0.0.1:8080\n"),
     Row("wait web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label")),
     Row("wait web --for x", "bad value", 2, NONE, USAGE.format("--for 'x': seconds are wanted")),
-    Row("wait web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("wait web --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("wait web", "bad env", 2, NONE, "md: MDDNS_PORT '0': .*\n", {"MDDNS_PORT": "0"}),
     Row(
         "wait web --for 0.3",
@@ -173,10 +174,10 @@ TABLE: Final = [
     Row("query web", "found", 0, r"alpha 127.0.0.1  NOERROR  .*web\.minidisc\. 5 IN SRV 10 10 8080 alpha-8080.*"),
     Row("query nothing", "nothing", 1, r"alpha 127.0.0.1  NXDOMAIN  .*asker 127.0.0.1  refused\n"),
     Row("query web --network {nobody}", "nobody", 1, ".* refused\n", "md: none of 1 peers answered: no registry .*\n"),
-    Row("query", "usage error", 2, NONE, USAGE.format("Missing argument 'NAME'")),
+    Row("query", "usage error", 2, NONE, USAGE.format("NAME")),
     Row("query web NOTYPE", "bad type", 2, NONE, "md: type 'NOTYPE': a record type is wanted, .*\n"),
     Row("query a..b", "bad name", 2, NONE, "md: name 'a..b': an empty label\n"),
-    Row("query web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("query web --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("query web -o name", "bad format", 2, NONE, "md: output 'name': this command has table, json, jsonl\n"),
     Row("query web", "bad env", 2, NONE, "md: MDDNS_PORT '0': a number from 1 .*\n", {"MDDNS_PORT": "0"}),
     Row("query web", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
@@ -189,9 +190,9 @@ TABLE: Final = [
     Row("advertise x :80", "Ctrl-C", 0, "x 127.0.0.1:80\n", UP, after="or on any", signal=signal.SIGINT),
     Row("advertise x :80", "SIGTERM", 0, "x 127.0.0.1:80\n", UP, after="or on any", signal=signal.SIGTERM),
     Row("advertise {good}", "a file", 0, "x 127.0.0.1:80\n", UP, after="or on any", signal=signal.SIGTERM),
-    Row("advertise", "usage error", 2, NONE, USAGE.format("Missing argument 'NAME ADDRESS")),
+    Row("advertise", "usage error", 2, NONE, USAGE.format("NAME ADDRESS")),
     Row("advertise x k=v", "no address", 2, NONE, USAGE.format("an address")),
-    Row("advertise x :80 --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("advertise x :80 --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("advertise x :80", "bad env", 2, NONE, "md: MDDNS_OUTPUT 'x': one of .*\n", {"MDDNS_OUTPUT": "x"}),
     Row("advertise x :0", "bad port", 2, NONE, "md: port 0: .*\n"),
     Row("advertise {bad}", "bad file", 2, NONE, r"md: \S+/bad\.yaml:2: services\[0\]: no 'address'; .*\n"),
@@ -201,7 +202,7 @@ TABLE: Final = [
     Row("run x :80 -- true", "done", 0),
     Row("run x :80 -- sh -c exit\\ 7", "its exit code", 7),
     Row("run x :80 --", "usage error", 2, NONE, USAGE.format("what to run is missing")),
-    Row("run x :80 --no -- true", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("run x :80 --no -- true", "bad option", 2, NONE, USAGE.format("--no")),
     Row("run x :80 -- true", "bad env", 2, NONE, "md: MDDNS_PORT 'x': .*\n", {"MDDNS_PORT": "x"}),
     Row("run x :80 -- /no/such", "no program", 127, NONE, "md: /no/such cannot be run: it does not exist\n"),
     Row("run x :80 --wait 0 -- true", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
@@ -211,29 +212,29 @@ TABLE: Final = [
     Row("check {good}", "done", 0, "x :80\n", r"md: \S+/good\.yaml: right; 1 service\n"),
     Row("check {bad}", "bad file", 2, NONE, r"md: \S+/bad\.yaml:2: services\[0\]: no 'address'; .*\n"),
     Row("check {missing}", "no file", 2, NONE, r"md: there is no file '\S+/missing\.yaml'.*\n"),
-    Row("check", "usage error", 2, NONE, USAGE.format("Missing argument 'FILE")),
-    Row("check {good} --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("check", "usage error", 2, NONE, USAGE.format("FILE")),
+    Row("check {good} --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("check {good}", "bad env", 2, NONE, "md: domain '.*': .*\n", {"MDDNS_DOMAIN": "a..b"}),
     Row("demo --once", "done", 0, "NAME .*web .*", "\nThree nodes run on 127.0.0.1: .*md find db\n"),
-    Row("demo x", "usage error", 2, NONE, USAGE.format("unexpected extra argument")),
-    Row("demo --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("demo x", "usage error", 2, NONE, USAGE.format(r"\bx\b")),
+    Row("demo --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("demo", "bad env", 2, NONE, "md: MDDNS_TIMEOUT '0': .*\n", {"MDDNS_TIMEOUT": "0"}),
     Row("demo", "Ctrl-C", 0, "NAME .*", "\nThree .*", after="up, until", signal=signal.SIGINT),
     Row("demo", "SIGTERM", 0, "NAME .*", "\nThree .*", after="up, until", signal=signal.SIGTERM),
     Row("forward {here}", "SIGTERM", 0, NONE, "md: .*", after="127.0.0.1", signal=signal.SIGTERM),
-    Row("forward x", "usage error", 2, NONE, USAGE.format("unexpected extra argument")),
-    Row("forward --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("forward x", "usage error", 2, NONE, USAGE.format(r"\bx\b")),
+    Row("forward --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("setup dnsmasq", "done", 0, ".*server=/minidisc/127.0.0.1#5354.*", ".*"),
-    Row("setup", "usage error", 2, NONE, USAGE.format("Missing argument")),
+    Row("setup", "usage error", 2, NONE, USAGE.format("KIND")),
     Row("setup nobody", "no such kind", 2, NONE, ".*nobody.*"),
-    Row("setup dnsmasq --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("setup dnsmasq --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("setup dnsmasq", "bad env", 2, NONE, "md: domain '.*': .*\n", {"MDDNS_DOMAIN": "a..b"}),
-    Row("doctor x", "usage error", 2, NONE, USAGE.format("unexpected extra argument")),
-    Row("doctor --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("doctor x", "usage error", 2, NONE, USAGE.format(r"\bx\b")),
+    Row("doctor --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("doctor", "bad env", 2, NONE, "md: MDDNS_PORT 'x': .*\n", {"MDDNS_PORT": "x"}),
     Row("doctor", "no LocalAPI", 3, ".*tailscaled.*", ".*", {"MDDNS_NETWORK": None}),
     Row("completion bash", "done", 0, r"_md_completion\(\).*"),
-    Row("completion", "usage error", 2, NONE, USAGE.format("Missing argument")),
+    Row("completion", "usage error", 2, NONE, USAGE.format("bash")),
     Row("completion tcsh", "no such shell", 2, NONE, USAGE.format("'tcsh' is not one of")),
     Row("forward", "bad env", 2, NONE, "md: MDDNS_TIMEOUT '0': .*\n", {"MDDNS_TIMEOUT": "0"}),
     Row("forward --listen localhost", "bad place", 2, NONE, r"md: listen 'localhost': an address is wanted, .*\n"),
@@ -275,15 +276,15 @@ TABLE: Final = [
         "no file",
         0,
         NONE,
-        r"md: \S+/missing\.yaml cannot be read: No such file or directory\nmd: .*--upstream ADDRESS.*",
+        r"md: \S+/missing\.yaml cannot be read: [^\n]+\nmd: .*--upstream ADDRESS.*",
         after="Ctrl-C ends it",
         signal=signal.SIGTERM,
     ),
-    Row("completion --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
-    Row("help", "done", 0, r"Usage: md .*Find:.*"),
-    Row("help find", "of a command", 0, r"Usage: md find .*"),
+    Row("completion --no", "bad option", 2, NONE, USAGE.format("--no")),
+    Row("help", "done", 0, r".*\bmd .*Find:.*"),
+    Row("help find", "of a command", 0, r".*\bmd find .*"),
     Row("help fnid", "usage error", 2, NONE, USAGE.format("Did you mean 'find'")),
-    Row("help --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
+    Row("help --no", "bad option", 2, NONE, USAGE.format("--no")),
 ]
 
 ALWAYS: Final = {"usage error", "bad option"}
@@ -396,7 +397,12 @@ def test_an_outcome_of_a_command_stands_once() -> None:
 
 @pytest.mark.parametrize(
     ("args", "code", "out"),
-    [([], 2, NONE), (["--version"], 0, r"md, version .*\n"), (["--help"], 0, "Usage: .*"), (["fnid"], 2, NONE)],
+    [
+        ([], 2, NONE),
+        (["--version"], 0, rf".*{re.escape(__version__)}\n"),
+        (["--help"], 0, r".*\bmd .*Find:.*"),
+        (["fnid"], 2, NONE),
+    ],
     ids=str,
 )
 def test_the_program_without_a_command_ends_so(stage: Stage, args: list[str], code: int, out: str) -> None:

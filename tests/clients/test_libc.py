@@ -23,7 +23,7 @@ SOURCE = """
 int main(int count, char **arguments) {
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
   int error = getaddrinfo(arguments[1], "8080", &hints, &found);
-  if (error) return puts(gai_strerror(error)), 1;
+  if (error) return puts(error == EAI_NONAME ? "no such name" : "another error"), 1;
   for (; found; found = found->ai_next) {
     char text[64];
     getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, 0, 0, NI_NUMERICHOST);
@@ -87,9 +87,9 @@ def test_a_whole_name_gives_the_address_of_each_instance(
     measured(f"{libc} {version_of(bed.host('desk'), *how)}")
 
 
-@pytest.mark.parametrize(("libc", "says"), [("glibc", "Name or service not known"), ("musl", "Name does not resolve")])
-def test_what_nobody_offers_is_no_name(bed: Bed, programs: dict[str, list[str]], libc: str, says: str) -> None:
-    assert run(bed, programs[libc], "no.minidisc").strip() == says
+@pytest.mark.parametrize("libc", COMPILERS)
+def test_what_nobody_offers_is_no_name(bed: Bed, programs: dict[str, list[str]], libc: str) -> None:
+    assert run(bed, programs[libc], "no.minidisc").strip() == "no such name"
 
 
 @pytest.mark.parametrize(("libc", "first"), [("glibc", "bravo"), ("musl", "alpha")])

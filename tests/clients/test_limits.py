@@ -89,8 +89,7 @@ def test_who_asks_for_addresses_learns_no_port(bed: Bed) -> None:
     desk = bed.host("desk")
     with serve_page(bed.host("alpha"), 80, "site"):
         until_all_see(bed, {"curl": lambda: fetch(desk, "http://site.minidisc/")}, {"alpha"}, 15)
-    refused = desk.run(["curl", "-sS", "http://web.minidisc/"])
-    assert "Failed to connect to web.minidisc port 80" in refused.stderr
+    assert desk.run(["curl", "-sS", "http://web.minidisc/"]).returncode == 7  # it found the host, and could not connect
     assert hosts_in(bed, fetch(desk, "http://web.minidisc:8080/"))
 
 

@@ -21,7 +21,8 @@ import pytest
 from docblocks import ROOT
 
 import bench
-from bench import corpus, fanout, generator, mirror, peers, plots, targets
+from bench import __main__ as program
+from bench import corpus, documents, fanout, generator, mirror, peers, plots, targets
 from bench.build import built
 from bench.load import generator as generator_command
 from bench.load import load
@@ -303,41 +304,32 @@ def test_pictures_are_of_these_results(picture: str) -> None:
 
 # Documents
 
-MARK: Final = re.compile(r"<!-- bench: ([\w. -]+?) -->\s*\|?\s*$")
-FIGURE: Final = re.compile(
-    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(×|x\b|times\b|%|ms\b|µs\b|s\b|qps\b|MiB\b|queries\b)", re.ASCII
-)
 CLAIM: Final = re.compile(r"\d\s*(µs\b|qps\b|queries (per|a) second)|\d\s*(×|x\b|times|%|ms\b).*\b(faster|slower)\b")
-DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 def wrong_figures(text: str, results: Mapping[str, Any]) -> list[str]:
     """What is said of speed that the results do not say; a figure's own decimals are how exact it has to be."""
     wrong = []
     for number, line in enumerate(text.splitlines(), 1):
-        mark = MARK.search(line)
+        mark = documents.MARK.search(line)
         if mark is None:
             if CLAIM.search(line):
                 wrong.append(f"{number}: no <!-- bench: KEY --> behind: {line.strip()}")
             continue
-        figures, keys = FIGURE.findall(line[: mark.start()]), mark[1].split()
+        figures, keys = documents.FIGURE.findall(line[: mark.start()]), mark[1].split()
         if len(figures) != len(keys):
             wrong.append(f"{number}: {len(figures)} figures, {len(keys)} keys")
             continue
         for (figure, unit), key in zip(figures, keys, strict=True):
-            value = targets.at(results, key)
-            if not isinstance(value, int | float):
+            value = documents.measured(results, key, unit)
+            if value is None:
                 wrong.append(f"{number}: there is no {key}")
-                continue
-            if unit == "%" and not key.endswith("percent"):
-                value *= 100
-            plain = figure.replace(",", "")
-            if float(plain) != round(value, len(plain.partition(".")[2])):
+            elif float(figure.replace(",", "")) != round(value, documents.decimals(figure)):
                 wrong.append(f"{number}: {figure} {unit}, but {key} is {value:g}")
     return wrong
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", documents.DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_figures_in_documents_are_measured(path: Path) -> None:
     assert wrong_figures(path.read_text("utf-8"), RESULTS) == []
 
@@ -360,3 +352,67 @@ def test_figures_in_documents_are_measured(path: Path) -> None:
 def test_a_figure_is_right_to_its_last_digit(line: str, right: bool) -> None:
     results = {"a": {"ratio": 0.931, "rate": 12345}}
     assert (wrong_figures(line, results) == []) is right
+
+
+def scaled(results: Any, by: float) -> Any:
+    """Another run: every number is another."""
+    if isinstance(results, dict):
+        return {key: scaled(value, by) for key, value in results.items()}
+    if isinstance(results, list):
+        return [scaled(value, by) for value in results]
+    return results * by if isinstance(results, float) else results
+
+
+@pytest.fixture
+def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copies of what a run may write to."""
+    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text("utf-8"), "utf-8")
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    monkeypatch.setattr(documents, "DOCUMENTS", (tmp_path / "README.md",))
+    monkeypatch.setattr(program, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(program, "WORK", tmp_path / "work")
+    monkeypatch.setattr(program, "measure", lambda *how: scaled(RESULTS, 1.37))
+    return tmp_path
+
+
+def test_a_run_writes_to_its_work_folder_alone(copies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (copies / "README.md").read_bytes()
+    assert program.main([]) == 0
+    assert "make bench ARGS=--publish" in capsys.readouterr().out
+    assert json.loads((copies / "work" / "latest.json").read_text("utf-8")) == scaled(RESULTS, 1.37)
+    assert not (copies / "results").exists()
+    assert (copies / "README.md").read_bytes() == before
+
+
+def test_a_run_that_is_published_writes_results_and_figures_that_agree(copies: Path) -> None:
+    before = (copies / "README.md").read_text("utf-8")
+    assert program.main(["--publish"]) == 0
+    results = json.loads((copies / "results" / "latest.json").read_text("utf-8"))
+    after = (copies / "README.md").read_text("utf-8")
+    assert after != before
+    assert (wrong_figures(before, results) != [], wrong_figures(after, results)) == (True, [])
+    assert {path.name for path in (copies / "results").iterdir()} == {path.name for path in bench.RESULTS.iterdir()}
+
+
+def test_a_run_without_a_figure_of_the_documents_is_not_published(
+    copies: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(program, "measure", lambda *how: {**RESULTS, "mirror": {"absent": "no C compiler"}})
+    assert program.main(["--publish"]) == 1
+    assert "Not published: mirror.peers.5000.found_us" in capsys.readouterr().out
+    assert not (copies / "results").exists()
+
+
+@pytest.mark.parametrize("more", ["--quick", "--only=mirror", "--out=elsewhere"])
+def test_a_part_is_not_published(more: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        program.main(["--publish", more])
+    assert caught.value.code == 2
+
+
+def test_a_figure_stays_as_exact_as_it_was() -> None:
+    line = "| 1,234 µs, 0.5 × and 7 % | <!-- bench: a.us a.ratio a.part --> |\n"
+    results = {"a": {"us": 56789.4, "ratio": 1.25, "part": 0.04}}
+    assert documents.rewritten(line + "3 ms\n", results) == (
+        "| 56,789 µs, 1.2 × and 4 % | <!-- bench: a.us a.ratio a.part --> |\n3 ms\n"
+    )

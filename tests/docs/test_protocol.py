@@ -1,8 +1,8 @@
 """What docs/protocol.md says is so: its zone, its example messages to the octet, its tables of numbers.
 
 The example messages are questions to the node `alpha` of the document's own example network. dnspython
-decodes them; `python tests/docs/test_protocol.py` writes responses and decoded text anew, to be read before
-they are believed.
+decodes them; `PYTHONPATH=tests python tests/docs/test_protocol.py` writes responses and decoded text anew, to
+be read before they are believed.
 """
 
 from __future__ import annotations

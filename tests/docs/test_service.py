@@ -129,7 +129,7 @@ def unit(tmp_path: Path) -> Path:
     """The unit with our own md in it: systemd wants programs to exist."""
     md = Path(sys.executable).parent / "md"
     path = tmp_path / "mddns.service"
-    path.write_text(UNIT.read_text().replace("/usr/local/bin/md", str(md)))
+    path.write_text(UNIT.read_text().replace("/usr/local/bin/md", f'"{md}"'))
     return path
 
 
@@ -153,7 +153,7 @@ def forward_units(tmp_path: Path) -> list[Path]:
     paths = []
     for kind in ("service", "socket"):
         path = tmp_path / f"mddns-forward.{kind}"
-        path.write_text(UNIT.with_name(path.name).read_text().replace("/usr/local/bin/md", str(md)))
+        path.write_text(UNIT.with_name(path.name).read_text().replace("/usr/local/bin/md", f'"{md}"'))
         paths.append(path)
     return paths
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import jsonschema
 import pytest
@@ -337,9 +341,45 @@ def test_a_recursive_alias_is_an_error() -> None:
     assert "no &a ends before this *a" in fault("services: &a [*a]\n")
 
 
-@pytest.mark.parametrize("nest", ["[", "{a: ", "{? ", "- ", "? ", "[{a: "])
-def test_a_deep_nest_is_an_error(nest: str) -> None:
-    assert "levels deep" in fault(nest * 100_000)
+NESTS = ["[", "{a: ", "{? ", "- ", "? ", "[{a: "]
+TOO_DEEP = f"more than {yaml_file.MAX_DEPTH} levels deep; a right file has four"
+
+
+@pytest.mark.parametrize("nest", NESTS)
+@pytest.mark.parametrize("before", ["", "services: []\nlabels:\n  "])
+@pytest.mark.usefixtures("_each_parser")
+def test_a_deep_nest_is_an_error(nest: str, before: str) -> None:
+    assert fault(before + nest * 100_000) == f"my.yaml:{before.count(chr(10)) + 1}: {TOO_DEEP}"
+
+
+@pytest.fixture
+def _hasty_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that looks far ahead, has a limit of its own, and gives no event of a text that passes it."""
+    parse = yaml.parse
+
+    def hasty(text: str, Loader: Any) -> Iterator[Any]:  # noqa: N803
+        depth = 0
+        with contextlib.suppress(yaml.scanner.ScannerError, yaml.parser.ParserError):
+            for event in itertools.islice(parse(text, Loader=Loader), 500):
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > 40:
+                    raise yaml.MarkedYAMLError(None, None, "in words of its own", event.start_mark)
+        yield from parse(text, Loader=Loader)
+
+    monkeypatch.setattr(yaml, "parse", hasty)
+    monkeypatch.setattr(yaml_file, "_LOADER", yaml.BaseLoader)
+
+
+@pytest.mark.parametrize("nest", NESTS)
+@pytest.mark.usefixtures("_hasty_parser")
+def test_a_deep_nest_is_told_in_our_words_where_the_parser_complains_first(nest: str) -> None:
+    assert fault("services:\n  " + nest * 1000) == f"my.yaml:2: {TOO_DEEP}"
+
+
+@pytest.mark.usefixtures("_each_parser")
+def test_brackets_in_quotes_are_no_nest() -> None:
+    found = fault(f"services: '{'[' * 2000}'\n 'x' ]\n")
+    assert found.startswith("my.yaml:2: this is not YAML")
 
 
 def test_aliases_cannot_make_a_short_file_endless() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_a_file_that_is_gone_changes_nothing_and_is_said(file: Path, caplog: pyt
     file.unlink()
     with caplog.at_level(logging.WARNING, "mddns"):
         assert at.look(5.0) is None
-    assert f"{file} cannot be read: No such file" in caplog.text
+    assert f"{file} cannot be read: {os.strerror(errno.ENOENT)}" in caplog.text
 
 
 def test_no_file_at_all_is_no_upstream(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -71,7 +73,7 @@ def test_a_closed_port_fails() -> None:
         port = taken.getsockname()[1]
         for check in (Check(), Check("/")):
             problem = asyncio.run(probe(check, "127.0.0.1", port))
-            assert problem == f"127.0.0.1:{port}: Connection refused"
+            assert problem == f"127.0.0.1:{port}: {os.strerror(errno.ECONNREFUSED)}"
 
 
 def test_get_asks_for_the_path_at_the_address() -> None:
@@ -142,7 +144,7 @@ def test_a_service_is_offered_while_its_check_passes(quick: None) -> None:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
             told.health.watch(registration(port), Target(Check(interval=0.001, down=1), "127.0.0.1", port, None))
-            await told.until(lambda: told.held[-1:] == [f"tcp: 127.0.0.1:{port}: Connection refused"])
+            await told.until(lambda: told.held[-1:] == [f"tcp: 127.0.0.1:{port}: {os.strerror(errno.ECONNREFUSED)}"])
             listener.listen()
             await told.until(lambda: told.held[-1] == "")
         await told.until(lambda: told.held[-1] != "")

@@ -52,7 +52,7 @@ def test_every_program_of_a_machine_finds_our_names_and_others(bed: Bed) -> None
         }
         assert "192.0.2.1" in bravo.run(["getent", "ahostsv4", "www.example"]).stdout
         missing = bravo.run(["python", "-c", lookup % "no.example"])
-        assert "Name or service not known" in missing.stderr
+        assert "gaierror" in missing.stderr
 
 
 @pytest.mark.parametrize("options", ["use-vc", "edns0", "single-request", "trust-ad"])

@@ -41,7 +41,7 @@ def test_a_service_is_found_only_while_its_check_passes(make_bed: MakeBed, tmp_p
     # Nobody listens yet.
     wide = bravo.run(["md", "list", "-o", "wide"])
     assert wide.stdout == ""
-    assert f"held back: web {alpha.ipv4}:8080 on alpha: GET /healthz: {alpha.ipv4}:8080: Connection" in wide.stderr
+    assert f"held back: web {alpha.ipv4}:8080 on alpha: GET /healthz: {alpha.ipv4}:8080: " in wide.stderr
     assert dig(bravo, alpha.ipv4, "web.minidisc", "SRV").rcode == "NXDOMAIN"
     alpha.start(["python3", "-c", SERVER, sick])
     assert wait_until(lambda: names(bed, "bravo") == ["web"])

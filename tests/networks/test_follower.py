@@ -247,14 +247,15 @@ def test_what_cannot_be_done_with_a_snapshot_is_a_loss_too_and_tried_again(
     monkeypatch.setattr(follower, "STATUS_EVERY_WHILE_LOST", 0.005)
 
     async def work(told: Told) -> None:
-        told.broken = OSError(24, "Too many open files")
+        told.broken = broken
         await until(lambda: network.reads > 3)
         told.broken = None
         await until(lambda: bool(told.snapshots))
 
+    broken = OSError(24, "Too many open files")
     network = Quiet()
     follow(network, work)
-    assert caplog.records[0].message == "the network is lost: [Errno 24] Too many open files"
+    assert caplog.records[0].message == f"the network is lost: {broken}"
 
 
 def test_who_was_away_looks_at_once() -> None:

@@ -283,7 +283,7 @@ def test_dnsmasq_takes_the_file_and_finds_our_names(bed: Bed) -> None:
     charlie = bed.host("charlie")
     file = applied(charlie, "dnsmasq")
     check = charlie.run(["dnsmasq", "--test", f"--conf-file={file}"])
-    assert (check.returncode, "syntax check OK" in check.stderr) == (0, True)
+    assert check.returncode == 0, check.stderr
     # stop-dns-rebind, and a private address: the trap that rebind-domain-ok is for.
     options = [
         "--no-resolv",
@@ -325,7 +325,7 @@ include: "{file}"
 """
     )
     check = charlie.run(["unbound-checkconf", str(config)])
-    assert (check.returncode, "no errors" in check.stdout) == (0, True), check.stderr
+    assert check.returncode == 0, check.stderr
     with charlie.start(["unbound", "-d", "-c", str(config)]) as unbound:
         assert wait_until(lambda: finds_it(charlie), 15), unbound.stderr
 

@@ -1,19 +1,29 @@
 # make demo     three nodes on this machine, to try it
-# make test     the tests
+# make test     the quick tests: at most four minutes with its setup
+# make test-thorough  the others: hosts in network namespaces, chaos, nameservers, clients
+# make test-all both
 # make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
 # make bench    how fast it is beside others, about seven minutes: bench/README.md
 # make clean    removes what these made
 
 PYTHON ?= python3
 VENV   := .venv
+PYTEST  = $(VENV)/bin/python -m pytest -n auto --dist loadfile
 
-.PHONY: demo test dev tailnet bench clean
+.PHONY: demo test test-thorough test-all dev tailnet bench clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/md demo
 
+# What ARGS names is run, quick or not: make test ARGS='tests/hosts/test_dig.py -k name'
 test: $(VENV)/tested
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(PYTEST) --quick $(ARGS)
+
+test-thorough: $(VENV)/tested
+	$(PYTEST) -m thorough $(ARGS)
+
+test-all: $(VENV)/tested
+	$(PYTEST) $(ARGS)
 
 dev: $(VENV)/developed
 

@@ -69,8 +69,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         netns.move_apart()
-    elif config.getoption("quick") and not _names_tests(config):
-        config.option.markexpr = "not thorough"  # xdist hands its workers the options as they are now
+    if config.getoption("quick") and not _names_tests(config):  # each worker of xdist reads the command line itself
+        config.option.markexpr = "not thorough"
     config.addinivalue_line("markers", "thorough: left out of `make test`, as it takes long; most get it in conftest")
     config.addinivalue_line("markers", "quick: stays in `make test`, though conftest would call it thorough")
     config.addinivalue_line("markers", "namespaces: shows what only network namespaces can show")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import jsonschema
@@ -339,7 +340,7 @@ def test_a_recursive_alias_is_an_error() -> None:
 
 @pytest.mark.parametrize("nest", ["[", "{a: ", "{? ", "- ", "? ", "[{a: "])
 def test_a_deep_nest_is_an_error(nest: str) -> None:
-    assert "levels deep" in fault(nest * 100_000)
+    assert re.search("levels deep|maximum nesting depth", fault(nest * 100_000))  # the second is libyaml's own limit
 
 
 def test_aliases_cannot_make_a_short_file_endless() -> None:

@@ -17,7 +17,7 @@ import mddns
 from mddns import aio
 from tests.watching.test_watcher import PATIENCE, eventually, registry, until
 
-CHANGES = 200
+CHANGES = 100
 PAUSE = 0.012  # seconds between changes: more often the serial does not move
 LONG = {f"key-{number}": "x" * 240 for number in range(4)}  # a few dozen such events fill a pipe
 

@@ -12,6 +12,7 @@ namespaces is printed at the end, and written to the file that MDDNS_NAMESPACE_C
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -53,9 +54,14 @@ class MakeBed(Protocol):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: side by side where each worker can have a network to itself, since tests share ports of loopback."""
-    return 0 if netns.why_not() else max(2, os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto`: side by side where each worker can have a network to itself, since tests share ports of loopback.
+
+    The thorough ones wait for most of their time, so they get one worker more than there are processors.
+    """
+    if netns.why_not():
+        return 0
+    return max(2, os.cpu_count() or 1) + (config.option.markexpr == "thorough")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,6 +75,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         netns.move_apart()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what runs in the background, and every program of a test would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("quick") and not _names_tests(config):  # each worker of xdist reads the command line itself
         config.option.markexpr = "not thorough"
     config.addinivalue_line("markers", "thorough: left out of `make test`, as it takes long; most get it in conftest")

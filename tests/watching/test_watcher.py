@@ -193,6 +193,7 @@ def test_while_it_may_have_missed_something_who_watches_is_not_told_what_was_so_
         assert len(resolver.resolve("web")) == 2
 
 
+@pytest.mark.usefixtures("asks_often")
 def test_who_slept_asks_until_it_has_heard_of_all_that_it_knows_something_of(monkeypatch: pytest.MonkeyPatch) -> None:
     peers = fleet(1)
     with registry(peers[0], peers) as there, mddns.Resolver(network_of(None, peers)) as resolver:

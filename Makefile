@@ -1,5 +1,7 @@
 # make demo     three nodes on this machine, to try it
-# make test     the tests
+# make test     the quick tests: at most four minutes with its setup
+# make test-thorough  the others: hosts in network namespaces, chaos, nameservers, clients
+# make test-all both
 # make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
 # make bench    how fast it is beside others, about seven minutes: bench/README.md
 # make docs     the documentation as a site: site/index.html
@@ -13,14 +15,22 @@ PINS   := tests/constraints.txt
 VENV   := $(if $(PINS),.venv,.venv-newest)
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install
 PIP    += $(if $(PINS),--constraint $(PINS),--upgrade --upgrade-strategy eager)
+PYTEST  = $(VENV)/bin/python -m pytest -n auto --dist loadfile
 
-.PHONY: demo test dev tailnet bench docs pins clean always
+.PHONY: demo test test-thorough test-all dev tailnet bench docs pins clean always
 
 demo: $(VENV)/installed
 	$(VENV)/bin/md demo
 
+# What ARGS names is run, quick or not: make test ARGS='tests/hosts/test_dig.py -k name'
 test: $(VENV)/tested
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(PYTEST) --quick $(ARGS)
+
+test-thorough: $(VENV)/tested
+	$(PYTEST) -m thorough $(ARGS)
+
+test-all: $(VENV)/tested
+	$(PYTEST) $(ARGS)
 
 dev: $(VENV)/developed
 

@@ -1,4 +1,8 @@
-"""Beds for tests, the `namespaces` marker, and the proof that a test leaves nothing running.
+"""Beds for tests, which tests are thorough, the proof that a test leaves nothing running, and how long files take.
+
+`make test` is to take a few minutes, so it leaves out what is marked `thorough`: tests of whole hosts, of the programs
+people already run, and of the nameservers beside us. Most get the marker here, by what they use or where they stand.
+A test that is worth its time in every run is marked `quick` by hand, one that is too slow for it `thorough`.
 
 On a machine without network namespaces a bed stands on loopback and tests marked `namespaces` are skipped; in
 CI (CI=true) that would hide most of what the tests show, so there both fail. How many tests truly ran on
@@ -10,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,12 +26,21 @@ from bed.alone import turn
 from bed.hosts import Bed
 from bed.process import wait_until
 from bed.tailnet import Node
+from places import TESTS
 
 COUNT_FILE = "MDDNS_NAMESPACE_COUNT_FILE"
 LEFT_SECONDS = "MDDNS_TEST_LEFT_SECONDS"
 """How long threads and processes of a test have for ending; mostly they need no time at all."""
 
+_THOROUGH_FOLDERS = ("hosts", "clients", "secondaries")
+_THOROUGH_FIXTURES = frozenset({"make_bed", "make_module_bed"})
+_THOROUGH_MARKERS = ("namespaces", "alone")
+_FILES_SHOWN = 25
+"""How many files the table of times has, slowest first; `-v` shows all."""
+
 _ran_on_namespaces: set[str] = set()
+_seconds_of_files: defaultdict[str, float] = defaultdict(float)
+_tests_of_files: defaultdict[str, set[str]] = defaultdict(set)
 
 
 Measured = Callable[[str], None]
@@ -40,17 +54,58 @@ class MakeBed(Protocol):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: side by side where each worker can have a network to itself, since tests share ports of loopback."""
-    return 0 if netns.why_not() else max(2, os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto`: side by side where each worker can have a network to itself, since tests share ports of loopback.
+
+    The thorough ones wait for most of their time, so they get one worker more than there are processors.
+    """
+    if netns.why_not():
+        return 0
+    return max(2, os.cpu_count() or 1) + (config.option.markexpr == "thorough")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out tests marked `thorough`, unless files, -k or -m name what to run",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     _heed_signals()
     if hasattr(config, "workerinput"):
         netns.move_apart()
+    if config.getoption("quick") and not _names_tests(config):  # each worker of xdist reads the command line itself
+        config.option.markexpr = "not thorough"
+    config.addinivalue_line("markers", "thorough: left out of `make test`, as it takes long; most get it in conftest")
+    config.addinivalue_line("markers", "quick: stays in `make test`, though conftest would call it thorough")
     config.addinivalue_line("markers", "namespaces: shows what only network namespaces can show")
     config.addinivalue_line("markers", "alone: measures what has a limit, so nothing else runs meanwhile")
+
+
+def _names_tests(config: pytest.Config) -> bool:
+    """Whether the command line says which tests to run."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return named or bool(config.option.keyword or config.option.markexpr or config.option.deselect)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _is_thorough(item):
+            item.add_marker(pytest.mark.thorough)
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    if item.get_closest_marker("quick") is not None:
+        return False
+    fixtures: Iterable[str] = getattr(item, "fixturenames", ())  # those of its fixtures too
+    return (
+        any(item.path.is_relative_to(TESTS / folder) for folder in _THOROUGH_FOLDERS)
+        or not _THOROUGH_FIXTURES.isdisjoint(fixtures)
+        or any(item.get_closest_marker(marker) is not None for marker in _THOROUGH_MARKERS)
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -72,6 +127,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             _ran_on_namespaces.add(item.nodeid)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    file = report.nodeid.partition("::")[0]
+    _seconds_of_files[file] += report.duration
+    _tests_of_files[file].add(report.nodeid)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["told"] = (sorted(_ran_on_namespaces), _measurements)
@@ -86,6 +147,8 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _times(everything=terminalreporter.config.get_verbosity() > 0):
+        terminalreporter.write_line(line)
     for line in _measurements:
         terminalreporter.write_line(f"measured: {line}")
     count = len(_ran_on_namespaces)
@@ -95,6 +158,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     if os.environ.get(COUNT_FILE):
         Path(os.environ[COUNT_FILE]).write_text(f"{count}\n")
+
+
+def _times(everything: bool) -> Iterator[str]:
+    """A line for each test file, slowest first: its seconds, tests and name."""
+    files = sorted(_seconds_of_files, key=lambda file: -_seconds_of_files[file])
+    shown = files if everything else files[:_FILES_SHOWN]
+    for file in shown:
+        count = len(_tests_of_files[file])
+        yield f"{_seconds_of_files[file]:7.1f} s {count:5} test{'s' * (count != 1):1} {file}"
+    if len(shown) < len(files):
+        rest = sum(_seconds_of_files[file] for file in files[len(shown) :])
+        yield f"{rest:7.1f} s in {len(files) - len(shown)} other files; -v shows them"
 
 
 @pytest.fixture

@@ -104,7 +104,8 @@ def draw() -> str:
     for name in order:
         y = top[name]
         out.append(
-            f'<rect x="{LEFT}" y="{y}" width="{BOX}" height="{ROW - 14}" rx="4" fill="{COLOURS[name in pure]}" stroke="#889"/>'
+            f'<rect x="{LEFT}" y="{y}" width="{BOX}" height="{ROW - 14}" rx="4" '
+            f'fill="{COLOURS[name in pure]}" stroke="#889"/>'
             f'<text x="{LEFT + 10}" y="{y + 23}" font-size="14" font-weight="bold" fill="#222">{escape(name)}</text>'
             f'<text x="{LEFT + 100}" y="{y + 22}" font-size="11" fill="#444">{escape(purpose(name))}</text>'
         )

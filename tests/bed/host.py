@@ -73,7 +73,7 @@ class Host:
     def run(
         self,
         argv: Sequence[str],
-        timeout: float = 10.0,
+        timeout: float = 30.0,
         env: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:

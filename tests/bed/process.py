@@ -14,10 +14,11 @@ from typing import Self
 
 from .netns import kill
 
+PATIENCE = 20.0  # seconds for what takes a moment, on a machine that others keep busy too
 _POLL = 0.01  # seconds between two looks; waits end when their condition holds, not when a sleep does
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool:
     """Looks again and again until the condition holds or the time is up; whether it held."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -76,7 +77,7 @@ class Process:
             return None
         return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
 
-    def wait_for(self, text: str, timeout: float = 5.0) -> str:
+    def wait_for(self, text: str, timeout: float = PATIENCE) -> str:
         """Waits until `text` stands in stdout or stderr; its line. AssertionError where it never does."""
 
         def line() -> str | None:
@@ -89,7 +90,7 @@ class Process:
             raise AssertionError(f"{text!r} was not said within {timeout} s by {self._told()}")
         return found
 
-    def wait(self, timeout: float = 5.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Waits for its end; the exit status. AssertionError where it goes on."""
         wait_until(lambda: self.returncode is not None, timeout)
         status = self.returncode
@@ -112,7 +113,7 @@ class Process:
                 states.append(stat.read_text().rpartition(") ")[2][0])
         return set(states) <= {"T", "Z", "X"}
 
-    def terminate(self, timeout: float = 5.0) -> int:
+    def terminate(self, timeout: float = PATIENCE) -> int:
         """SIGTERM, then its exit status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)

@@ -1,4 +1,4 @@
-"""conftest keeps its promises: nothing is left, and nobody hides that namespaces are missing.
+"""conftest keeps its promises: nothing is left, nobody hides that namespaces are missing, and no test is lost.
 
 Each test runs pytest on a small file of its own with our conftest as a plugin.
 """
@@ -31,14 +31,15 @@ PLAIN = """
 """
 
 
-def pytest_says(directory: Path, code: str, **env: str) -> str:
-    """What pytest prints for a test file of this content."""
+def pytest_says(directory: Path, code: str, *options: str, named: bool = True, **env: str) -> str:
+    """What pytest prints for a test file of this content, which it is given by name or finds by itself."""
     file = directory / "test_inner.py"
     file.write_text(textwrap.dedent(code))
     kept = {k: v for k, v in os.environ.items() if k not in ("CI", "MDDNS_TEST_LOOPBACK", "MDDNS_NAMESPACE_COUNT_FILE")}
     command = [sys.executable, "-m", "pytest", "-rs", "-p", "conftest", "-p", "no:cacheprovider", "-c", os.devnull]
     return subprocess.run(
-        [*command, f"--rootdir={directory}", str(file)],
+        [*command, f"--rootdir={directory}", *options, *([str(file)] if named else [])],
+        cwd=directory,
         env={**kept, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **env},
         capture_output=True,
         text=True,
@@ -97,3 +98,48 @@ def test_the_tests_that_used_a_host_are_counted(tmp_path: Path) -> None:
     told = pytest_says(tmp_path, PLAIN, MDDNS_NAMESPACE_COUNT_FILE=str(count))
     assert "namespaces: 1 tests ran on network namespaces" in told
     assert count.read_text() == "1\n"
+
+
+SORTED = """
+    import pytest
+
+    @pytest.fixture
+    def hosts(make_bed):
+        return make_bed(["alpha"])
+
+    def test_plain(): pass
+    def test_a_bed(make_bed): pass
+    def test_a_bed_of_a_fixture(hosts): pass
+    @pytest.mark.quick
+    def test_a_bed_and_quick(hosts): pass
+    @pytest.mark.namespaces
+    def test_namespaces(): pass
+    @pytest.mark.alone
+    def test_alone(): pass
+    @pytest.mark.thorough
+    def test_slow(): pass
+"""
+QUICK = {"plain", "a_bed_and_quick"}
+THOROUGH = {"a_bed", "a_bed_of_a_fixture", "namespaces", "alone", "slow"}
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "ran"),
+    [
+        (["--quick"], False, QUICK),
+        (["-m", "thorough"], False, THOROUGH),
+        ([], False, QUICK | THOROUGH),
+        (["--quick"], True, QUICK | THOROUGH),
+        (["--quick", "-k", "bed"], False, {"a_bed", "a_bed_of_a_fixture", "a_bed_and_quick"}),
+    ],
+    ids=["make test", "make test-thorough", "make test-all", "make test ARGS=FILE", "make test ARGS='-k bed'"],
+)
+def test_each_test_is_quick_or_thorough_and_what_is_named_is_run(
+    tmp_path: Path, options: list[str], named: bool, ran: set[str]
+) -> None:
+    told = pytest_says(tmp_path, SORTED, "--collect-only", "-q", *options, named=named)
+    assert set(re.findall(r"::test_(\w+)$", told, re.MULTILINE)) == ran
+
+
+def test_a_line_a_file_tells_how_long_it_took(tmp_path: Path) -> None:
+    assert re.search(r"(?m)^ +\d+\.\d s     1 test  test_inner\.py$", pytest_says(tmp_path, "def test_it(): pass"))

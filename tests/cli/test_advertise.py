@@ -89,6 +89,7 @@ def advertise(bed: Bed) -> Iterator[Any]:
 # --- files and flags --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_a_zone_file_is_advertised(bed: Bed, advertise: Any) -> None:
     process = advertise(str(ROOT / "zones/minidisc.zone"))
     found = json.loads(pasted(bed.host("bravo"), "md lookup db -o json").stdout)
@@ -116,6 +117,7 @@ def test_a_zone_on_standard_input_is_known_by_its_text(bed: Bed) -> None:
         assert process.terminate() == 0
 
 
+@pytest.mark.quick
 def test_flags_say_protocol_priority_and_weight(bed: Bed, advertise: Any) -> None:
     advertise("web", ":80", "a=b", "--protocol", "udp", "--priority", "0", "--weight", "65535")
     (found,) = json.loads(pasted(bed.host("bravo"), "md lookup web -o json").stdout)
@@ -148,6 +150,7 @@ def test_wrong_words_are_answered(
     assert said in err
 
 
+@pytest.mark.quick
 def test_services_are_printed_in_the_format_asked_for(advertise: Any) -> None:
     process = advertise("web", ":80", "-o", "json")
     assert json.loads(process.stdout)[0]["name"] == "web"
@@ -194,6 +197,7 @@ def test_any_name_is_found_by_the_lines(bed: Bed, advertise: Any) -> None:
     assert [line.split()[-2] for line in said] == [str(1000 + number) for number in range(len(HARD))], done.stdout
 
 
+@pytest.mark.quick
 def test_the_lines_say_network_domain_and_port(bed: Bed) -> None:
     """Nothing of it is known to the shell that they are pasted into, however it was said here."""
     need("dig")
@@ -230,6 +234,7 @@ def test_the_lines_of_a_node_with_ipv6_alone(make_bed: MakeBed) -> None:
     assert len(pasted(bed.host("bravo"), f"{dig} +short").stdout.splitlines()) == 1
 
 
+@pytest.mark.quick
 def test_of_several_services_the_first_is_told(bed: Bed, advertise: Any) -> None:
     (bed.host("alpha").directory / "s.yaml").write_text("services: [{name: a, address: 1}, {name: b, address: 2}]")
     lookup, _ = lines(advertise("s.yaml"))

@@ -96,6 +96,7 @@ def is_found(bed: Bed) -> bool:
 # --- up and down ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_it_is_advertised_once_the_port_accepts_and_withdrawn_at_the_end(bed: Bed, alpha: Host, run: Run) -> None:
     process = run(*python(SERVER, alpha.ipv4), udp=False)
     assert not is_found(bed)  # it takes longer than the program to start
@@ -107,6 +108,7 @@ def test_it_is_advertised_once_the_port_accepts_and_withdrawn_at_the_end(bed: Be
     assert not is_found(bed)
 
 
+@pytest.mark.quick
 def test_labels_and_flags_are_those_of_advertise(bed: Bed, alpha: Host) -> None:
     command = ["md", "run", "web", ":8080", "env=prod", "--weight", "5", "--protocol", "udp", "--priority", "1"]
     with alpha.start([*command, "--", "sleep", "60"]) as process:
@@ -195,6 +197,7 @@ def test_the_exit_code_is_the_programs(run: Run, command: list[str], code: int) 
     assert run(*command).wait() == code
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
@@ -266,6 +269,7 @@ def test_signals_are_passed_on(run: Run, number: signal.Signals) -> None:
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.quick
 def test_a_signal_that_ends_the_program_is_in_our_exit_code(alpha: Host, run: Run) -> None:
     process = run("sleep", "60")
     process.wait_for("advertised")
@@ -360,6 +364,7 @@ def test_the_port_that_we_answer_on_is_nobody_elses(alpha: Host) -> None:
     assert not (alpha.directory / "ran").exists()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("fault", ["no network", "port taken"])
 def test_where_we_cannot_answer_nothing_runs(alpha: Host, fault: str) -> None:
     env: dict[str, Any] = {"TS_SOCKET": "/nowhere"} if fault == "no network" else {}

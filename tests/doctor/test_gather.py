@@ -79,6 +79,7 @@ def bed(make_module_bed: MakeBed) -> Iterator[Bed]:
 # --- where all is well ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_on_a_healthy_network_nothing_is_wrong_but_what_the_system_resolver_does_not_know(bed: Bed) -> None:
     found = Examined(bed.host("charlie"))
     assert set(found.not_ok()) <= {"resolution"}
@@ -88,6 +89,7 @@ def test_on_a_healthy_network_nothing_is_wrong_but_what_the_system_resolver_does
     ]  # fmt: skip
 
 
+@pytest.mark.quick
 def test_the_peers_are_told_with_their_round_trips_and_the_refusing_one_by_name(bed: Bed) -> None:
     data = Examined(bed.host("alpha"))["peers"]["data"]
     assert [(each["peer"], each["version"]) for each in data["answered"]] == [("bravo", "md.v=1")]
@@ -124,6 +126,7 @@ def test_nobody_at_the_port_is_no_fault(bed: Bed) -> None:
     assert (port["state"], port["data"]["udp"], port["data"]["registry"]) == ("ok", None, False)
 
 
+@pytest.mark.quick
 def test_people_get_a_line_a_finding_and_what_mends_it_below(bed: Bed) -> None:
     done = bed.host("alpha").run(["md", "doctor"])
     lines = done.stdout.splitlines()

@@ -472,6 +472,7 @@ def test_an_address_that_comes_later_is_waited_for(caplog: pytest.LogCaptureFixt
 # Whatever happens, others are not delayed
 
 
+@pytest.mark.alone
 def test_3000_questions_in_flight_do_not_delay_others_past_250_ms(tmp_path: Path, measured: Measured) -> None:
     """No name under slow.example is ever answered; names that are known, new, and ours are."""
     slow: set[str] = set()

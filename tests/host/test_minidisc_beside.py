@@ -115,6 +115,7 @@ def found(host: Host) -> list[dict[str, Any]]:
 # What is answered
 
 
+@pytest.mark.quick
 def test_minidiscs_three_routes(bed: Bed) -> None:
     """This host's services, its tenants' too, and no other host's."""
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
@@ -132,6 +133,7 @@ def test_minidiscs_three_routes(bed: Bed) -> None:
     assert http(bravo, "GET", "/")[0] == 404
 
 
+@pytest.mark.quick
 def test_a_delegate_that_ends_is_gone_from_dns_and_http(bed: Bed) -> None:
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
     advertise(alpha, "web", 80)

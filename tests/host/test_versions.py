@@ -132,7 +132,7 @@ def test_one_that_the_next_holder_refuses_does_not_spin_and_goes_on_when_that_en
         await first.close()
         await until(lambda: upgraded.seat.is_holder)
         await until(lambda: asked > 0)
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(1.5)
         assert asked <= 3, "it spins"
         await upgraded.close()
         await until(lambda: old.seat.is_holder)

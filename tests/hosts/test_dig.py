@@ -11,6 +11,8 @@ from bed.hosts import Bed
 from bed.tailnet import Node, phone
 from conftest import MakeBed
 
+pytestmark = pytest.mark.quick  # what dig sees is the protocol, and a question takes it a few hundredths of a second
+
 APEX_SOA = re.compile(r"minidisc\. SOA ns\.minidisc\. hostmaster\.minidisc\. \d+ 60 10 3600 1")
 
 

@@ -34,6 +34,7 @@ def bed(make_bed: MakeBed) -> Bed:
 # The resolver of a machine
 
 
+@pytest.mark.quick
 def test_every_program_of_a_machine_finds_our_names_and_others(bed: Bed) -> None:
     """Port 53, resolv.conf, and libc: nobody knows of mddns."""
     nameserver(bed.host("charlie"))
@@ -65,6 +66,7 @@ def test_libc_with_options(bed: Bed, options: str) -> None:
             assert address in bravo.run(["getent", "ahostsv4", name]).stdout
 
 
+@pytest.mark.quick
 def test_both_families_and_both_transports(bed: Bed) -> None:
     nameserver(bed.host("charlie"))
     bravo = bed.host("bravo")

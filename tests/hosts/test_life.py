@@ -62,6 +62,7 @@ def ended_in(bed: Bed, end: Callable[[], object]) -> float:
     return time.monotonic() - begun
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("alone", [True, False], ids=["holder", "tenant"])
 @pytest.mark.parametrize("way", ["close", "exit", "withdraw"])
 def test_whoever_closes_or_ends_withdraws_at_once(bed: Bed, way: str, alone: bool, measured: Measured) -> None:

@@ -32,6 +32,7 @@ def _has_six() -> bool:
     return netns.why_not() is None
 
 
+@pytest.mark.quick
 def test_lookup_shows_all_hosts_of_a_name(bed: Bed) -> None:
     done = bed.host("bravo").run(["md", "lookup", "web"])
     expected = [("web", f"{bed.host('alpha').ipv4}:8080", "env=prod", "alpha")]
@@ -44,6 +45,7 @@ def test_lookup_shows_all_hosts_of_a_name(bed: Bed) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.quick
 def test_labels_narrow_a_lookup(bed: Bed) -> None:
     done = bed.host("bravo").run(["md", "lookup", "web", "env=dev", "-o", "name"])
     assert done.stdout == f"{bed.host('four').ipv4}:8081\n"
@@ -53,21 +55,25 @@ def test_labels_compare_exactly(bed: Bed) -> None:
     assert bed.host("bravo").run(["md", "lookup", "web", "env=DEV"]).returncode == 1
 
 
+@pytest.mark.quick
 def test_a_name_is_the_same_in_any_case(bed: Bed) -> None:
     assert bed.host("bravo").run(["md", "find", "WEB", "env=dev"]).stdout == f"{bed.host('four').ipv4}:8081\n"
 
 
+@pytest.mark.quick
 def test_find_prints_one_endpoint(bed: Bed) -> None:
     done = bed.host("bravo").run(["md", "find", "web", "env=dev"])
     assert (done.returncode, done.stdout) == (0, f"{bed.host('four').ipv4}:8081\n")
 
 
+@pytest.mark.quick
 def test_find_of_nothing_says_so_and_exits_1(bed: Bed) -> None:
     done = bed.host("bravo").run(["md", "find", "nope", "a=b"])
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "md: no service 'nope' with a=b was found\n"
 
 
+@pytest.mark.quick
 def test_a_host_with_a_registry_answers_md_for_the_whole_network(bed: Bed) -> None:
     on_holder = bed.host("alpha").run(["md", "lookup", "web", "-o", "json"])
     elsewhere = bed.host("bravo").run(["md", "lookup", "web", "-o", "json"])
@@ -78,6 +84,7 @@ def test_a_host_with_a_registry_answers_md_for_the_whole_network(bed: Bed) -> No
     assert told(on_holder.stdout) == told(elsewhere.stdout)
 
 
+@pytest.mark.quick
 def test_json_tells_whose_service_it_is(bed: Bed) -> None:
     (found,) = json.loads(bed.host("bravo").run(["md", "lookup", "web", "env=dev", "-o", "json"]).stdout)
     four = bed.host("four")
@@ -90,6 +97,7 @@ def test_json_tells_whose_service_it_is(bed: Bed) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.quick
 def test_query_shows_which_peer_says_what(bed: Bed) -> None:
     done = bed.host("bravo").run(["md", "query", "web", "SRV", "-o", "json"])
     said = {entry["peer"]: entry for entry in json.loads(done.stdout)}
@@ -99,6 +107,7 @@ def test_query_shows_which_peer_says_what(bed: Bed) -> None:
     assert set(said) <= {"alpha", "bravo", "four", "six", "asleep"}
 
 
+@pytest.mark.quick
 def test_what_was_advertised_is_withdrawn_by_sigterm_with_exit_0(make_bed: MakeBed) -> None:
     bed = make_bed(["alpha", "bravo"])
     process = bed.host("alpha").start(["md", "advertise", "web", ":8080"])

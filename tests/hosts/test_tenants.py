@@ -289,6 +289,7 @@ def test_20_programs_started_at_once_have_one_holder(bed: Bed, measured: Measure
     assert sum(each.is_holder for each in fleet.running) == 1
 
 
+@pytest.mark.quick
 def test_the_dead_ones_services_are_gone_at_once(bed: Bed, measured: Measured) -> None:
     fleet = Fleet(bed.host("alpha"))
     fleet.start(3)
@@ -359,6 +360,7 @@ def test_one_endpoint_of_several_processes_lives_while_one_of_them_does(bed: Bed
     assert wait_until(lambda: bed.host("bravo").run(["md", "find", "web"]).returncode == 1, timeout=5)
 
 
+@pytest.mark.quick
 def test_md_advertise_twice_on_one_host(bed: Bed) -> None:
     alpha = bed.host("alpha")
     alpha.start(["md", "advertise", "web", ":8080"]).wait_for("advertised")
@@ -367,6 +369,7 @@ def test_md_advertise_twice_on_one_host(bed: Bed) -> None:
     assert done.stdout.split() == [f"{alpha.ipv4}:5432", f"{alpha.ipv4}:8080"]
 
 
+@pytest.mark.quick
 def test_a_foreign_program_on_the_port_is_a_clear_error(bed: Bed) -> None:
     alpha = bed.host("alpha")
     with alpha.socket_udp(28004):

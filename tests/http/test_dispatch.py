@@ -135,6 +135,7 @@ def test_a_stranger_gets_nothing_but_403(node: Peer) -> None:
     assert get(node, "/dns-query", source=address())[0] in (400, 403)
 
 
+@pytest.mark.alone
 def test_udp_answers_stay_under_50_ms_while_500_connections_dribble(measured: Measured) -> None:
     """The node in a process of its own, as every program is; the limit is the issue's."""
     peer = fleet(1)[0]

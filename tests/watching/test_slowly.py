@@ -17,9 +17,10 @@ import mddns
 from mddns import aio
 from tests.watching.test_watcher import PATIENCE, eventually, registry, until
 
-CHANGES = 200
+CHANGES = 60
 PAUSE = 0.012  # seconds between changes: more often the serial does not move
-LONG = {f"key-{number}": "x" * 240 for number in range(4)}  # a few dozen such events fill a pipe
+LONG = {f"key-{number}": "x" * 240 for number in range(4)}
+PIPE = 4096  # octets, which a few such events fill
 
 
 def change(first: mddns.Registry) -> None:
@@ -91,7 +92,11 @@ def test_md_watch_in_a_pipe_that_nobody_reads_goes_on_with_what_is_true_by_then(
     with (
         mddns.start_registry(world.spec("alpha")) as first,
         subprocess.Popen(
-            [*MD, "watch", "-o", "jsonl"], env=world.env("asker"), stdout=subprocess.PIPE, text=True
+            [*MD, "watch", "-o", "jsonl"],
+            env=world.env("asker"),
+            stdout=subprocess.PIPE,
+            pipesize=PIPE,
+            text=True,
         ) as program,
     ):
         assert program.stdout

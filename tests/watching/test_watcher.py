@@ -76,6 +76,12 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return True
 
 
+@pytest.fixture
+def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts are asked four times as often as usual, for tests that wait until one is asked."""
+    monkeypatch.setattr("mddns.watching.polling.EVERY", 0.5)
+
+
 def test_what_is_there_is_told_first_then_what_changes() -> None:
     peers = fleet(2)
     with registry(peers[0], peers) as first, registry(peers[1], peers) as second:
@@ -161,7 +167,9 @@ def test_a_host_has_one_session_however_many_watch_through_a_resolver() -> None:
         assert resolver._watching.view is None
 
 
-def test_who_was_stopped_asks_until_it_has_heard_what_it_missed() -> None:
+@pytest.mark.usefixtures("asks_often")
+def test_who_was_stopped_asks_until_it_has_heard_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mddns.directory.keeping_up.CAUGHT_UP", 0.5)
     peers = fleet(1)
     with registry(peers[0], peers), mddns.Resolver(network_of(None, peers)) as resolver, resolver.watch() as watch:
         watcher = watcher_of(watch)
@@ -185,6 +193,7 @@ def test_while_it_may_have_missed_something_who_watches_is_not_told_what_was_so_
         assert len(resolver.resolve("web")) == 2
 
 
+@pytest.mark.usefixtures("asks_often")
 def test_who_slept_asks_until_it_has_heard_of_all_that_it_knows_something_of(monkeypatch: pytest.MonkeyPatch) -> None:
     peers = fleet(1)
     with registry(peers[0], peers) as there, mddns.Resolver(network_of(None, peers)) as resolver:
@@ -201,7 +210,8 @@ def test_who_slept_asks_until_it_has_heard_of_all_that_it_knows_something_of(mon
             assert eventually(lambda: watcher.view is not None)
 
 
-def test_while_its_holder_misses_a_question_it_asks_too() -> None:
+def test_while_its_holder_misses_a_question_it_asks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mddns.watching.polling.CAUGHT_UP", 0.2)  # besides a second between two questions to it
     peers = fleet(1)
     with registry(peers[0], peers), mddns.Resolver(network_of(peers[0], peers)) as resolver, resolver.watch() as watch:
         watcher = watcher_of(watch)
@@ -440,6 +450,7 @@ def played(
     return udp
 
 
+@pytest.mark.usefixtures("asks_often")
 def test_who_has_no_session_for_us_is_left_alone_for_as_long_as_it_says() -> None:
     """It asks for a minute; what it offers is looked up meanwhile."""
     (peer,) = fleet(1)
@@ -479,6 +490,7 @@ def test_nonsense_on_a_session_ends_it_and_harms_nobody(nonsense: bytes) -> None
                 until(watch, "update")
 
 
+@pytest.mark.usefixtures("asks_often")
 def test_who_has_no_session_because_there_are_too_many_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mddns.watching.session_schedule.MOST_SESSIONS", 1)
     peers = fleet(3)
@@ -589,6 +601,7 @@ def _broken(*_: object) -> None:
     raise ZeroDivisionError
 
 
+@pytest.mark.usefixtures("asks_often")
 def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -602,6 +615,7 @@ def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
     assert [record.exc_info for record in caplog.records if "fault" in record.message]
 
 
+@pytest.mark.usefixtures("asks_often")
 def test_a_fault_of_ours_ends_a_watch_in_a_loop_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Asking, "_probe", _broken)
 

@@ -1,7 +1,7 @@
 """All services that a process knows, by where it learned them: the only place that merges.
 
 Each source (a peer, or our own registry) says either everything it has or all it has of one name.
-What a silent source said stays until the peer is gone; what it says anew replaces what it said.
+The last answer of a silent source stays until the peer counts as gone. A new answer replaces the last one.
 ``now`` is seconds of the caller's clock.
 """
 
@@ -22,61 +22,61 @@ from .source import NEGATIVE_TTL, Source
 if TYPE_CHECKING:
     from ..zone.zone import Zone
 
-_MOST_NAMES: Final = 1000  # asked for one by one, of one source
+_MOST_NAMES: Final = 1000  # names cached for one source, each from a query for that name
 
 
 class Merged(NamedTuple):
-    """The network as one zone, as far as it is known. The same object stands for the same answers."""
+    """The known network as one zone. Two equal answers come from the same object."""
 
     zone: Zone
-    silent: tuple[str, ...]  # registries that owe an answer and still count
-    asked: int  # how many peers are asked at all
-    ttl: int  # whole seconds for which its records still hold
+    silent: tuple[str, ...]  # registries that did not answer and are not gone yet
+    asked: int  # number of peers that are queried
+    ttl: int  # whole seconds for which its records are still valid
 
 
 class Directory:
-    """Services by source, merged on demand; with them what is known of each source's manners."""
+    """Services by source, merged on demand, with what is known about how each source behaves."""
 
     def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
         self.memory = memory
-        self.stirred = 0  # moves whenever an answer from here may be another than before
+        self.stirred = 0  # changes whenever an answer from this directory may have changed
         self.origin = origin
         self._policy = policy
         self._own: tuple[Service, ...] = ()
         self._sources: dict[str, Source] = {}
         self._peers: tuple[Peer, ...] | None = None
-        self._me: str | None = None  # our own host's, where it is among them
+        self._me: str | None = None  # the id of our own host, if it is among the peers
         self._snapshot: Snapshot | None = None
-        self._machines: dict[str, int] | None = None  # by name of machine, how many nodes have it
-        self._known: dict[str, Peer] | None = None  # those by their ids
+        self._machines: dict[str, int] | None = None  # number of nodes by machine name
+        self._known: dict[str, Peer] | None = None  # the peers by id
         self._version = 0
         self._zone: tuple[tuple[int, frozenset[str]], Zone] | None = None
         self._fresh_until: dict[float, float] = {}
-        # Peers of whom nothing else is known than that they have nothing of a name, and when they said so.
+        # By name: the peers about which we only know that they have no service of that name, and when they answered.
         self._nothing: dict[str | None, list[tuple[float, frozenset[str]]]] = {}
         self._in_flight: set[str] = set()
-        self._ahead: set[str] = set()  # those that are asked ahead of time
+        self._ahead: set[str] = set()  # peers that are queried ahead of time (prefetch)
         self._merged: tuple[float, Merged] | None = None
 
     @property
     def peers(self) -> tuple[Peer, ...]:
-        """Everyone who is asked."""
+        """The peers that are queried."""
         return self._peers or ()
 
     @property
     def version(self) -> int:
-        """Moves whenever somebody offers something else than before."""
+        """A number that changes whenever the services of a source change."""
         return self._version
 
     @property
     def ready(self) -> bool:
-        """Whether it has been told who is on the network."""
+        """Whether the list of peers is known yet."""
         return self._peers is not None
 
     def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
-        """Who is on the network now. What peers that left had said is dropped.
+        """Sets the list of peers. Drops the services of peers that left the network.
 
-        So is what was said by the node that had an address before, where another one has it now.
+        If another node has the address of a peer now, the services of the previous node are dropped too.
         """
         self._snapshot, self._machines = snapshot, None
         self._me = snapshot.me.id if snapshot.me and with_own_host else None
@@ -90,16 +90,16 @@ class Directory:
         self._changed()
 
     def own(self, services: Iterable[Service]) -> None:
-        """What our own registry offers; always fresh."""
+        """Sets the services of our own registry; they never expire."""
         services = tuple(services)
         if services != self._own:
             self._own = services
             self._changed()
 
     def due(self, now: float, age: float = TTL) -> list[Peer]:
-        """The peers to be asked for everything before it is known what the network offers.
+        """The peers to query for all their services: those last queried `age` seconds ago or longer.
 
-        Those that were asked within `age` seconds, or are left alone for now, are not.
+        Leaves out peers whose back-off has not ended.
         """
         if now < self._fresh_until.get(age, -math.inf):
             return []
@@ -117,27 +117,28 @@ class Directory:
         return due
 
     def expire(self) -> None:
-        """What is known of the peers is out of date: they are asked again before the next answer."""
+        """Marks all peers as out of date: they are queried again before the next answer."""
         for source in self._sources.values():
             source.asked = source.whole = None
         self._stir()
 
     def slept(self, seconds: float, now: float) -> None:
-        """We were away for so long, until now: all are asked again, and nobody is gone for what we could not hear."""
+        """The machine slept for `seconds`, until `now`: all peers are queried again, and none is gone for that time."""
         self.memory.slept(seconds, now)
         self.expire()
 
     def begun(self) -> None:
-        """We answer for our host from now on, and peers that begin tell us so: until now they told another one."""
+        """This process now holds the port, and new peers announce themselves to it; so all back-offs end."""
         self.memory.leave_nobody_alone()
         self._stir()
 
     def lapse(self, now: float, name: str | None = None) -> None:
-        """Drops what was told 30 s ago or longer (of `name`, in lower case): its peers, just asked, have not said so.
+        """Drops services (of `name`, in lower case) that were last confirmed 30 s ago or longer.
 
-        For whoever asks before each answer. Who watches is told of changes alone: what it knows stands however old.
+        For callers that query the peers before each answer. A watcher is only notified of changes, so it must not call
+        this: its services stay valid at any age.
         """
-        # A peer that nobody asked meanwhile has not been silent for as long as that, so it may well count still.
+        # A peer that was not queried in that time was not silent for it, so it may not be gone yet.
         before, changed = now - GONE_AFTER, False
         sources: Iterable[Source] = self._sources.values()
         if name is not None:  # of very many mostly none
@@ -151,18 +152,18 @@ class Directory:
             self._changed()
 
     def stale(self, now: float, age: float = TTL) -> bool:
-        """Whether peers are due, or are being asked at this moment."""
+        """Whether peers are due for a query, or a query is in flight."""
         return bool(self._in_flight) or (age < TTL and bool(self._ahead)) or bool(self.due(now, age))
 
     def asking(self, peers: Iterable[Peer], now: float, *, ahead: bool = False) -> None:
-        """These are being asked for everything; `ahead` of time: what is known of them stands meanwhile."""
+        """A query for all services of `peers` starts. `ahead` of time: the known services stay valid meanwhile."""
         for peer in peers:
             self._source(peer).asked = now
             (self._ahead if ahead else self._in_flight).add(peer.id)
         self._stir()
 
     def asked(self, peers: Iterable[Peer]) -> None:
-        """The asking has ended, however it went."""
+        """The query to `peers` has ended, with or without answers."""
         for peer in peers:
             self._in_flight.discard(peer.id)
             self._ahead.discard(peer.id)
@@ -180,10 +181,10 @@ class Directory:
         web: bool = False,
         dns: bool = True,
     ) -> None:
-        """`peer` said that `services` are all it has; with `name`, all it has of that name (in lower case).
+        """`peer` answered: `services` are all that it has, or with `name` (in lower case) all of that name.
 
-        `partial`: they are a part of it, and it is silent about the rest; what it said before stands beside them.
-        `dns` and `web`: by which of the two it said so.
+        `partial`: the answer is incomplete, so the services known before are kept beside the new ones.
+        `dns` and `web`: the protocol that the answer came by.
         """
         if self.has_left(peer):
             return
@@ -207,7 +208,7 @@ class Directory:
         now: float,
         name: str,
     ) -> None:
-        """As :meth:`answered`, for many at once, each of whom has told by DNS all it has of `name`."""
+        """As :meth:`answered`, for many peers at once. Each answered by DNS with all its services of `name`."""
         known, sources = self._known, self._sources
         keys = [peer.id for peer in peers]
         if known is not None and list(map(known.get, keys)) != peers:
@@ -235,29 +236,29 @@ class Directory:
             self._nothing.setdefault(name, []).append((now, frozenset(nothing)))
 
     def refused(self, peer: Peer, now: float) -> None:
-        """There is no responder for our zone at `peer`; so it offers nothing."""
+        """`peer` has no responder for our zone, so it offers nothing."""
         if not self.has_left(peer):
             self.memory.refused(peer.id, now)
             self._learn(peer, (), now)
 
     def vanished(self, peer: Peer, now: float) -> None:
-        """Whoever watches `peer` has found that nobody is there any more: what it said is dropped."""
+        """A watcher found that `peer` does not answer any more: drops its services."""
         if not self.has_left(peer):
             self.memory.missed(peer.id, now)
             self._learn(peer, (), now)
 
     def without_web(self, peer: Peer, now: float) -> None:
-        """Nobody lists services by HTTP at `peer`."""
+        """`peer` does not list services over HTTP."""
         if not self.has_left(peer):
             self.memory.without_web(peer.id, now)
             self._stir()
 
     def admits(self, service: Service, peer: Peer) -> bool:
-        """Whether policy lets `service` in, as `peer` tells of it."""
+        """Whether the policy admits `service` from `peer`."""
         return self._policy.admit(service, peer)
 
     def machine_of(self, peer: Peer) -> str:
-        """What stands for `peer`'s machine in the labels of its instances; "" where another node is called so too."""
+        """The machine part of `peer`'s instance labels; "" if another node has the same machine name."""
         machine = machine_label(peer.name)
         if self._machines is None:
             everybody = self._snapshot.everyone() if self._snapshot else ()
@@ -268,21 +269,21 @@ class Directory:
         return machine if self._machines.get(machine, 0) < 2 else ""
 
     def missed(self, peer: Peer, now: float) -> None:
-        """`peer` did not answer in time; what it said stands until it is gone."""
+        """`peer` did not answer in time; its services stay until it counts as gone."""
         if not self.has_left(peer):
             self.memory.missed(peer.id, now)
             self._stir()
 
     def has_left(self, peer: Peer) -> bool:
-        """Whether nobody, or another node, is at its address by now."""
-        # While it was being asked, perhaps; nobody would ever ask it again, nor drop what it said.
+        """Whether `peer` left the network, or another node has its address now."""
+        # It may leave during a query. It is never queried again, so its answer would never be dropped.
         if self._known is None:
             return False
         present = self._known.get(peer.id)
         return present is None or not present.is_same_node(peer)
 
     def heard(self, peer: str) -> None:
-        """`peer` asked us something, so it is up."""
+        """`peer` sent us a query, so it is up."""
         if self.memory.heard(peer):
             self._stir()
 
@@ -323,9 +324,9 @@ class Directory:
             self._changed()
 
     def to_ask(self, name: str | None, now: float) -> list[tuple[Peer, Standing]]:
-        """The peers of whom it is not known what they have (of `name`, in lower case), and what each is owed.
+        """The peers whose services (of `name`, in lower case) are not known, each with its standing.
 
-        Those of whom nothing is expected, and who were found so a moment ago, are left alone.
+        Leaves out peers that are not expected to offer anything and were found so a moment ago.
         """
         sources = self._sources
         peers: Iterable[Peer] = self.peers

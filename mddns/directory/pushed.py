@@ -1,7 +1,7 @@
-"""A directory that is told each state of the network by whoever watches it: while that lasts, nobody is asked.
+"""A directory that a watcher keeps up to date: while the watcher runs, no peer is queried.
 
-Without such a word, or where that may be out of date, it is a directory as any other: peers are asked, and what was
-told last is what is known of them.
+Without a watcher, or while its data may be stale, it works as a plain directory: it starts from the last state that
+the watcher gave, and the peers are queried.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from .directory import Directory, Merged
 from .keeping_up import Pulse
 from .peer_memory import GONE_AFTER, Memory
 
-SETTLES: Final = 8.0  # seconds after sleep, until whoever watches has found out who is gone
+SETTLES: Final = 8.0  # seconds after sleep until the watcher has found out which peers are gone
 
 _Told = dict[str, tuple[Service, ...]]
 
 
 class Followed(Directory):
-    """Begins as a plain directory, and is followed from the first :meth:`follow` on."""
+    """Begins as a plain directory; the watcher feeds it from the first :meth:`follow` on."""
 
     def __init__(self, origin: bytes, memory: Memory, policy: Policy) -> None:
         super().__init__(origin, memory, policy)
         self._offered: tuple[Service, ...] = ()  # by our own registry
-        self._rest: tuple[Service, ...] = ()  # of whom nobody knows who said so
+        self._rest: tuple[Service, ...] = ()  # services whose peer is not known
         self._last: tuple[Callable[[], Iterable[Service]], tuple[str, ...], int] | None = None
-        self._untaken = False  # nobody has asked yet for what was told last
+        self._untaken = False  # the watcher's last state was not read yet
         self._trusted = False
-        self._from = -math.inf  # not before
-        self._pulse: Pulse | None = None  # of whoever watches
-        self._stood = -math.inf  # when what was told last was so at the latest
+        self._from = -math.inf  # the watcher is not trusted before this time
+        self._pulse: Pulse | None = None  # of the watcher
+        self._stood = -math.inf  # the last time at which the watcher's state was known to be current
 
     def network(self, snapshot: Snapshot, *, with_own_host: bool) -> None:
-        """As of any directory."""
+        """See :class:`Directory`."""
         self._settle()
         super().network(snapshot, with_own_host=with_own_host)
 
     def own(self, services: Iterable[Service]) -> None:
-        """As of any directory."""
+        """See :class:`Directory`."""
         self._offered = tuple(services)
         super().own((*self._offered, *self._rest))
 
     def follow(
         self, services: Callable[[], Iterable[Service]], silent: tuple[str, ...], asked: int, now: float
     ) -> None:
-        """The network is so: the names of the registries that are silent, how many peers there are, and `services()`,
-        all that they offer, which is called when somebody asks.
+        """Sets the state of the network: the names of the `silent` registries, the number of peers `asked`, and a
+        function that returns all services. The function is called when the services are needed.
 
-        What a silent registry said stands until it answers, or is named no more.
+        The services of a silent registry stay until it answers or is no longer in `silent`.
         """
         if self._last and silent != self._last[1]:
-            self._settle()  # of whom is silent from now on, what was told before stands
+            self._settle()  # the services of a registry that is silent now stay as they were
         self._last = services, silent, asked
         self.alive(now)
         if self._trusted:
@@ -64,14 +64,14 @@ class Followed(Directory):
             self._stir()
 
     def alive(self, now: float) -> None:
-        """Whoever watches had its turns until now; wants to be called every second."""
+        """The watcher ran without a stall until `now`. It must call this every second."""
         if self._pulse is None:
             self._pulse = Pulse(now)
         elif now > self._pulse.until:
-            self.expire()  # until it is steady again, all are asked
+            self.expire()  # the watcher stalled: all peers are queried until it is steady again
         self._pulse.beat(now)
         if self._last and not self._trusted and now >= self._from:
-            self.lapse(now)  # whoever watches has just asked, and of the silent gives on what we knew
+            self.lapse(now)  # the watcher just queried all peers; of silent ones it passes on what we knew
             self._trusted = self._untaken = True
             self._stir()
         if self.followed(now):
@@ -79,13 +79,13 @@ class Followed(Directory):
             self._lapse_silent(now)
 
     def lapse(self, now: float, name: str | None = None) -> None:
-        """As of any directory; what is followed was told when it last was."""
+        """As :meth:`Directory.lapse`; what the watcher told counts from the time when it was last current."""
         if not self._trusted or now - self._stood >= GONE_AFTER:
             self._settle()
             super().lapse(now, name)
 
     def _lapse_silent(self, now: float) -> float:
-        """Drops what silent registries said 30 s ago or longer; when the next is due."""
+        """Drops services that silent registries confirmed 30 s ago or earlier. Returns when the next one expires."""
         silent, due, changed = self._last[1] if self._last else (), math.inf, False
         if not silent:
             return due
@@ -104,20 +104,20 @@ class Followed(Directory):
         return due
 
     def leave(self) -> None:
-        """Nobody watches any more: it is a plain directory again."""
+        """The watcher ended: this is a plain directory again."""
         if self._trusted:
             self._distrust()
             self.expire()
         self._last, self._from, self._pulse = None, -math.inf, None
 
     def slept(self, seconds: float, now: float) -> None:
-        """As of a plain directory, which this is again for a while."""
+        """As :meth:`Directory.slept`; it works as a plain directory for `SETTLES` seconds."""
         self._distrust()
         self._from = now + SETTLES
         super().slept(seconds, now)
 
     def _distrust(self) -> None:
-        # What is known of peers is whoever watches' too: a silent one is given no more time for our sake.
+        # The watcher shares our memory of the peers: a silent one must not get more time because of this change.
         self._settle()
         self._trusted = False
         silent = self._last[1] if self._last else ()
@@ -128,34 +128,34 @@ class Followed(Directory):
                 source.names.clear()
 
     def followed(self, now: float) -> bool:
-        """Whether what was told last is the network as it is now."""
+        """Whether the watcher's last state is the current state of the network."""
         return self._trusted and self._pulse is not None and self._pulse.is_steady(now)
 
     def due(self, now: float, age: float = TTL) -> list[Peer]:
-        """As of any directory; nobody while it is followed."""
+        """As :meth:`Directory.due`; empty while the watcher keeps it up to date."""
         return [] if self.followed(now) else super().due(now, age)
 
     def stale(self, now: float, age: float = TTL) -> bool:
-        """As of any directory; never while it is followed."""
+        """As :meth:`Directory.stale`; False while the watcher keeps it up to date."""
         return not self.followed(now) and super().stale(now, age)
 
     def silent(self, now: float) -> tuple[str, ...]:
-        """As of any directory."""
+        """See :class:`Directory`."""
         return self._last[1] if self._last and self.followed(now) else super().silent(now)
 
     def count(self, now: float) -> int:
-        """As of any directory."""
+        """See :class:`Directory`."""
         return self._last[2] if self._last and self.followed(now) else super().count(now)
 
     def services(self, now: float, name: str | None = None) -> list[Service]:
-        """As of any directory."""
+        """See :class:`Directory`."""
         self._settle()
         return super().services(now, name)
 
     def merged(self, now: float) -> Merged:
-        """As of any directory; what is followed is of this very moment, and holds for a whole TTL.
+        """As :meth:`Directory.merged`. The watcher's state is current, so it is valid for a whole TTL.
 
-        No longer, though, than a silent peer in it still counts.
+        The TTL is shorter if a silent peer in it is gone sooner.
         """
         self._settle()
         if not self.followed(now):
@@ -173,13 +173,13 @@ class Followed(Directory):
         return self._merged[1]
 
     def holds_until(self, age: float) -> float:
-        """As of any directory."""
+        """See :class:`Directory`."""
         if not self._trusted or self._pulse is None or self._pulse.in_doubt:
             return super().holds_until(age)
         return min(self._pulse.until, self._merged[0]) if self._merged else self._pulse.until
 
     def _settle(self) -> None:
-        """Takes over what was told last."""
+        """Takes over the watcher's last state, if it was not read yet."""
         if self._untaken and self._last:
             self._untaken = False
             services, silent, _ = self._last
@@ -203,9 +203,9 @@ class Followed(Directory):
             self._changed()
 
     def _learn(self, peer: Peer, services: Sequence[Service], now: float) -> None:
-        # An answer that was under way when we began to be followed may be older than what we were told since.
+        # An answer to a query sent before the watcher began may be older than the watcher's state.
         if not self.followed(now):
-            self._settle()  # what we were told before came before
+            self._settle()  # the watcher's last state is older than this answer
             super()._learn(peer, services, now)
 
     def _learn_of(self, peer: Peer, name: str, services: Sequence[Service], now: float) -> None:
@@ -217,16 +217,16 @@ class Followed(Directory):
         return frozenset() if self.followed(now) else super()._gone(now)
 
     def overhear(self, peer: Peer, services: Sequence[Service], now: float) -> None:
-        """`peer` said to whoever watches that `services` are all it has."""
+        """`peer` answered the watcher: `services` are all that it has."""
         if not self.has_left(peer):
             self._learn(peer, services, now)
 
 
 class Hearing(Directory):
-    """The directory of whoever watches for the sake of another one, which is told what peers say here.
+    """The watcher's own directory. It passes each answer of a peer to the directory that it feeds (`other`).
 
-    How peers behave, both know. So whoever answers here is not silent there, also while that one is not followed yet:
-    what it said there before must not stand any longer either.
+    Both share one memory of how peers behave: a peer that answers here is not silent there. So its older services
+    must not stay there either, even before the watcher feeds that directory.
     """
 
     def __init__(self, other: Followed, policy: Policy) -> None:
@@ -239,7 +239,7 @@ class Hearing(Directory):
 
 
 def _alike(before: _Told, after: _Told) -> bool:
-    """Whether that is the same but for how fast it was told."""
+    """Whether both have the same services, apart from the round-trip times."""
     if before == after or before.keys() != after.keys():
         return before == after
     return all(_untimed(before[name]) == _untimed(after[name]) for name in before)

@@ -1,7 +1,7 @@
-"""Who was silent, as a sentence for people, and back.
+"""Writes and reads the sentence that names the silent peers.
 
-The sentence travels in the extra text of an Extended DNS Error, so that an answer from our own host's
-holder tells as much as asking everybody ourselves would have.
+The sentence is the extra text of an Extended DNS Error (RFC 8914). So an answer from the holder of our own host tells
+as much as a query to every peer would.
 """
 
 import re
@@ -13,7 +13,7 @@ _SENTENCE: Final = r"(\d{1,6}) of (\d{1,6}) peers? w(?:as|ere) silent: (.*?)(?: 
 
 
 class Silence(NamedTuple):
-    """The registries that owe an answer, of how many that were asked."""
+    """The registries that did not answer, and how many peers were queried."""
 
     names: tuple[str, ...]
     asked: int
@@ -27,8 +27,8 @@ def sentence(names: Sequence[str], asked: int) -> str:
 
 
 def read_sentence(text: str) -> Silence | None:
-    """What :func:`sentence` wrote, None for any other text. Names that it left out come as ``?``."""
-    found = re.fullmatch(_SENTENCE, text, re.DOTALL)  # compiled when it is wanted, and that is rarely
+    """Reads what :func:`sentence` wrote; None for any other text. Names that were left out come as ``?``."""
+    found = re.fullmatch(_SENTENCE, text, re.DOTALL)  # compiled on use, which is rare
     if not found:
         return None
     count, asked = int(found[1]), int(found[2])

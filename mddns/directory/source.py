@@ -1,4 +1,4 @@
-"""What one peer has said that it offers, and when: everything, or all that it has of one name."""
+"""The services that one peer answered with, and when: all its services, or all of one name."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" sta
 
 
 class Source:
-    """One peer's word."""
+    """The services of one peer."""
 
     __slots__ = ("asked", "names", "peer", "services", "told", "whole")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.services: dict[str, tuple[Service, ...]] = {}
-        self.told = -math.inf  # when it last told everything
-        self.whole: float | None = None  # the same, None where that is not to be relied on any more
-        self.asked: float | None = None  # when it was last asked for everything
-        self.names: dict[str, float] = {}  # when it last told all of one name
+        self.told = -math.inf  # when it last answered with all its services
+        self.whole: float | None = None  # the same; None once that answer was marked out of date
+        self.asked: float | None = None  # when it was last queried for all its services
+        self.names: dict[str, float] = {}  # by name: when it last answered with all of that name
 
     def knows(self, name: str | None, now: float) -> bool:
-        """Whether what it has (of `name`) is known and not out of date."""
+        """Whether its services (of `name`) are known and not out of date."""
         if self.whole is not None and now - self.whole < TTL and (name is None or self.services):
             return True
         told = self.whole if name is None else self.names.get(name)
         return told is not None and now - told < (TTL if name in self.services else NEGATIVE_TTL)
 
     def lapsed(self, name: str | None, before: float) -> list[str]:
-        """The names (or `name`, if it is so) of which what it has was told by then, and not since."""
+        """The names (or only `name`) whose services were last confirmed at `before` or earlier."""
         names = self.services if name is None else (name,) if name in self.services else ()
         return [each for each in names if self.names.get(each, self.told) <= before]

@@ -1,4 +1,4 @@
-"""One peer in a lookup, and how it went with it."""
+"""The state of one peer in a lookup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(enum.Enum):
-    """How it went with one peer."""
+    """The result of querying one peer."""
 
     PENDING = "pending"
     ANSWERED = "answered"
@@ -24,26 +24,26 @@ class Outcome(enum.Enum):
 
 
 class Ask:
-    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last one that counted; ``listed`` how HTTP went."""
+    """One peer in a lookup. ``rtt`` is seconds; ``message`` the last valid one; ``listed`` the result of HTTP."""
 
-    # As most asks have them from beginning to end, which makes thousands of them cheap.
-    tried = 0  # how many addresses of the peer's route were asked
+    # Class attributes are the defaults that most asks keep to the end: so thousands of asks are cheap.
+    tried = 0  # how many addresses of the peer's route were queried
     closed: tuple[str, ...] = ()  # those of them that refused
     outcome = Outcome.PENDING
-    said: Answer | None = None  # `answer`, where somebody has asked for it
+    said: Answer | None = None  # `answer`, once it was read
     form: Form | None = None  # where its answer is like others: what it has of its own is in `own`
     own: Own | None = None
     message: bytes | None = None
     sent = 0.0
     resent = False
-    wrong = 0  # datagrams that came in answer and were none
-    flying = False  # asked a moment ago, and nothing has come of it
-    over_tcp: str | None = None  # the address that answered, and wants to be asked over TCP
+    wrong = 0  # datagrams from it that were not valid answers
+    flying = False  # queried a moment ago, without a response yet
+    over_tcp: str | None = None  # the address that answered and must be queried over TCP
     transfer: TransferIn | None = None
     rtt: float | None = None
     merged = False
     way: Way | None = None  # not looked up yet
-    over_web: str | None = None  # the address that is, or was, asked for /services
+    over_web: str | None = None  # the address that /services is or was requested from
     listed = Outcome.PENDING  # whether that was answered with a list
 
     def __init__(self, peer: Peer, standing: Standing, ident: bytes) -> None:
@@ -53,7 +53,7 @@ class Ask:
 
     @property
     def answer(self) -> Answer | None:
-        """What it said."""
+        """The answer of the peer, None without one."""
         if self.said is None and self.form and self.own:
             self.said = self.form.answer(self.own)
         return self.said
@@ -64,6 +64,6 @@ class Ask:
 
     @property
     def open(self) -> tuple[str, ...]:
-        """The addresses that were asked and have not refused."""
+        """The addresses that were queried and have not refused."""
         asked = self.peer.route[: self.tried]
         return tuple(each for each in asked if each not in self.closed) if self.closed else asked

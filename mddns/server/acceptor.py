@@ -1,7 +1,7 @@
 """Takes connections at a listening socket, also when the process has no file descriptor left.
 
-A listening socket stays readable while somebody waits there: whoever cannot accept and tries again at once
-keeps a processor busy, and everything else of its loop waiting.
+A listening socket stays readable while a connection waits. A process that cannot accept and retries at once keeps a
+processor busy and blocks its event loop.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Final
 
 _log = logging.getLogger("mddns")
 
-_BURST: Final = 8  # connections taken before the loop's other work gets a turn
-PAUSE: Final = 1.0  # seconds without looking, where no descriptor is left
+_BURST: Final = 8  # connections accepted before the loop's other work runs
+PAUSE: Final = 1.0  # seconds without accepting, when no descriptor is left
 _TOLD_EVERY: Final = 60.0
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -24,8 +24,8 @@ _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 class Acceptor:
     """Calls `taken(connection)` for each connection at `listening`, which stays its owner's. Ends with :meth:`close`.
 
-    `ours` is asked each time whether the socket is still ours to accept at; `shown` is what is said to wait
-    where no descriptor is left.
+    `ours()` is called before each accept: whether this process may still accept there. `shown` is the text that the
+    log names as waiting when no descriptor is left.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Acceptor:
         loop.add_reader(listening.fileno(), self._read)
 
     def close(self) -> None:
-        """Accepts no more."""
+        """Stops accepting."""
         if self._pause:
             self._pause.cancel()
         self._loop.remove_reader(self.listening.fileno())
@@ -62,7 +62,7 @@ class Acceptor:
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._wait(error)
-                return  # else a connection that was given up before it was taken
+                return  # otherwise the client gave up before its connection was accepted
             connection.setblocking(False)
             self._taken(connection)
 

@@ -1,6 +1,6 @@
-"""Binds the sockets that a node answers at: to given addresses, never to a wildcard, and UDP without any reuse.
+"""Binds the sockets of a node: to given addresses, never to a wildcard, and UDP without address or port reuse.
 
-Who has the port is the host's one responder.
+So the process that holds the port is the only responder of the host.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _bind_error(error: OSError, kind: str, address: str, port: int, named: bool)
 
 
 def socket_address(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
-    """As sockets want it: the scope of a link-local address by its number. OSError where there is no such interface."""
+    """The address as sockets take it; a link-local scope becomes a number. OSError if there is no such interface."""
     address, mark, scope = address.partition("%")
     if not mark:
         return address, port
@@ -38,29 +38,29 @@ def socket_address(address: str, port: int) -> tuple[str, int] | tuple[str, int,
 
 
 def bind_udp(address: str, port: int, *, named: bool = True) -> socket.socket:
-    """A UDP socket at an address, without any reuse: who has it is alone. PortInUse or NetworkError.
+    """A UDP socket at an address, without reuse: only one process can have it. Raises PortInUse or NetworkError.
 
-    `named`: the error names the program that has it, which means to look at every process of the machine.
+    `named`: the error names the program that has the port. This looks at every process of the machine.
     """
     return _bind(socket.SOCK_DGRAM, "UDP", address, port, named)
 
 
 def bind_tcp(address: str, port: int, *, named: bool = True) -> socket.socket:
-    """A listening TCP socket at an address. PortInUse or NetworkError, as with :func:`bind_udp`."""
+    """A listening TCP socket at an address. Raises PortInUse or NetworkError, as :func:`bind_udp`."""
     return _bind(socket.SOCK_STREAM, "TCP", address, port, named)
 
 
 def _bind(kind: socket.SocketKind, shown: str, address: str, port: int, named: bool) -> socket.socket:
     try:
-        # Said, not implied: asyncio turns Nagle's algorithm off where it sees TCP, and 40 ms lie between the two.
+        # Explicit: only where asyncio sees TCP here does it turn Nagle's algorithm off, which would cost 40 ms.
         proto = socket.IPPROTO_TCP if kind is socket.SOCK_STREAM else socket.IPPROTO_UDP
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind, proto)
-    except OSError as error:  # no descriptor is left, or no such family on this machine
+    except OSError as error:  # no descriptor is left, or this machine has no such address family
         raise _bind_error(error, shown, address, port, named) from error
     try:
         sock.setblocking(False)
         if kind is socket.SOCK_STREAM:
-            # Connections of a responder that has just ended linger, and are in nobody's way.
+            # Connections of a responder that just ended stay in TIME_WAIT and do no harm.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(socket_address(address, port))
         if kind is socket.SOCK_STREAM:

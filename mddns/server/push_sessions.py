@@ -1,7 +1,7 @@
-"""The DSO sessions of a node: what others have subscribed to, told as it changes (RFC 8490, RFC 8765).
+"""The DSO sessions of a node: sends changes to the clients that subscribed to them (RFC 8490, RFC 8765).
 
-A connection becomes a session with its first DSO message; how many connections there may be is the listener's
-business. Ordinary queries go on beside it, transfers among them.
+A connection becomes a session with its first DSO message. The listener limits the number of connections. A session
+still carries ordinary queries, zone transfers included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..dns.dso import ServerSession
 from ..responder.push_subscriptions import Held, Look, Subscriptions, write_pushes
 from ..responder.reaction import Messages
 
-# Changes within this time of a push are told together: a serial each 10 ms is what the clock gives.
+# Seconds between pushes; changes within it go out together. The clock gives one serial each 10 ms.
 SPACING: Final = 0.01
 
 
@@ -24,37 +24,37 @@ class Line(Protocol):
     """What a session needs of its connection."""
 
     def send(self, wire: bytes) -> bool:
-        """Sends a message; False, and the connection is ended, where too much is unsent already."""
+        """Sends a message. Ends the connection and returns False if too much is unsent already."""
 
     def end(self) -> None:
         """Ends the connection at once."""
 
     def abort(self) -> None:
-        """The same by RST: the client has broken the protocol, or is silent (RFC 8490 5.3)."""
+        """Ends it with RST, because the client broke the protocol or is silent (RFC 8490 5.3)."""
 
 
 class Merged(Protocol):
     """The merged view, for the sessions of our own host."""
 
     def is_local(self, source: str) -> bool:
-        """Whether a connection from there is one of our own host's."""
+        """Whether `source` is an address of our own host."""
 
     def look(self, session: Session, name: bytes, qtype: int) -> frozenset[Held] | None:
-        """What `session`, which asks for the first time, has to be told of a name."""
+        """The records of a name that `session` gets when it first subscribes to it."""
 
     def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
-        """What stands at a name that somebody has asked for."""
+        """The current records of a name that a session has subscribed to."""
 
     def answer(self, session: Session, wire: bytes) -> bytes | Messages | None:
-        """The answer to what `session` asks, None where it is no other than anybody gets."""
+        """The answer to a query of `session`; None if it gets the same answer as every client."""
 
     def leave(self, session: Session) -> None:
-        """A session has ended."""
+        """Forgets a session that has ended."""
 
 
 class Sessions:
-    """All sessions of a node. `look` says what stands at a name now, `may_ask` who is told; `merged` is in the place
-    of `look` for programs of our own host.
+    """All sessions of a node. `look` returns the current records of a name; `may_ask` says which sources may subscribe.
+    Programs of our own host get `merged` in place of `look`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Sessions:
         self._may_ask = may_ask
         self._clock = clock
         self._open: set[Session] = set()
-        self._moved: set[bool] = set()  # what those look at who are to be told: the merged view, or what we offer
+        self._moved: set[bool] = set()  # which views changed: True is the merged view, False our own services
         self._flushing: asyncio.TimerHandle | None = None
         self._flushed = -SPACING
 
@@ -73,7 +73,7 @@ class Sessions:
         return len(self._open)
 
     def begin(self, line: Line, source: str) -> Session | None:
-        """A connection from `source` has sent its first DSO message, which comes next. None where it is refused."""
+        """Begins a session for a connection from `source`; its first DSO message follows. None if it is refused."""
         if not self._may_ask(source):
             return None
         merged = self._merged if self._merged and self._merged.is_local(source) else None
@@ -82,14 +82,14 @@ class Sessions:
         return session
 
     def changed(self, *, merged: bool = False) -> None:
-        """What we offer may have changed, or the `merged` view: who has subscribed to it is told soon."""
+        """Our own services, or the `merged` view, may have changed: schedules a push to the subscribers."""
         self._moved.add(merged)
         if self._open and self._flushing is None:
             wait = max(0.0, self._flushed + SPACING - self._clock())
             self._flushing = asyncio.get_running_loop().call_later(wait, self.flush)
 
     def close(self) -> None:
-        """Tells nobody any more."""
+        """Ends all sessions; nothing is pushed any more."""
         if self._flushing:
             self._flushing.cancel()
             self._flushing = None
@@ -97,16 +97,16 @@ class Sessions:
             session.lost()
 
     def farewell(self) -> None:
-        """Every connection ends now: another process of the host, if there is one, accepts the next."""
+        """Asks every client to reconnect: another process of the host, if there is one, accepts it."""
         for session in list(self._open):
             session.farewell()
 
     def forget(self, session: Session) -> None:
-        """One has ended."""
+        """Removes a session that has ended."""
         self._open.discard(session)
 
     def flush(self) -> None:
-        """Tells subscribers now."""
+        """Pushes changes to the subscribers now."""
         if self._flushing:
             self._flushing.cancel()
         self._flushing, self._flushed = None, self._clock()
@@ -118,7 +118,7 @@ class Sessions:
 
 
 def _remembering(look: Look) -> Look:
-    """The same for a moment in which nothing changes: of many sessions most have subscribed to the same."""
+    """`look` with a cache for one push: most sessions have subscribed to the same names."""
     known: dict[tuple[bytes, int], frozenset[Held] | None] = {}
 
     def remembered(name: bytes, qtype: int) -> frozenset[Held] | None:
@@ -130,7 +130,7 @@ def _remembering(look: Look) -> Look:
 
 
 class Session:
-    """One of them."""
+    """One DSO session."""
 
     def __init__(
         self, sessions: Sessions, line: Line, look: Look, merged: Merged | None, clock: Callable[[], float]
@@ -144,7 +144,7 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
 
     def receive(self, wire: bytes) -> None:
-        """A DSO message has come."""
+        """Handles a DSO message."""
         try:
             answer = self._session.receive(wire, self._clock())
         except BadMessage:
@@ -155,7 +155,7 @@ class Session:
             self._wait()
 
     def may_carry(self, wire: bytes) -> bool:
-        """Whether a session may carry a message that is none of DSO; else the connection is ended."""
+        """Whether the session may carry this message, which is not DSO. If not, ends the connection."""
         try:
             self._session.heard(wire, self._clock())
         except BadMessage:
@@ -164,27 +164,27 @@ class Session:
         return True
 
     def heard(self, wire: bytes) -> bytes | Messages | None:
-        """Such a message has come: the answer, where it is another than anybody gets."""
+        """The answer to such a message; None if it is the same for every client."""
         return self.merged.answer(self, wire) if self.merged else None
 
     def farewell(self) -> None:
-        """We end it: whoever answers in our place is to be asked at once."""
+        """Asks the client to reconnect at once: another process answers in our place."""
         if wire := self._session.farewell():
             self._line.send(wire)
 
     def push(self, look: Look | None = None) -> None:
-        """Tells what has changed since it was last told."""
+        """Pushes what has changed since the last push."""
         for wire in write_pushes(self._subscriptions.changes(look)):
             self.sent()
             if not self._line.send(wire):
                 return
 
     def sent(self) -> None:
-        """Something that is no answer of DSO was sent."""
+        """Notes that a message other than a DSO response was sent."""
         self._session.sent(self._clock())
 
     def end(self) -> None:
-        """Ends it, and its connection."""
+        """Ends the session and its connection."""
         self._line.end()
 
     def lost(self) -> None:
@@ -197,7 +197,7 @@ class Session:
             self._timer = None
 
     def _wait(self) -> None:
-        """Sees to it that the session ends in time; the moment is looked at when the timer is up, and moves on."""
+        """Starts the timer that ends the session. When it fires, the deadline may have moved; then it waits again."""
         if self._timer is None:
             delay = self._session.timer() - self._clock()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self._expire)

@@ -41,7 +41,9 @@ class Examined:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         self.code = done.returncode
         self.by_check: Findings = {finding["check"]: finding for finding in found}
-        assert len(self.by_check) == len(found)
+        # Each check stands once, but that of the port: for each of our addresses where somebody has it.
+        others = [finding["check"] for finding in found if finding["check"] != "port"]
+        assert len(set(others)) == len(others)
         for finding in found:
             assert set(finding) == {"check", "state", "message", "fix", "data"}
             assert (finding["state"] == "ok") == (finding["fix"] is None), finding

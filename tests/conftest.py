@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 from bed import netns
 from bed.alone import turn
@@ -25,6 +26,10 @@ from bed.tailnet import Node
 COUNT_FILE = "MDDNS_NAMESPACE_COUNT_FILE"
 LEFT_SECONDS = "MDDNS_TEST_LEFT_SECONDS"
 """How long threads and processes of a test have for ending; mostly they need no time at all."""
+
+# How fast an example is decided by the machine, and by what else it does: nothing fails for that.
+hypothesis.settings.register_profile("mddns", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("mddns")
 
 _ran_on_namespaces: set[str] = set()
 

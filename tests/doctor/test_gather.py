@@ -99,7 +99,8 @@ def test_the_peers_are_told_with_their_round_trips_and_the_refusing_one_by_name(
 
 
 def test_the_live_query_sees_the_whole_network(bed: Bed) -> None:
-    assert Examined(bed.host("charlie"))["live"]["data"]["services"] == 2
+    # Who is asked may have heard of the other only now.
+    assert wait_until(lambda: Examined(bed.host("charlie"))["live"]["data"]["services"] == 2, 10)
 
 
 def test_the_holder_of_our_port_is_told_from_its_tenants_and_so_is_the_next(make_bed: MakeBed) -> None:

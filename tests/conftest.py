@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 from bed import netns
 from bed.alone import turn
@@ -37,6 +38,9 @@ _THOROUGH_FIXTURES = frozenset({"make_bed", "make_module_bed"})
 _THOROUGH_MARKERS = ("namespaces", "alone")
 _FILES_SHOWN = 25
 """How many files the table of times has, slowest first; `-v` shows all."""
+# How fast an example is decided by the machine, and by what else it does: nothing fails for that.
+hypothesis.settings.register_profile("mddns", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("mddns")
 
 _ran_on_namespaces: set[str] = set()
 _seconds_of_files: defaultdict[str, float] = defaultdict(float)

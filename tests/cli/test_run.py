@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -273,7 +274,14 @@ def test_signals_are_passed_on(run: Run, number: signal.Signals) -> None:
 def test_a_signal_that_ends_the_program_is_in_our_exit_code(alpha: Host, run: Run) -> None:
     process = run("sleep", "60")
     process.wait_for("advertised")
-    assert wait_until(lambda: "sleep" in alpha.run(["ps", "-o", "comm=", "--ppid", str(process.pid)]).stdout)
+
+    def sleeps() -> bool:
+        statuses = Path("/proc").glob("[0-9]*/stat")
+        with contextlib.suppress(OSError):  # of others that end meanwhile
+            return any(f" (sleep) S {process.pid} " in status.read_text() for status in statuses)
+        return False
+
+    assert wait_until(sleeps)
     assert process.terminate() == 128 + signal.SIGTERM
 
 

@@ -41,7 +41,9 @@ class Examined:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         self.code = done.returncode
         self.by_check: Findings = {finding["check"]: finding for finding in found}
-        assert len(self.by_check) == len(found)
+        # Each check stands once, but that of the port: for each of our addresses where somebody has it.
+        others = [finding["check"] for finding in found if finding["check"] != "port"]
+        assert len(set(others)) == len(others)
         for finding in found:
             assert set(finding) == {"check", "state", "message", "fix", "data"}
             assert (finding["state"] == "ok") == (finding["fix"] is None), finding
@@ -99,7 +101,8 @@ def test_the_peers_are_told_with_their_round_trips_and_the_refusing_one_by_name(
 
 
 def test_the_live_query_sees_the_whole_network(bed: Bed) -> None:
-    assert Examined(bed.host("charlie"))["live"]["data"]["services"] == 2
+    # Who is asked may have heard of the other only now.
+    assert wait_until(lambda: Examined(bed.host("charlie"))["live"]["data"]["services"] == 2, 10)
 
 
 def test_the_holder_of_our_port_is_told_from_its_tenants_and_so_is_the_next(make_bed: MakeBed) -> None:

@@ -1,10 +1,10 @@
-# make demo     three nodes on this machine, to try it
-# make test     the quick tests: at most four minutes with its setup
-# make test-thorough  the others: hosts in network namespaces, chaos, nameservers, clients
-# make test-all both
-# make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
-# make bench    how fast it is beside others, about seven minutes: bench/README.md
-# make clean    removes what these made
+# make demo           three nodes on this machine, to try it
+# make test           the quick tests: four minutes at most, with the setup
+# make test-thorough  the others: hosts in network namespaces, chaos, nameservers, the programs people already run
+# make test-all       both
+# make tailnet        a real tailnet on this machine, about three minutes: tailnet/README.md
+# make bench          how fast it is beside others, about seven minutes: bench/README.md
+# make clean          removes what these made
 
 PYTHON ?= python3
 VENV   := .venv

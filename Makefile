@@ -1,12 +1,12 @@
-# make demo     three nodes on this machine, to try it
-# make test     the quick tests: at most four minutes with its setup
-# make test-thorough  the others: hosts in network namespaces, chaos, nameservers, clients
-# make test-all both
-# make tailnet  a real tailnet on this machine, about three minutes: tailnet/README.md
-# make bench    how fast it is beside others, about seven minutes: bench/README.md
-# make docs     the documentation as a site: site/index.html
-# make pins     renews tests/constraints.txt: the versions that all of these install
-# make clean    removes what these made
+# make demo           three nodes on this machine, to try it
+# make test           the quick tests: four minutes at most, with the setup
+# make test-thorough  the others: hosts in network namespaces, chaos, name servers, real client programs
+# make test-all       both
+# make tailnet        a real tailnet on this machine, about three minutes: tailnet/README.md
+# make bench          how fast it is beside others, about seven minutes: bench/README.md
+# make docs           the documentation as a site: site/index.html
+# make pins           renews tests/constraints.txt: the versions that all of these install
+# make clean          removes what these made
 #
 # PINS= with any of them: the newest of everything instead, in .venv-newest.
 

@@ -123,9 +123,9 @@ def test_commands_named_in_the_text_exist() -> None:
 
 
 def test_make_targets_of_the_documents_exist() -> None:
-    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text("utf-8")))
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8")))
     asked = {line.split()[1] for _, line in commands() if line.startswith("make ")}
-    asked |= {target for text in TEXTS.values() for target in re.findall(r"`make (\w+)", text)}
+    asked |= {target for text in TEXTS.values() for target in re.findall(r"`make ([a-z-]+)", text)}
     assert {"demo", "test"} <= asked <= targets
 
 

@@ -33,7 +33,7 @@ class Systemd:
         self.name = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind("\0" + path[1:] if path.startswith("@") else path)
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
 
     def next(self) -> dict[str, str]:
         """The next notification."""

@@ -242,7 +242,7 @@ def test_a_pair_without_view_is_told_with_the_reason(key: str, value: str, why: 
         assert told == []
     else:
         (line,) = told
-        assert line.startswith(f"a.yaml:3: web: {key}={value} has no view: ")
+        assert line.startswith(f"a.yaml:3: web: {key}={value} cannot be part of a name: ")
         assert why in line
 
 
@@ -314,11 +314,11 @@ def test_yaml_of_a_file_is_the_same_file(md: Md, written: Callable[..., str]) ->
 
 def test_a_zone_leaves_out_what_has_no_address_with_a_word(md: Md, written: Callable[..., str]) -> None:
     _, out, _ = md("check", written("a.yaml", TWO), "-o", "zone")
-    assert "; left out: web: a zone file has an address for it" in out
+    assert "; left out: web: a zone file needs an address" in out
     assert "db SRV 10 10 5432" in out
 
 
 def test_a_check_and_aliases_are_told_in_words(md: Md, written: Callable[..., str]) -> None:
     text = "services: [{name: web, address: ':8080', srv: [a, b], check: {http: /x, status: 200}}]"
     _, out, _ = md("check", written("a.yaml", text))
-    assert out == "--srv a --srv b --check /x web :8080  # its check says more\n"
+    assert out == "--srv a --srv b --check /x web :8080  # its check has more settings\n"

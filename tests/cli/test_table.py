@@ -28,9 +28,7 @@ WEB: Final = r"web   127.0.0.1:8080  env=prod  alpha\n"
 NONE: Final = ""
 USAGE: Final = r"Usage: md .*\nTry 'md .*--help' for help\.\n\nError: .*{}.*\n"
 SILENT: Final = r"md: 1 of \d peers was silent: deaf\n"
-NOBODY: Final = (
-    r"md: 1 of 1 peer was silent: deaf; no registry could be asked. Is the network up, and port 28004 open\?\n"
-)
+NOBODY: Final = r"md: 1 of 1 peer was silent: deaf; no registry answered. Is the network up, and port 28004 open\?\n"
 NO_DAEMON: Final = (
     r"md: tailscaled is not running: there is no socket /nowhere/tailscaled\.sock\. .*--network static:.*\n"
 )
@@ -63,7 +61,13 @@ def asking(command: str, printed: str, *, nothing: int, quiet: str, verb: str = 
         Row(
             f"{command} nothing -o json", "nothing in JSON", nothing, r"\[\]\n", rf"md: no service .* {verb} {quiet}\n"
         ),
-        Row(f"{command} web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label: key=value is wanted")),
+        Row(
+            f"{command} web prod",
+            "usage error",
+            2,
+            NONE,
+            USAGE.format("'prod' is not a label; write labels as key=value"),
+        ),
         Row(f"{command} _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
         Row(f"{command} web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
         Row(f"{command} web --port x", "bad value", 2, NONE, "md: port 'x': a number from 1 to 65535 is wanted\n"),
@@ -123,7 +127,7 @@ TABLE: Final = [
     Row("watch web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label")),
     Row("watch _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
     Row("watch --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
-    Row("watch -o zone", "bad format", 2, NONE, "md: output 'zone': this command has table, wide, jsonl\n"),
+    Row("watch -o zone", "bad format", 2, NONE, "md: output 'zone': this command supports only table, wide, jsonl\n"),
     Row("watch web", "bad env", 2, NONE, "md: MDDNS_PORT '0': .*\n", {"MDDNS_PORT": "0"}),
     Row(
         "watch web",
@@ -147,7 +151,7 @@ TABLE: Final = [
     Row("wait none --network {incomplete} --for 0.3 --strict", "strict", 4, NONE, SILENT + "md: no service .*\n"),
     Row("wait web --network {incomplete} --strict", "found and strict", 0, "127.0.0.1:8080\n"),
     Row("wait web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label")),
-    Row("wait web --for x", "bad value", 2, NONE, USAGE.format("--for 'x': seconds are wanted")),
+    Row("wait web --for x", "bad value", 2, NONE, USAGE.format("--for 'x': must be a number of seconds")),
     Row("wait web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
     Row("wait web", "bad env", 2, NONE, "md: MDDNS_PORT '0': .*\n", {"MDDNS_PORT": "0"}),
     Row(
@@ -177,7 +181,9 @@ TABLE: Final = [
     Row("query web NOTYPE", "bad type", 2, NONE, "md: type 'NOTYPE': a record type is wanted, .*\n"),
     Row("query a..b", "bad name", 2, NONE, "md: name 'a..b': an empty label\n"),
     Row("query web --no", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
-    Row("query web -o name", "bad format", 2, NONE, "md: output 'name': this command has table, json, jsonl\n"),
+    Row(
+        "query web -o name", "bad format", 2, NONE, "md: output 'name': this command supports only table, json, jsonl\n"
+    ),
     Row("query web", "bad env", 2, NONE, "md: MDDNS_PORT '0': a number from 1 .*\n", {"MDDNS_PORT": "0"}),
     Row("query web", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
     Row("query web --network {incomplete}", "incomplete", 0, ".*deaf 127.0.0.1  silent\n"),
@@ -200,7 +206,7 @@ TABLE: Final = [
     Row("advertise x :80 --network {taken}", "port in use", 3, NONE, "md: .*port.*\n"),
     Row("run x :80 -- true", "done", 0),
     Row("run x :80 -- sh -c exit\\ 7", "its exit code", 7),
-    Row("run x :80 --", "usage error", 2, NONE, USAGE.format("what to run is missing")),
+    Row("run x :80 --", "usage error", 2, NONE, USAGE.format("the command to run is missing")),
     Row("run x :80 --no -- true", "bad option", 2, NONE, USAGE.format("No such option.*--no")),
     Row("run x :80 -- true", "bad env", 2, NONE, "md: MDDNS_PORT 'x': .*\n", {"MDDNS_PORT": "x"}),
     Row("run x :80 -- /no/such", "no program", 127, NONE, "md: /no/such cannot be run: it does not exist\n"),
@@ -238,7 +244,11 @@ TABLE: Final = [
     Row("forward", "bad env", 2, NONE, "md: MDDNS_TIMEOUT '0': .*\n", {"MDDNS_TIMEOUT": "0"}),
     Row("forward --listen localhost", "bad place", 2, NONE, r"md: listen 'localhost': an address is wanted, .*\n"),
     Row(
-        "forward --listen 0.0.0.0:53", "all addresses", 2, NONE, r"md: listen '0\.0\.0\.0:53': name each address, .*\n"
+        "forward --listen 0.0.0.0:53",
+        "all addresses",
+        2,
+        NONE,
+        r"md: listen '0\.0\.0\.0:53': a wildcard is not allowed; .*\n",
     ),
     Row("forward --listen 127.0.0.1:0", "bad port", 2, NONE, r"md: listen '127\.0\.0\.1:0': port '0' is no .*\n"),
     Row("forward --upstream router", "bad upstream", 2, NONE, r"md: upstream 'router': an address is wanted, .*\n"),

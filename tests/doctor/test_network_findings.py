@@ -124,11 +124,11 @@ FOREIGN = ((9, "nc"),)
         (OURS, OURS, True, True, OK, "a registry answers at 100.64.0.1:28004 (md pid 7)", ""),
         (((7, "md"), (8, "py")), OURS, True, True, OK, "answers at 100.64.0.1:28004 (md pid 7, py pid 8)", ""),
         ((), (), True, True, OK, "a registry answers at 100.64.0.1:28004", ""),
-        (OURS, FOREIGN, True, True, WARN, "another program has TCP (nc pid 9)", "sudo kill 9;"),
+        (OURS, FOREIGN, True, True, WARN, "another program holds TCP (nc pid 9)", "sudo kill 9;"),
         (OURS, OURS, False, True, FAIL, "does not answer", "sudo kill -9 7;"),
-        (FOREIGN, None, False, False, FAIL, "another program has UDP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
-        (None, FOREIGN, False, False, WARN, "another program has TCP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
-        ((), None, False, False, FAIL, "another program has UDP", "sudo ss -lntup sport = :28004;"),
+        (FOREIGN, None, False, False, FAIL, "another program holds UDP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
+        (None, FOREIGN, False, False, WARN, "another program holds TCP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
+        ((), None, False, False, FAIL, "another program holds UDP", "sudo ss -lntup sport = :28004;"),
     ],
 )
 def test_the_port_is_ours_somebody_elses_or_nobodys(

@@ -379,7 +379,7 @@ def test_who_may_not_bind_port_53_answers_at_5354_and_is_told_the_remedy(bed: Be
     process = bravo.start(["python", "-c", _WITHOUT_PRIVILEGE + _BECOME_MD, "forward"])
     said = process.wait_for("answering at")
     assert f"{HERE}:5354 (UDP {HERE}:53 may not be bound by this user: ports below 1024 want root)" in said
-    process.wait_for("as root or by systemd: docs/forward.md")
+    process.wait_for("as root or through systemd; see docs/forward.md")
     assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
 
 
@@ -415,7 +415,7 @@ def test_without_port_53_it_answers_at_5354_and_says_why(bed: Bed) -> None:
         assert said.startswith(
             f"md: answering at {HERE}:5354 (UDP {HERE}:53 is in use by another program (pid {os.getpid()}"
         )
-        process.wait_for(f"have this machine's resolver ask {HERE} port 5354 for minidisc")
+        process.wait_for(f"let this machine's resolver send queries for minidisc to {HERE} port 5354")
         assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
         assert process.terminate() == 0
 

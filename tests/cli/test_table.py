@@ -258,7 +258,7 @@ TABLE: Final = [
         "itself as upstream",
         2,
         NONE,
-        r"md: upstream 127\.0\.0\.1#\d+: that is where we answer ourselves; .*\n",
+        r"md: upstream 127\.0\.0\.1#\d+: md forward itself answers there; .*\n",
     ),
     Row("forward --listen 127.0.0.1:{held}", "port in use", 3, NONE, r"md: UDP 127.*\(pid \d+, .*\): .*--listen.*\n"),
     Row(

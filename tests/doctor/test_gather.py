@@ -417,5 +417,5 @@ def test_a_registry_whose_addresses_left_with_tailscaled_is_let_be(make_bed: Mak
     assert found["message"] == (
         f"no network interface has {alpha.ipv4} and {alpha.ipv6} now: "
         f"the program with port {PORT} there (md pid {pid}) answers again when "
-        "it is back"
+        "the address is back"
     )

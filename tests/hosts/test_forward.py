@@ -216,7 +216,7 @@ def test_a_resolv_conf_that_changes_is_followed_and_one_that_names_us_alone_is_s
     assert time.monotonic() - begun < 2
     file.write_text(f"nameserver {HERE}\n")
     assert wait_until(lambda: ask(bravo, "b.example").rcode == "SERVFAIL", 5)
-    process.wait_for(f"{file} names ourselves ({HERE}), which is no upstream")
+    process.wait_for(f"{file} names {HERE}, where md forward itself answers; ignored")
     process.wait_for("--upstream ADDRESS")
     assert ask(bravo, "web.minidisc", "SRV").answer
 
@@ -242,8 +242,8 @@ def test_a_circle_through_another_resolver_of_this_machine_is_found_out(bed: Bed
     nameserver(bed.host("charlie"))
     process.wait_for("Ctrl-C ends it")
     process.signal(signal.SIGHUP)
-    wait_until(lambda: "sends our questions back" in process.stderr or not ask(bravo, "x.circle").rcode, 10)
-    process.wait_for(f"upstream {HERE}#5399 sends our questions back to us")
+    wait_until(lambda: "sends our queries back" in process.stderr or not ask(bravo, "x.circle").rcode, 10)
+    process.wait_for(f"upstream {HERE}#5399 sends our queries back to us")
     assert ask(bravo, "www.example").answer == {"www.example. A 192.0.2.1"}
 
 
@@ -429,7 +429,7 @@ def test_a_place_that_was_asked_for_and_is_taken_is_an_error(bed: Bed) -> None:
         done = bravo.run(["md", "forward", "--listen", f"{HERE}:53"])
         assert done.returncode == 3
         assert re.fullmatch(
-            rf"md: TCP {HERE}:53 is in use by another program \(pid \d+, .*\): end it, or answer elsewhere with "
+            rf"md: TCP {HERE}:53 is in use by another program \(pid \d+, .*\): end it, or use another address with "
             r"--listen ADDRESS:PORT\n",
             done.stderr,
         )

@@ -30,8 +30,8 @@ SECTIONS: Final = {
         "check": "check a file of services",
     },
     "Operate": {
-        "forward": "run a DNS resolver on this machine, for service names and all others",
-        "setup": "configure systemd-resolved, dnsmasq, unbound, macOS and others",
+        "forward": "run a DNS resolver for service names and all others",
+        "setup": "configure systemd-resolved, dnsmasq, macOS and others",
         "doctor": "find problems and print the commands that fix them",
         "demo": "run three nodes on this machine, without Tailscale",
         "completion": "print the completion script for a shell",

@@ -132,7 +132,7 @@ def test_flags_say_protocol_priority_and_weight(bed: Bed, advertise: Any) -> Non
         (["web", ":80", "--priority", "x"], "'x' is not a valid integer"),
         (["web", ":80", "--protocol", "sctp"], "'sctp' is not one of 'tcp', 'udp'"),
         (["web", "env=prod"], "the address after 'web' is missing, as in: md advertise web :8080 env=prod"),
-        (["web"], "there is no file 'web'; to offer a service of that name: md advertise web :PORT"),
+        (["web"], "the file 'web' does not exist; to offer a service of that name: md advertise web :PORT"),
         (["my web"], "md advertise 'my web' :PORT"),
         (["web", ":0"], "port 0: a whole number from 1 to 65535"),
         (["ns", ":80"], "service name 'ns': reserved"),

@@ -58,7 +58,7 @@ def test_every_example_file_is_right(md: Md, path: Path) -> None:
     code, out, err = md("check", path)
     assert code == 0
     assert len(out.splitlines()) == len(read_offers(str(path), APEX).offers) > 0
-    assert f"{path}: right" in err.splitlines()[-1]
+    assert f"{path}: ok" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.name)
@@ -177,15 +177,15 @@ def test_a_wrong_file_does_not_hide_the_others(md: Md, written: Callable[..., st
     code, out, err = md("check", bad, good)
     assert (code, out) == (2, "web :80\n")
     assert "bad.yaml:1" in err
-    assert "good.yaml: right; 1 service\n" in err
+    assert "good.yaml: ok; 1 service\n" in err
 
 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("nope.yaml", "there is no file 'nope.yaml'"),
+        ("nope.yaml", "the file 'nope.yaml' does not exist"),
         (".", "Is a directory"),
-        ("/dev/zero", "more than 12,000,000 octets"),
+        ("/dev/zero", "the limit is 12,000,000 octets"),
         ("a\0b", "embedded null byte"),
         ("x/" * 5000, "File name too long"),
         ("latin.yaml", "latin.yaml:2: octet 0xe9 is not UTF-8: save the file as UTF-8"),
@@ -221,14 +221,14 @@ def test_what_a_file_says_does_not_steer_the_terminal(md: Md, written: Callable[
     [
         ("TCP", "x", "_TCP has a meaning of its own in DNS-SD"),
         ("list", "x", "_list has a meaning of its own in DNS-SD"),
-        ("k" * 63, "x", "a key of 63 octets; at most 62 fit"),
+        ("k" * 63, "x", "the key has 63 octets; the limit is 62"),
         ("a.b", "x", "letters, digits and hyphens"),
         ("a_b", "x", "letters, digits and hyphens"),
         ("a b", "x", "letters, digits and hyphens"),
         ("env", "", "no value"),
         ("env", "_x", "cannot start with '_'"),
-        ("env", "x" * 64, "a value of 64 octets; at most 63 fit"),
-        ("env", "ü" * 32, "a value of 64 octets; at most 63 fit"),
+        ("env", "x" * 64, "the value has 64 octets; the limit is 63"),
+        ("env", "ü" * 32, "the value has 64 octets; the limit is 63"),
         ("env", "prod", None),
         ("k" * 62, "x" * 63, None),
         ("a-1", "with dots. and blanks", None),

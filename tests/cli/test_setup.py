@@ -80,11 +80,11 @@ def test_apply_writes_one_file_says_so_and_undo_takes_it_away(kind: str, tmp_pat
 
     again = setup(kind, "--apply", "--root", str(root), PATH=path)
     assert (again.returncode, files[0].read_bytes()) == (0, made)
-    assert f"{files[0]} is as it should be" in again.stderr
+    assert f"{files[0]} is already up to date" in again.stderr
 
     gone = setup(kind, "--undo", "--root", str(root), PATH=path)
     assert (gone.returncode, files[0].exists()) == (0, False)
-    assert f"took {files[0]} away" in gone.stderr
+    assert f"removed {files[0]}" in gone.stderr
     assert setup(kind, "--undo", "--root", str(root), PATH=path).returncode == 0
 
 

@@ -225,7 +225,7 @@ def test_what_a_file_says_does_not_steer_the_terminal(md: Md, written: Callable[
         ("a.b", "x", "letters, digits and hyphens"),
         ("a_b", "x", "letters, digits and hyphens"),
         ("a b", "x", "letters, digits and hyphens"),
-        ("env", "", "no value"),
+        ("env", "", "the value is empty"),
         ("env", "_x", "cannot start with '_'"),
         ("env", "x" * 64, "the value has 64 octets; the limit is 63"),
         ("env", "ü" * 32, "the value has 64 octets; the limit is 63"),
@@ -249,7 +249,7 @@ def test_a_pair_without_view_is_told_with_the_reason(key: str, value: str, why: 
 def test_a_pair_without_view_is_no_fault(md: Md, written: Callable[..., str]) -> None:
     code, out, err = md("check", written("a.yaml", "services: [{name: web, address: ':80', labels: {a.b: c}}]"))
     assert (code, out) == (0, "web :80 a.b=c\n")
-    assert "md: a.yaml:1: web: a.b=c has no view" in err
+    assert "md: a.yaml:1: web: a.b=c cannot be part of a name" in err
 
 
 # --- docs/files.md ----------------------------------------------------------------------------------------------------

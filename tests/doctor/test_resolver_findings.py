@@ -85,7 +85,8 @@ def test_an_address_of_somebody_else_is_a_failure() -> None:
         (
             looked_up(servers=("127.0.0.1",)),
             [Server("127.0.0.1", 53, ((2, "kresd"),))],
-            "md forward --listen 127.0.0.1:5354\nconfigure kresd to forward minidisc to 127.0.0.1:5354: see docs/clients",
+            "md forward --listen 127.0.0.1:5354\n"
+            "configure kresd to forward minidisc to 127.0.0.1:5354: see docs/clients",
         ),
         (looked_up(servers=("9.9.9.9",)), [Server("192.168.122.1", 53, ((2, "dnsmasq"),))], "sudo md forward\n"),
         (looked_up(servers=("100.100.100.100",)), [], "md setup tailscale"),

@@ -57,7 +57,7 @@ def test_a_node_is_this_machine_where_it_is_known(kind: str, server: str) -> Non
 def test_without_a_network_a_node_is_an_example_and_that_is_said() -> None:
     done = setup("headscale")
     assert f"http://{EXAMPLE_NODE}:28004/dns-query" in done.stdout
-    assert f"{EXAMPLE_NODE} stands for a node" in done.stderr
+    assert f"{EXAMPLE_NODE} is only an example" in done.stderr
 
 
 # --- apply and undo ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The command line. A command's file is loaded when it is the one that is run."""
+"""The command line. The module of a command is imported only when that command runs."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from .parts.options import COMMON, remember
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# As help shows them; a command's file is called as it is.
+# The commands and their summaries, in the order of the help. A command's module has the command's name.
 SECTIONS: Final = {
     "Find": {
-        "list": "all services",
-        "find": "one service's ip:port",
-        "lookup": "all services of a name",
-        "leader": "who leads",
-        "watch": "what comes, changes and goes",
-        "wait": "until there is one",
-        "query": "which peer says what",
+        "list": "list all services",
+        "find": "print the ip:port of one service",
+        "lookup": "list all services that have a name",
+        "leader": "print the ip:port of the leader among the services of a name",
+        "watch": "show services as they appear, change and disappear",
+        "wait": "wait until a service exists, then print its ip:port",
+        "query": "send one DNS query to every peer and show each response",
     },
     "Offer": {
-        "advertise": "offer services, while it runs",
-        "run": "offer one while a program runs",
-        "check": "is this file right?",
+        "advertise": "offer services for as long as md runs",
+        "run": "run a program and offer it as a service",
+        "check": "check a file of services",
     },
     "Operate": {
-        "forward": "the resolver of this machine: our names, and all others",
-        "setup": "have resolved, dnsmasq, unbound, macOS and others find our names",
-        "doctor": "what is wrong, and what mends it",
-        "demo": "three nodes on this machine, without Tailscale",
-        "completion": "what makes a shell complete commands and names",
-        "help": "what a command does",
+        "forward": "run a DNS resolver for service names and all others",
+        "setup": "configure systemd-resolved, dnsmasq, macOS and others",
+        "doctor": "find problems and print the commands that fix them",
+        "demo": "run three nodes on this machine, without Tailscale",
+        "completion": "print the completion script for a shell",
+        "help": "show the help of a command",
     },
 }
 COMMANDS: Final = {name: told for section in SECTIONS.values() for name, told in section.items()}
@@ -43,7 +43,7 @@ COMMANDS: Final = {name: told for section in SECTIONS.values() for name, told in
 
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS]  # this package has a module of the name "list"
+        return [*COMMANDS]  # not list(): this package has a module named "list"
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -65,7 +65,7 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Commands first, and without loading them all.
+        # Commands first, and without importing their modules.
         for section, commands in SECTIONS.items():
             with formatter.section(section):
                 formatter.write_dl(list(commands.items()))
@@ -86,8 +86,8 @@ class _Group(click.Group):
 
 
 def unknown(name: str) -> str:
-    """What to say of a command that there is not."""
-    import difflib  # slow to load
+    """Returns the error text for a command that does not exist."""
+    import difflib  # slow to import
 
     close = difflib.get_close_matches(name, COMMANDS, 1)
     meant = f"Did you mean '{close[0]}'?" if close else "'md --help' lists the commands."

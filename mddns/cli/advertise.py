@@ -1,4 +1,4 @@
-"""``md advertise``: offers services for as long as it runs."""
+"""``md advertise``: offers services for as long as the process runs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from .parts.terminal import talk
 @wait_option
 @common
 def command(words: tuple[str, ...], spoken: Spoken, patience: float | None, options: Options) -> int:
-    """Offer one service, or those of a file ('-': standard input), until Ctrl-C or SIGTERM.
+    """Offer one service, or all services of a file, until Ctrl-C or SIGTERM.
 
-    ADDRESS is :8080 for a port of this machine, or ip:port for a service of another.
+    ADDRESS is :8080 for a port of this machine, or ip:port for a service on another machine.
 
-    FILE is YAML or, if it is called *.zone or begins like one, a zone file: each SRV record is a
-    service. It is read again when it changes, and on SIGHUP; while it is wrong, all stays as it was.
+    FILE is a YAML file or a zone file; '-' reads standard input. A file is a zone file if its name
+    ends in .zone or its first line looks like one; each SRV record is a service. md reads the file
+    again when it changes, and on SIGHUP. If the file then has errors, the services stay unchanged.
 
-    Where the network is not up yet, it is waited for.
+    If the network is not up yet, md waits for it.
 
     \b
     Examples:
@@ -46,7 +47,7 @@ def command(words: tuple[str, ...], spoken: Spoken, patience: float | None, opti
     if len(words) > 1:
         _words(offer_of(words, spoken, "md advertise"), patience, options)
     elif given := next(iter(spoken.given()), None):
-        raise click.UsageError(f"--{given} goes with NAME ADDRESS; in a file each service says it for itself")
+        raise click.UsageError(f"--{given} needs NAME ADDRESS; in a file, set '{given}' for each service")
     else:
         _file(words[0], patience, options)
     return 0
@@ -73,7 +74,7 @@ def _file(path: str, patience: float | None, options: Options) -> None:
         registry.replace(offers)
         _told(registry, options)
         if not offers:
-            talk(f"{shown(path)}: no services are advertised; there are none in it")
+            talk(f"{shown(path)}: the file has no services, so none are advertised")
         if again:
             _follow(Reloader(path, apex, registry, stamp), registry, wait)
         else:
@@ -82,7 +83,7 @@ def _file(path: str, patience: float | None, options: Options) -> None:
 
 
 def _registry(options: Options, patience: float | None, wait: Wait) -> Registry:
-    """A registry as soon as the network is up."""
+    """Waits for the network and returns a registry."""
     at_terminal = has_terminal()
 
     def pause(seconds: float) -> None:
@@ -96,12 +97,12 @@ def _registry(options: Options, patience: float | None, wait: Wait) -> Registry:
 
 
 def _ends(number: int | None, at_terminal: bool) -> bool:
-    """Whether a signal is our end: SIGHUP is where it says that the terminal that we were started from is closed."""
+    """Whether a signal ends the command. SIGHUP does only if the terminal that started the command has closed."""
     return number is not None and (number != signal.SIGHUP or (at_terminal and not has_terminal()))
 
 
 def _follow(reloader: Reloader, registry: Registry, wait: Wait) -> None:
-    """Keeps up with the file until we are stopped, or the terminal that we were started from is closed."""
+    """Applies changes of the file until a signal ends the command (see `_ends`)."""
     at_terminal = has_terminal()
     while True:
         number = wait(reloader.pause)

@@ -1,4 +1,4 @@
-"""``md check``: whether a file is right, and what would be advertised. It needs no network."""
+"""``md check``: reports the errors of a file, or the services in it. It needs no network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .parts.terminal import talk
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete_file)
 @common
 def command(files: tuple[str, ...], options: Options) -> int:
-    """Is this file right? Say all that is wrong with it, else what it offers. It asks no network.
+    """Check files of services: print all errors, or the services of the files. Uses no network.
 
-    Each line that it prints is a service, as one would type it behind 'md advertise'; -o prints
-    them in another format, where :8080 is a port of whichever machine offers it. Label pairs
-    that no name such as web.prod._env.minidisc can ask for are told; all the same they are labels.
+    Each line of the output is one service, written as the arguments of 'md advertise'. -o selects
+    another format; an address such as :8080 there is a port of the machine that advertises the file.
+    A label that cannot be part of a name such as web.prod._env.minidisc is reported; it is still valid.
 
     \b
     Examples:
@@ -48,18 +48,18 @@ def command(files: tuple[str, ...], options: Options) -> int:
         for offer in offers:
             if options.asked:
                 if offer.check and options.asked == "yaml":
-                    talk(f"{offer.where}: {offer.name}: its check is in no output")
+                    talk(f"{offer.where}: {offer.name}: the output does not contain its check")
                 services.append(_as_service(offer))
             else:
                 click.echo(in_words(offer))
-        talk(f"{shown(path)}: right; {len(offers)} service{'' if len(offers) == 1 else 's'}")
+        talk(f"{shown(path)}: ok; {len(offers)} service{'' if len(offers) == 1 else 's'}")
     if options.asked:
         print_services(services, options)
     return code
 
 
 def _as_service(offer: Offer) -> Service:
-    """An offer as a service of nobody yet: without an address of its own, it is at ``:8080``."""
+    """Returns an offer as a service. Without an address of its own, its endpoint is ``:8080``."""
     endpoint = Endpoint.of(offer.address, offer.port) if offer.address else _here(offer.port)
     addresses = offer.addresses or ((offer.address,) if offer.address else ())
     return Service(
@@ -76,28 +76,28 @@ def _as_service(offer: Offer) -> Service:
 
 
 def _here(port: int) -> Endpoint:
-    """A port of a machine whose address is not known."""
+    """The endpoint of a port on a machine whose address is not known."""
     return Endpoint.of("", port)
 
 
 def without_view(offers: list[Offer]) -> Iterator[str]:
-    """A word on each label pair that has no view, and why."""
+    """Yields a remark on each label that cannot be part of a name, with the reason."""
     for offer in offers:
         for key, value in offer.labels.items():
             if view_pair(key, value) is None:
-                yield f"{offer.where}: {offer.name}: {key}={value} has no view: {_why(key, value)}"
+                yield f"{offer.where}: {offer.name}: {key}={value} cannot be part of a name: {_why(key, value)}"
 
 
 def _why(key: str, value: str) -> str:
-    """The rules are `view_pair`'s."""
+    """Returns the reason. The rules are those of `view_pair`."""
     if key.lower() in ("tcp", "udp", "dns-sd", "list"):
         return f"_{key} has a meaning of its own in DNS-SD"
     if len(key) >= MAX_LABEL:
-        return f"a key of {len(key)} octets; at most {MAX_LABEL - 1} fit beside the underscore"
+        return f"the key has {len(key)} octets; the limit is {MAX_LABEL - 1}, after the underscore"
     if not key.replace("-", "").isalnum():
-        return "in names, a key has letters, digits and hyphens alone"
+        return "in names, a key may have only letters, digits and hyphens"
     if not value:
-        return "there is no value to ask for"
+        return "the value is empty"
     if value.startswith("_"):
         return "in names, a value cannot start with '_'"
-    return f"a value of {len(value.encode())} octets; at most {MAX_LABEL} fit"
+    return f"the value has {len(value.encode())} octets; the limit is {MAX_LABEL}"

@@ -1,4 +1,4 @@
-"""``md completion``: scripts that make a shell complete commands, options and the names of services."""
+"""``md completion``: scripts for shells to complete commands, options and the names of services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from . import group
 from .parts.suggest import VARIABLE
 
-# The program's other name is completed by the same function; and what click's scripts say, for both.
+# Replacements in click's scripts, so that they complete both names of the program.
 _BOTH: Final = {
     "bash": (("-F _md_completion md\n", "-F _md_completion md mddns\n"),),
     "zsh": (("#compdef md\n", "#compdef md mddns\n"), ("_md_completion md\n", "_md_completion md mddns\n")),
@@ -20,7 +20,7 @@ _BOTH: Final = {
 @click.command("completion")
 @click.argument("shell", type=click.Choice(list(_BOTH)), metavar="bash|zsh|fish")
 def command(shell: str) -> int:
-    """Print the script that makes a shell complete commands, options, and names of services on the network.
+    """Print the script with which a shell completes commands, options and the names of services.
 
     \b
     Examples:
@@ -31,8 +31,8 @@ def command(shell: str) -> int:
 
     made = get_completion_class(shell)
     if made is None:
-        raise click.UsageError(f"this version of click has no completion for {shell}")
-    # Its source() would start a shell to look at its version.
+        raise click.UsageError(f"the installed version of click has no completion for {shell}")
+    # Not source(): that starts a shell to check its version.
     template = made(group, {}, "md", VARIABLE)
     script = template.source_template % template.source_vars()
     for one, both in _BOTH[shell]:

@@ -1,4 +1,4 @@
-"""``md demo``: three nodes on this machine."""
+"""``md demo``: runs three nodes on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .parts.terminal import talk
 
 
 @click.command("demo")
-@click.option("--once", is_flag=True, help="Print, and end.")
+@click.option("--once", is_flag=True, help="Print the services and exit.")
 @common
 def command(once: bool, options: Options) -> int:
     """Run three nodes with example services on 127.0.0.1, and show how to find them.
@@ -42,6 +42,6 @@ def command(once: bool, options: Options) -> int:
         ]
         click.echo("\n" + "\n".join(lines), err=True)
         if not once:
-            talk("up, until Ctrl-C")
+            talk("running until Ctrl-C")
             wait()
     return 0

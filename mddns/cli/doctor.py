@@ -1,4 +1,4 @@
-"""``md doctor``: what is wrong, and what mends it."""
+"""``md doctor``: finds problems and prints the commands that fix them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ _FORMATS: Final = ("table", "json", "jsonl")
 @click.command("doctor")
 @common_printing(_FORMATS)
 def command(options: Options) -> int:
-    """What is wrong here, and what mends it? It takes less than three seconds, and changes nothing.
+    """Find problems on this machine and print the commands that fix them. Changes nothing.
 
-    It looks at the Tailscale daemon, this machine's addresses, who has the port of mddns and port
-    53, asks all peers, compares versions and clocks, asks for everything once, and sees whether the
-    system's resolver sends our names to us. As root it tells whose sockets they are.
+    Checks the Tailscale daemon, this machine's addresses, which programs hold the port of mddns and
+    port 53, all peers, their versions and clocks, one query for all services, and whether the
+    system's resolver finds service names. Takes less than three seconds. Only root sees the programs
+    of other users' sockets.
 
-    Each finding is ok, warn or fail; below those that are not ok stands what mends them. The exit
-    code is 0 unless one is fail, then 1, or 3 where that kept the network from being asked.
-    With -o json, docs/json.md tells the shape.
+    Each finding is ok, warn or fail. The command that fixes it stands below. The exit code is 0 if
+    nothing failed, 1 if a check failed, and 3 if the failure kept md from querying the network.
+    docs/json.md describes the output of -o json.
 
     \b
     Examples:
@@ -60,4 +61,4 @@ def _show(findings: list[Finding]) -> None:
     if not failed and not warned:
         talk(f"{len(findings)} checks, all ok")
     else:
-        talk(f"{len(findings)} checks: {failed} failed, {warned} warned of something")
+        talk(f"{len(findings)} checks: {failed} failed, {warned} with warnings")

@@ -1,4 +1,4 @@
-"""``md find``: one endpoint, for scripts."""
+"""``md find``: prints one endpoint, for scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .parts.terminal import talk
 @click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
 @common
 def command(name: str, labels: tuple[str, ...], options: Options) -> int:
-    """Find one service and print its ip:port: the first that answers.
+    """Find one service and print its ip:port. The first response is enough.
 
     \b
     Examples:

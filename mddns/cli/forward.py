@@ -1,4 +1,4 @@
-"""``md forward``: the resolver of a machine."""
+"""``md forward``: a DNS resolver for one machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OTHER_PORT: Final = 5354
 
 
 class _Given(NamedTuple):
-    """What the command line says, beside the common options."""
+    """The options of this command, without the common ones."""
 
     listen: tuple[Place, ...]
     source: UpstreamSource
@@ -45,28 +45,28 @@ class _Given(NamedTuple):
     "--listen",
     metavar="ADDR:PORT",
     multiple=True,
-    help="Where to answer; repeatable. Default 127.0.0.1:53, else :5354.",
+    help="Address to answer at; repeatable. Default 127.0.0.1:53, or port 5354 if 53 is not available.",
 )
 @click.option(
     "--upstream",
     metavar="ADDR[#PORT]",
     multiple=True,
-    help="Whom to ask for other names; repeatable. Default: who is in the file.",
+    help="DNS server for other names; repeatable. Default: the nameservers of the --resolv-conf file.",
 )
 @click.option(
     "--resolv-conf",
     metavar="FILE",
-    help=f"Where upstreams and options are; default {PATH}. Read again when it changes.",
+    help=f"File with upstreams and options; default {PATH}. Read again when it changes.",
 )
 @click.option(
     "--notify",
     "secondaries",
     metavar="ADDR[#PORT]",
     multiple=True,
-    help="Whom to tell when the network's zone changes (RFC 1996); repeatable.",
+    help="Secondary DNS server to notify when the zone changes (RFC 1996); repeatable.",
 )
-@click.option("--recursive", is_flag=True, help="Answer other names for the machines around, too.")
-@click.option("--block-rebinding", is_flag=True, help="Refuse upstreams' answers with private addresses.")
+@click.option("--recursive", is_flag=True, help="Answer other names for other machines too, not only for this one.")
+@click.option("--block-rebinding", is_flag=True, help="Reject upstream responses that contain private addresses.")
 @common
 def command(
     listen: tuple[str, ...],
@@ -77,13 +77,13 @@ def command(
     block_rebinding: bool,
     options: Options,
 ) -> int:
-    """Answer every program of this machine: our names from the network, all others from upstreams.
+    """Run a DNS resolver on this machine: service names from the network, other names from upstreams.
 
-    It is what resolv.conf names (nameserver 127.0.0.1), or what a resolver such as systemd-resolved or
-    dnsmasq asks for our zone. At an address that is not loopback only our zone is answered, for the
-    network's nodes: named in Tailscale's split DNS, it gives names to phones and browsers.
+    Name it in resolv.conf (nameserver 127.0.0.1), or let systemd-resolved or dnsmasq send it the
+    queries for the zone. At an address that is not loopback, it answers only for the zone, and only
+    for nodes of the network. Phones and browsers find services if Tailscale's split DNS names it.
 
-    SIGHUP reads the file again and forgets what upstreams have said.
+    SIGHUP reads the --resolv-conf file again and clears the cache of upstream responses.
 
     \b
     Examples:
@@ -100,7 +100,7 @@ def command(
 
 
 def _listen_at(text: str) -> Place:
-    """``ADDR:PORT`` or ``[ADDR]:PORT``; without a port it is 53."""
+    """Reads ``ADDR:PORT`` or ``[ADDR]:PORT``. The default port is 53. ConfigError if it is wrong."""
     host, colon, number = text, "", ""
     if text.startswith("["):
         host, closing, behind = text[1:].partition("]")
@@ -112,11 +112,13 @@ def _listen_at(text: str) -> Place:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ConfigError(f"listen {text!r}: an address is wanted, as in 127.0.0.1:5354 or [::1]:5354") from None
+        raise ConfigError(f"listen {text!r}: not an IP address; write it as 127.0.0.1:5354 or [::1]:5354") from None
     if address.is_unspecified:
-        raise ConfigError(f"listen {text!r}: name each address, as in --listen {_HERE}:53 --listen 100.64.0.7:53")
+        raise ConfigError(
+            f"listen {text!r}: a wildcard is not allowed; give each address: --listen {_HERE}:53 --listen 100.64.0.7:53"
+        )
     if colon and not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):
-        raise ConfigError(f"listen {text!r}: port {number!r} is no number from 1 to 65535")
+        raise ConfigError(f"listen {text!r}: port {number!r} is not a number from 1 to 65535")
     return Place(str(address), int(number) if colon else PORT)
 
 
@@ -155,7 +157,7 @@ async def _forward(given: _Given, options: Options) -> None:
 
 
 async def _open(given: _Given, options: Options, handed: list[socket.socket]) -> tuple[Forwarder, Sequence[Place], str]:
-    """The forwarder, where it answers, and why not at port 53, where that is so."""
+    """Returns the forwarder, the places where it answers, and why that is not port 53 ("" if it is)."""
 
     async def at(*places: Place) -> Forwarder:
         return await Forwarder.open(
@@ -181,7 +183,7 @@ async def _open(given: _Given, options: Options, handed: list[socket.socket]) ->
 
 
 def _tell(given: _Given, options: Options, forwarder: Forwarder, places: Sequence[Place], instead: str) -> None:
-    """What a person wants to know who has started it."""
+    """Prints where it answers, from which upstreams, and what to do next."""
     apex = str(options.settings.apex).rstrip(".")
     where = ", ".join(join_address(*place) for place in places)
     notify("READY=1", status=f"answering at {where}")
@@ -190,19 +192,21 @@ def _tell(given: _Given, options: Options, forwarder: Forwarder, places: Sequenc
     outside = [place.address for place in places if not place.is_loopback]
     if outside and given.recursive:
         talk(
-            f"WARNING: --recursive: at {', '.join(outside)} every machine of the network, or with a private address, "
-            "may have any name looked up through this one",
+            f"WARNING: --recursive: at {', '.join(outside)}, any node of the network and any machine with a private "
+            "address can look up any name through this machine",
             "warning",
         )
     elif outside:
-        talk(f"at {', '.join(outside)}: names under {apex} alone, and for the network's nodes alone")
+        talk(f"at {', '.join(outside)}: only names under {apex}, and only for nodes of the network")
     first = next((place for place in places if place.is_loopback), places[0])
     if first.port == PORT:
-        talk(f"for every program of this machine: 'nameserver {first.address}' in {PATH}; see docs/forward.md")
+        talk(
+            f"next: put 'nameserver {first.address}' into {PATH}, for all programs of this machine; see docs/forward.md"
+        )
     else:
         talk(
-            f"next: have this machine's resolver ask {first.address} port {first.port} for {apex}, or answer at port "
-            f"{PORT}, as root or by systemd: docs/forward.md"
+            f"next: let this machine's resolver send queries for {apex} to {first.address} port {first.port}, or "
+            f"run md forward at port {PORT}, as root or through systemd; see docs/forward.md"
         )
     port = [] if first.port == PORT else ["-p", str(first.port)]
     line = shell_line("dig", f"@{first.address}", *port, f"_list.{apex}", "PTR")
@@ -210,11 +214,11 @@ def _tell(given: _Given, options: Options, forwarder: Forwarder, places: Sequenc
 
 
 def _shown(places: Sequence[Place]) -> str:
-    return ", ".join(map(str, places)) or "nobody"
+    return ", ".join(map(str, places)) or "no upstream"
 
 
 def _short_pauses() -> None:
-    """With thousands of questions under way, looking through all of memory for circles takes 100 ms; so it is rare."""
+    """Makes full garbage collections rare: with thousands of pending queries one takes 100 ms."""
     import gc
 
     gc.collect()
@@ -223,7 +227,7 @@ def _short_pauses() -> None:
 
 
 def _more_descriptors() -> None:
-    """As many as we may have: each question to an upstream has a socket of its own."""
+    """Raises the limit of open files, up to 8192: each query to an upstream has its own socket."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

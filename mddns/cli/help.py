@@ -1,4 +1,4 @@
-"""``md help``: the same as ``--help``, in the order in which people think of it."""
+"""``md help COMMAND``: the same as ``md COMMAND --help``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _commands(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 @click.argument("name", metavar="[COMMAND]", required=False, shell_complete=_commands)
 @click.pass_context
 def command(ctx: click.Context, name: str | None) -> int:
-    """Tell what a command does, or which there are.
+    """Show the help of a command, or the list of commands.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``md leader``: who leads among the services of a name."""
+"""``md leader``: prints the leader among the services of a name."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .parts.terminal import talk
 @click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
 @common
 def command(name: str, labels: tuple[str, ...], options: Options) -> int:
-    """Print the ip:port of the service that leads among those of a name.
+    """Print the ip:port of the leader among the services of a name.
 
-    It is the one with the lowest priority, then the one that came up first by the clock of its own
-    host; a time before 2024 comes last. All who see the same services see the same leader, whatever
-    their own clocks say; that is no consensus, since a network that is split has two.
+    The leader is the service with the lowest priority value. Among equals it is the one that started
+    first, by the clock of its own host; a start time before 2024 sorts last. All clients that see the
+    same services choose the same leader. This is not consensus: a network that is split has two leaders.
 
     \b
     Examples:

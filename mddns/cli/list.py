@@ -1,4 +1,4 @@
-"""``md list``: all services of the network."""
+"""``md list``: lists all services of the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .parts.terminal import talk
 @click.argument("words", metavar="[NAME] [KEY=VALUE]...", nargs=-1, shell_complete=complete_word)
 @common
 def command(words: tuple[str, ...], options: Options) -> int:
-    """List all services, or those of a name, or with labels.
+    """List all services, or only those with a name or with labels.
 
     \b
     Examples:

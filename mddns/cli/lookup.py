@@ -1,4 +1,4 @@
-"""``md lookup``: everything of one name."""
+"""``md lookup``: lists all services of one name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .parts.terminal import talk
 @click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
 @common
 def command(name: str, labels: tuple[str, ...], options: Options) -> int:
-    """Look up all services of a name that have these labels.
+    """List all services that have this name and these labels.
 
     \b
     Examples:

@@ -1,6 +1,6 @@
-"""The man page, written from the commands themselves: ``python -m mddns.cli.manpage > docs/md.1``.
+"""Generates the man page from the commands: ``python -m mddns.cli.manpage > docs/md.1``.
 
-It stands in the repository, so that who packages mddns needs no step for it; a test says when it is out of date.
+The page is in the repository, so that packagers need no build step. A test fails if it is out of date.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .parts.topics import ENVIRONMENT, EXIT_CODES, FORMAT_WORDS
 
 _ABOUT = (
     "Every process that offers a service answers DNS for it, on UDP and TCP port 28004 of this machine's own address. "
-    "Whoever looks for one asks all nodes of the network at once and merges what they say. So there is no server, and "
-    "dig reads the same as md.",
-    "The network is the tailnet of this machine's Tailscale daemon, unless --network says otherwise.",
+    "A client queries all nodes of the network at once and merges their responses. So there is no server, and dig sees "
+    "the same services as md.",
+    "The network is the tailnet of this machine's Tailscale daemon, unless --network selects another.",
 )
 
 
 def page() -> str:
-    """The whole page in man(7)'s macros. No date and no version: both would change it without its words changing."""
+    """Returns the page in man(7) macros. It has no date and no version, so it changes only with its words."""
     return "\n".join(_lines()) + "\n"
 
 
@@ -43,7 +43,7 @@ def _lines() -> Iterator[str]:
             if command is not None:
                 yield from _command(name, command, top)
     yield ".SH OPTIONS"
-    yield _text("They stand before or after the command. An option counts before its variable.")
+    yield _text("Options may stand before or after the command. An option overrides its environment variable.")
     for option in COMMON:
         yield from _option(option, top)
     yield ".SH OUTPUT"
@@ -78,7 +78,7 @@ def _option(option: click.Option, context: click.Context) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Words as roff takes them for themselves: no escape, no ligature of hyphens, no request at the line's start."""
+    """Escapes text for roff: backslashes, hyphens, quotes, and a request character at the start of a line."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("…", "...").replace("'", r"\(aq")
     escaped = escaped.replace("^", r"\(ha").replace("~", r"\(ti").replace('"', r"\(dq")
     return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped

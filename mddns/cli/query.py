@@ -1,4 +1,4 @@
-"""``md query``: one DNS question to every peer, and what each says."""
+"""``md query``: sends one DNS query to every peer and prints each response."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ _FORMATS: Final = ("table", "json", "jsonl")
 @click.argument("rtype", metavar="[TYPE]", default="SRV")
 @common_printing(_FORMATS)
 def command(name: str, rtype: str, options: Options) -> int:
-    """Ask every peer one DNS question (RD=0) and show which says what.
+    """Send one DNS query (RD=0) to every peer and show the response of each.
 
-    NAME is relative to the zone unless it ends in it or in a dot. TYPE is SRV unless given.
+    NAME is relative to the zone, unless it ends with the zone's name or with a dot. TYPE is a record
+    type; default SRV.
 
     \b
     Examples:
@@ -55,11 +56,11 @@ def command(name: str, rtype: str, options: Options) -> int:
             _show(ask)
     answered = [ask for ask in asks if ask.message]
     if not answered:
-        closed = f"no registry runs on this network, or port {options.settings.port} is closed"
+        closed = f"no registry runs on this network, or a firewall blocks port {options.settings.port}"
         talk(f"none of {len(asks)} peers answered: {closed}")
     silent = lookup.outcomes(Outcome.SILENT)
     if silent and not answered and not lookup.outcomes(Outcome.REFUSED):
-        return NetworkError.exit_code  # a refusal would be an answer
+        return NetworkError.exit_code  # a refused connection would prove that the network works
     if options.strict and silent:
         return 4
     return 0 if any(Message(ask.message).answer for ask in answered if ask.message) else 1

@@ -1,4 +1,4 @@
-"""``md run``: offers a service for as long as a program runs and its port accepts."""
+"""``md run``: runs a program and offers its service while its port accepts connections."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PASSED_ON: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-_META: Final = "mddns.command"  # what stood behind --
+_META: Final = "mddns.command"  # the words after --
 _FORMATS: Final = ("table",)
 
 
 class _Run(click.Command):
-    """Keeps what stands behind ``--`` for CMD; click would mix it with the words in front."""
+    """Keeps the words after ``--`` for CMD; click would mix them with the words before it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         cut = args.index("--") if "--" in args else len(args)
@@ -55,12 +55,12 @@ def command(
     patience: float | None,
     options: Options,
 ) -> int:
-    """Run CMD, and offer a service while its port accepts connections (UDP: while it runs).
+    """Run CMD and offer a service while its port accepts connections (UDP: while CMD runs).
 
-    The network is waited for, and CMD is started when it is up.
+    md waits for the network, then starts CMD.
 
-    CMD has our stdin, stdout and stderr, gets the signals that we get, and its exit code is ours: 128
-    and the signal where one ended it, 127 where there is no CMD, 126 where it cannot be run.
+    CMD uses the stdin, stdout and stderr of md. md passes signals on to it and returns its exit code:
+    128 plus the signal number if a signal ended it, 127 if CMD does not exist, 126 if it cannot run.
 
     \b
     Examples:
@@ -71,8 +71,8 @@ def command(
     argv: list[str] = ctx.meta[_META]
     offer = offer_of(words, spoken, "md run")
     if not argv:
-        raise click.UsageError("what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD")
-    # A unit's state is CMD's own: it may want its directory to be empty.
+        raise click.UsageError("the command to run is missing; write it after '--', as in: md run web :8080 -- CMD")
+    # The state directory of a systemd unit belongs to CMD, which may need it to be empty.
     with registry_when_up(options, patience, state_file(of_unit=False)) as registry:
         _not_ours(offer, registry)
         with offered(offer, registry, options.settings):
@@ -82,20 +82,20 @@ def command(
 def _not_ours(offer: Offer, registry: Registry) -> None:
     if offer.port == registry.port and offer.address in (None, *registry.addresses):
         raise click.UsageError(
-            f"port {offer.port} is where this node answers for its services: let CMD listen on another one, "
-            "or answer elsewhere with --port (MDDNS_PORT), as all nodes of the network must"
+            f"port {offer.port} is the port where mddns itself answers: let CMD listen on another port, "
+            "or change the port of mddns with --port (MDDNS_PORT), on all nodes of the network"
         )
 
 
 def _run(argv: list[str]) -> int:
-    """Runs a program to its end, passes signals on; the exit code as a shell has it."""
+    """Runs a program to its end and passes signals on to it. Returns the exit code that a shell would return."""
     with caught(*_PASSED_ON, signal.SIGCHLD) as wait:
         try:
-            # Nothing of ours is inherited but 0, 1 and 2 (PEP 446). What Python ignores is as it was.
+            # CMD inherits only descriptors 0, 1 and 2 (PEP 446). Signals that Python ignores get their default back.
             pid = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
         except (OSError, ValueError) as error:
             return _not_run(argv[0], error)
-        # Until its end is taken note of below, its pid is nobody else's.
+        # WNOWAIT: the pid stays reserved until waitpid below, so os.kill cannot reach another process.
         while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             number = wait(None)
             if number and number != signal.SIGCHLD and not terminal_sends(number):
@@ -110,7 +110,7 @@ def _not_run(program: str, error: Exception) -> int:
         talk(f"{path} cannot be run: the interpreter that its first line names does not exist")
         return 126
     if number == errno.ENOENT:
-        where = "does not exist" if os.sep in program else "is nowhere in PATH"
+        where = "does not exist" if os.sep in program else "is not in PATH"
         talk(f"{program} cannot be run: it {where}")
         return 127
     remedy = {errno.EACCES: "; is it executable (chmod +x)?", errno.ENOEXEC: "; does its first line begin with #!?"}

@@ -1,4 +1,4 @@
-"""``md setup``: what makes a resolver send our names to us; printed, or put there."""
+"""``md setup``: prints or installs the configuration with which a resolver sends our zone's queries to us."""
 
 from __future__ import annotations
 
@@ -35,29 +35,34 @@ from ..setup.resolved import version
 from .parts.options import Options, common_printing
 from .parts.terminal import talk
 
-_ASKED: Final = 2.0  # seconds for a program that only tells something
-_DONE: Final = 60.0  # for one that restarts a resolver
+_ASKED: Final = 2.0  # seconds for a program that only prints information
+_DONE: Final = 60.0  # seconds for a program that restarts a resolver
 _BOOTED: Final = "/run/systemd/system"  # sd_booted(3)
 _FORMATS: Final = ("table",)
 
 
 @click.command("setup")
 @click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
-@click.option("--listen", metavar="ADDR[:PORT]", help="Where to ask: 127.0.0.1:5354, unless told otherwise above.")
-@click.option("--apply", is_flag=True, help="Put the file there, and have it read.")
-@click.option("--undo", is_flag=True, help="Take the file away again.")
-@click.option("--root", metavar="DIR", default="", help="Apply or undo below DIR, an image say; nothing is run then.")
+@click.option(
+    "--listen", metavar="ADDR[:PORT]", help="Where the resolver sends queries. Default 127.0.0.1:5354, except as above."
+)
+@click.option("--apply", is_flag=True, help="Write the file and reload the resolver.")
+@click.option("--undo", is_flag=True, help="Remove the file and reload the resolver.")
+@click.option(
+    "--root", metavar="DIR", default="", help="Use DIR as the root directory, such as an image; runs no program."
+)
 @common_printing(_FORMATS)
 def command(kind: str, listen: str | None, apply: bool, undo: bool, root: str, options: Options) -> int:
-    """Have other resolvers find our names: print what to put where, or put it there.
+    """Make another resolver find service names: print its configuration, or install it.
 
     KIND is resolved, dnsmasq, unbound, networkmanager, macos, coredns, kubernetes, headscale or tailscale
-    (split DNS). All of them ask 'md forward', where --listen says. The last three ask a node of the
-    network, this machine unless --listen names another: kubernetes its forwarder at port 5354,
-    headscale any that offers something, by HTTP at port 28004, and tailscale its forwarder at port 53.
+    (split DNS). The resolver then sends queries for the zone to 'md forward' at the address of --listen.
+    The last three query a node of the network; the default is this machine. kubernetes uses its
+    forwarder at port 5354, tailscale its forwarder at port 53, and headscale uses HTTP at port 28004
+    of any node that offers a service.
 
-    --apply and --undo are for resolved, dnsmasq, unbound and macos. They write, or remove, one file, never
-    one that is not ours, and need root.
+    --apply and --undo work for resolved, dnsmasq, unbound and macos, and need root. They write or remove
+    one file, and never touch a file that mddns did not write.
 
     \b
     Examples:
@@ -66,12 +71,12 @@ def command(kind: str, listen: str | None, apply: bool, undo: bool, root: str, o
     """
     options.choose(_FORMATS)
     if apply and undo:
-        raise click.UsageError("--apply or --undo, not both")
+        raise click.UsageError("give --apply or --undo, not both")
     if root and not (apply or undo):
-        raise click.UsageError("--root is for --apply and --undo")
+        raise click.UsageError("--root needs --apply or --undo")
     if (apply or undo) and kind not in APPLICABLE:
         raise click.UsageError(
-            f"--apply and --undo are for {', '.join(APPLICABLE)}; 'md setup {kind}' prints what to put where"
+            f"--apply and --undo work only for {', '.join(APPLICABLE)}; 'md setup {kind}' prints what to configure"
         )
     to = _target(kind, listen, options)
     made = recipe(kind, to, systemd=_systemd() if kind == "resolved" else None)
@@ -104,12 +109,12 @@ def _target(kind: str, listen: str | None, options: Options) -> Target:
         if me is not None:
             address = me.addresses[0]
         else:
-            talk(f"{address} stands for a node of your network, which is not known here: --listen ADDRESS names one")
+            talk(f"{address} is only an example, as no network was found: name a real node with --listen ADDRESS")
     return target(apex, listen, port=port, address=address)
 
 
 def _systemd() -> int | None:
-    """The version of systemd here; None where there is none."""
+    """Returns the version of systemd; None if there is none."""
     try:
         done = subprocess.run(
             ["systemctl", "--version"],  # noqa: S607 - whichever stands first in PATH
@@ -138,43 +143,43 @@ def _apply(made: Recipe, root: str) -> int:
             drop_in.take_away(place, is_ours)
         else:
             drop_in.put(place, before, is_ours, directory=False)
-        raise ConfigError(f"{place} is as it was before: with it, {shlex.join(made.test)} said: {problem}")
+        raise ConfigError(f"{place} was restored, since {shlex.join(made.test)} reported: {problem}")
     for other in others:
         if drop_in.take_away(other, is_ours):
-            talk(f"took {other} away, in whose place this is")
-    talk(f"wrote {place}" if changed else f"{place} is as it should be")
+            talk(f"removed {other}, which this file replaces")
+    talk(f"wrote {place}" if changed else f"{place} is already up to date")
     for line in made.first:
-        talk(f"for as long as it is to work, run: {line}")
+        talk(f"keep this running: {line}")
     return _reload(made, root, changed)
 
 
 def _undo(made: Recipe, root: str) -> int:
     gone = [place for place in (_below(root, each) for each in made.places) if drop_in.take_away(place, is_ours)]
     for place in gone:
-        talk(f"took {place} away")
+        talk(f"removed {place}")
     if not gone:
-        talk(f"nothing to undo: there is no {_below(root, made.places[0])}")
+        talk(f"nothing to undo: no file {_below(root, made.places[0])}")
         return 0
     return _reload(made, root, changed=True)
 
 
 def _reload(made: Recipe, root: str, changed: bool) -> int:
-    """Has the program read its files, where it is here; else says how."""
+    """Reloads the program if it is installed; otherwise prints how. Returns the exit code."""
     shown = f"sudo {shlex.join(made.reload)}"
     here = shutil.which(made.reload[0]) and (made.reload[0] != "systemctl" or os.path.isdir(_BOOTED))
     if root or not changed or not here:
-        talk(f"to make it count: {shown}")
+        talk(f"to load it, run: {shown}")
         return 0
     problem = _run(made.reload)
     if problem is not None:
-        talk(f"it does not count yet; {shlex.join(made.reload)} said: {problem}", "error")
+        talk(f"it is not loaded yet; {shlex.join(made.reload)} reported: {problem}", "error")
         return 1
     talk(f"ran {shlex.join(made.reload)}")
     return 0
 
 
 def _run(argv: Sequence[str]) -> str | None:
-    """Runs a program: None where all went well, or it is not there; else what it said."""
+    """Runs a program. Returns None if it succeeded or does not exist; otherwise its error text."""
     try:
         done = subprocess.run(  # noqa: S603 - the words are a recipe's own
             argv, capture_output=True, text=True, errors="replace", timeout=_DONE, check=False, stdin=subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""``md wait``: one endpoint, as soon as there is one."""
+"""``md wait``: waits for a service and prints its endpoint."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .parts.watch_when_up import open_when_up
 @click.argument("name", shell_complete=complete_name)
 @click.argument("labels", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=complete_label)
 @click.option(
-    "--for", "patience", type=seconds("--for"), metavar="S", help="Seconds to wait; 0: look once; default: without end."
+    "--for", "patience", type=seconds("--for"), metavar="S", help="Seconds to wait; 0 looks once. Default: no limit."
 )
 @common
 def command(name: str, labels: tuple[str, ...], patience: float | None, options: Options) -> int:
-    """Wait until there is a service, and print its ip:port.
+    """Wait until a service exists, then print its ip:port.
 
-    Where there is no network yet, it is waited for as well: the exit code is 3 if it does not come either.
-    When its time is over it looks once more, as md find does, and says who was silent. Whatever it finds ends it
-    with 0, with --strict too.
+    If the network is not up yet, md waits for it too; the exit code is 3 if it does not come up in time.
+    When the time is over, md looks once more, as md find does, and names the peers that were silent.
+    The exit code is 0 if a service was found, with --strict too.
 
     \b
     Examples:
@@ -46,7 +46,7 @@ def command(name: str, labels: tuple[str, ...], patience: float | None, options:
                 print_services(resolver.prefer(Found((event.service,), (), 0)), options, unasked="name")
                 return 0
         seen = resolver.watched(query)
-    # Whoever has only just begun to watch knows of nobody who ought to answer. What is remembered tells that.
+    # A watch that has only begun does not know yet which peers ought to answer. The file of remembered peers does.
     found, resolver = look(query, options, seen)
     best = resolver.prefer(found)[:1]
     print_services(best, options, unasked="name")

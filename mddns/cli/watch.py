@@ -1,4 +1,4 @@
-"""``md watch``: services as they come, change and go."""
+"""``md watch``: shows services as they appear, change and disappear."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .parts.terminal import clean, is_terminal
 from .parts.watch_when_up import open_when_up
 
 _FORMATS: Final = ("table", "wide", "jsonl")
-_READER_EVERY: Final = 1.0  # seconds without an event, after which we see whether anybody reads them
+_READER_EVERY: Final = 1.0  # seconds without an event until the next check whether stdout still has a reader
 
 
 @click.command("watch")
 @click.argument("words", metavar="[NAME] [KEY=VALUE]...", nargs=-1, shell_complete=complete_word)
 @common_printing(_FORMATS)
 def command(words: tuple[str, ...], options: Options) -> int:
-    """Show services as they come, change and go, until Ctrl-C.
+    """Show services as they appear, change and disappear, until Ctrl-C.
 
-    A terminal gets a table that lives. A pipe gets a line for each event, or with -o jsonl an object: up, update,
-    down, leader, and current when all that is there has been told. Where there is no network yet, it is waited for.
-    Whatever it saw, it ends with 0: watching is no lookup, and --strict changes nothing.
+    On a terminal, md draws a table and updates it. In a pipe, it prints a line for each event, or an object
+    with -o jsonl. The events are up, update, down, leader, and current: all services that exist have been
+    printed. If the network is not up yet, md waits for it. The exit code is 0; --strict has no effect.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def command(words: tuple[str, ...], options: Options) -> int:
                 if event:
                     click.echo(_json(event) if output == "jsonl" else _line(event))
     except KeyboardInterrupt:
-        pass  # as it is meant to end
+        pass  # the normal end of this command
     return 0
 
 

@@ -1,5 +1,5 @@
-"""What is wrong with this machine's part of the network, and what mends it.
+"""``md doctor``: finds problems of this machine and its network, and the commands that fix them.
 
-gather.py collects facts with I/O; the findings files judge them without.
+gather.py collects facts with I/O; network_findings.py and resolver_findings.py judge them without I/O.
 Start with finding.py: what a finding is.
 """

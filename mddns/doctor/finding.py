@@ -1,4 +1,4 @@
-"""What ``md doctor`` finds: a state, a sentence, and what mends it."""
+"""A finding of ``md doctor``: its state, its message, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FAIL: Final = "fail"
 
 
 class Finding(NamedTuple):
-    """What one check found.
+    """The result of one check.
 
-    ``fix`` are the commands that mend it, a line each, and "" where nothing has to be. ``data`` is what the sentence
-    was made of, for programs. ``unasked``: it says that the network could not be asked.
+    ``fix`` has the commands that fix it, one per line; "" if nothing is wrong. ``data`` has the values of the message,
+    for programs. ``unasked`` is true if the problem kept md from querying the network.
     """
 
     check: str
@@ -36,28 +36,28 @@ class Finding(NamedTuple):
 
 
 def ok(check: str, what: str, **data: Any) -> Finding:
-    """All is well."""
+    """Returns a finding: no problem."""
     return Finding(check, OK, what, data=data)
 
 
 def warn(check: str, what: str, fix: str, **data: Any) -> Finding:
-    """Something does not work, or will not, that one may do without."""
+    """Returns a finding: a problem, now or later, with something that is not essential."""
     return Finding(check, WARN, what, fix, data)
 
 
 def fail(check: str, what: str, fix: str, *, unasked: bool = False, **data: Any) -> Finding:
-    """Something is broken."""
+    """Returns a finding: something essential does not work."""
     return Finding(check, FAIL, what, fix, data, unasked)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """3 where the network could not be asked, else 1 where something is broken, else 0: warnings are no failure."""
+    """Returns 3 if the network could not be queried, else 1 if a check failed, else 0. Warnings are not failures."""
     failed = [finding for finding in findings if finding.state == FAIL]
     return 3 if any(finding.unasked for finding in failed) else 1 if failed else 0
 
 
 def some(names: Iterable[str], most: int = 8) -> str:
-    """``alpha, bravo and 3 more``."""
+    """Returns ``alpha, bravo and 3 more``."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

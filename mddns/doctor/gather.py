@@ -1,7 +1,7 @@
-"""What is wrong with this machine's part of the network: gathers facts, and has them judged.
+"""Gathers the facts for ``md doctor`` and passes them to the findings functions. It changes nothing.
 
-Nothing is changed. Each check is a thread with a limit, and one that
-crashes or hangs is a finding itself; all of them end within :data:`WITHIN` seconds.
+Each check runs in a thread with a time limit. A check that crashes or hangs becomes a finding itself. All checks end
+within :data:`WITHIN` seconds.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _NETWORK: Final = 0.5
 _PEERS: Final = 0.65
 _KNOCK: Final = 0.2
 _MOST_KNOCKS: Final = 64
-_LIVE: Final = 1.2  # more than the second that a registry waits for silent peers, so that it tells who they are
-_BACK: Final = 0.2  # of that, for the way
+_LIVE: Final = 1.2  # more than the second for which a registry waits for silent peers, so that its response names them
+_BACK: Final = 0.2  # of that, for the round trip
 _LOCAL: Final = 0.3
-_TOLD: Final = 0.5  # for a program that only tells something
+_TOLD: Final = 0.5  # for a program that only prints information
 _DNS: Final = 53
 _FORWARDER: Final = ("127.0.0.1", 5354)
 _LOOPBACK: Final = "127.0.0.1"
@@ -59,13 +59,13 @@ Check = Callable[[], Iterable[Finding]]
 
 
 class _Task:
-    """One check, in a thread of its own: what it found, whatever happens."""
+    """One check in its own thread. It always has a result."""
 
     def __init__(self, name: str, check: Check) -> None:
         self._name = name
         self._check = check
         self._found: list[Finding] = []
-        # A resolver that hangs cannot be called off, and must not keep anybody from ending.
+        # A resolver that hangs cannot be cancelled. A daemon thread does not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=f"doctor {name}", daemon=True)
         self._thread.start()
 
@@ -73,27 +73,27 @@ class _Task:
         self._found = careful(self._name, self._check)
 
     def found(self, until: float) -> list[Finding]:
-        """Its findings, waited for until then (time.monotonic)."""
+        """Waits until the time `until` (time.monotonic) and returns the findings."""
         self._thread.join(max(0.0, until - time.monotonic()))
         if self._thread.is_alive():
-            return [warn(self._name, "this check came to no end in time", "md doctor, once more")]
+            return [warn(self._name, "this check did not finish in time", "run md doctor again")]
         return self._found
 
 
 def careful(name: str, check: Check) -> list[Finding]:
-    """What a check finds; that it failed, where it does."""
+    """Runs a check and returns its findings, or a finding that it failed."""
     try:
         return list(check())
-    except Exception as error:  # a fault of ours must not hide what the other checks found
+    except Exception as error:  # our own bug must not hide the findings of other checks
         what = f"this check failed: {type(error).__name__}: {error}"
-        return [fail(name, what, "md doctor -o json, and report what it prints: this is a fault of mddns")]
+        return [fail(name, what, "this is a bug of mddns: please report it with the output of md doctor -o json")]
 
 
 def examine(settings: Settings, memory: Memory, etc: str = "/etc") -> list[Finding]:
-    """All findings, in the order in which people read them. `memory` is how peers behaved before, `etc` is /etc."""
+    """Returns all findings, in reading order. `memory` has the earlier behaviour of peers, `etc` is /etc."""
     until = time.monotonic() + WITHIN
     seen = _Seen(settings, memory, etc, until)
-    # What may hang is a matter of this machine's resolver: it has all the time that there is.
+    # These checks depend on this machine's resolver, which may hang: they get the whole time.
     looking = _Task("resolution", seen.look_up)
     local = _Task("port53", seen.port_53)
     findings = _Task("network", seen.network).found(until)
@@ -111,7 +111,7 @@ def examine(settings: Settings, memory: Memory, etc: str = "/etc") -> list[Findi
 
 
 class _Seen:
-    """The facts, as they come in. Its methods are checks: they may block."""
+    """Collects the facts. Its methods are checks and may block."""
 
     def __init__(self, settings: Settings, memory: Memory, etc: str, until: float = math.inf) -> None:
         self.settings = settings
@@ -119,7 +119,7 @@ class _Seen:
         self.etc = etc
         self._until = until
         self.snapshot: Snapshot | None = None
-        self.resolved = False  # whether the system's resolver has come back to us
+        self.resolved = False  # whether the system's resolver has returned
         self._apex = str(settings.apex).rstrip(".")
         self._found: tuple[str, ...] = ()
         self._problem = "no answer in time"
@@ -130,7 +130,7 @@ class _Seen:
     # -- the network
 
     def network(self) -> Iterable[Finding]:
-        """Who we are and who our peers are."""
+        """Reads the network: this node and its peers."""
         settings = self.settings
         if "tailscale" in settings.network_name.split():
             path, begun = socket_path(), time.monotonic()
@@ -153,7 +153,7 @@ class _Seen:
         yield network_findings.network(settings.network_name, self.snapshot)
 
     def addresses(self) -> Iterable[Finding]:
-        """Our own addresses."""
+        """Checks this machine's own addresses."""
         if self.snapshot is not None:
             me = self.snapshot.me
             yield network_findings.addresses(
@@ -161,16 +161,16 @@ class _Seen:
             )
 
     def nodes(self) -> Iterable[Finding]:
-        """All that is learned by asking the nodes: the port, the peers, versions, a live query, the clock."""
+        """Queries the nodes: checks the port, the peers, their versions, a query for all services, and the clock."""
         seen = self.snapshot
         if seen is None:
             return
         others = [peer for peer in seen.peers if peer.asked]
         me = seen.me
         if me is not None and not seen.tun:
-            me = Peer(me.name, (_LOOPBACK,), me.port)  # where a registry is in userspace networking
+            me = Peer(me.name, (_LOOPBACK,), me.port)  # where a registry listens in userspace networking
         everybody = [*([me] if me else []), *others]
-        # Asked at once: with silent peers it takes a registry as long as all the rest takes us.
+        # Started first: with silent peers, a registry needs as long for this as all other checks together.
         own = (
             me and _met(me.addresses[0], me.port)[0] and _Task("live", lambda: [network_findings.live(self._live(me))])
         )
@@ -195,7 +195,7 @@ class _Seen:
         yield from careful("clock", self.clock)
 
     def port_without_network(self) -> Iterable[Finding]:
-        """Who has our port, at whatever address, where our own is not known."""
+        """Finds the program that holds our port at any address, when our own address is not known."""
         number = self.settings.port
         away = []
         for each in held("udp", number) or ():
@@ -222,7 +222,7 @@ class _Seen:
         )
 
     def _live(self, peer: Peer) -> Live:
-        # In userspace networking nobody gets merged answers of this machine, its own programs included.
+        # In userspace networking, no client gets merged responses from this machine, not even a local one.
         merged = self.snapshot is None or self.snapshot.tun or peer.addresses != (_LOOPBACK,)
         left = max(_BACK, self._until - time.monotonic() - _BACK)
         timeout = min(self.settings.timeout + _BACK, _LIVE, left)
@@ -236,7 +236,7 @@ class _Seen:
         return Live(peer, ask.outcome.value, len(answer.told), ask.rtt, answer.failed, errors)
 
     def clock(self) -> Iterable[Finding]:
-        """Our clock, beside when services came up."""
+        """Compares our clock with the start times of services."""
         yield network_findings.clock(time.time(), self._newest)
 
     def _ask(self, label: bytes, qtype: int, peers: Sequence[Peer], timeout: float, *, rd: bool = False) -> list[Ask]:
@@ -255,7 +255,7 @@ class _Seen:
     # -- this machine's resolver
 
     def look_up(self) -> Iterable[Finding]:
-        """Asks the system's resolver for a name that every node answers."""
+        """Looks up a name that every node answers, through the system's resolver."""
         if shutil.which("resolvectl"):
             for what in ("domain", "dnssec"):
                 self._resolvectl[what] = _output(("resolvectl", "--no-pager", what))
@@ -268,13 +268,13 @@ class _Seen:
         return ()
 
     def port_53(self) -> Iterable[Finding]:
-        """Who has port 53 on this machine, and where somebody answers for our zone."""
+        """Finds the programs that hold port 53 on this machine, and the servers that answer for our zone."""
         places: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
         for number in (_DNS, _FORWARDER[1]):
             for each in held("udp", number) or ():
                 places[each.address, number] = each.owners
         if not places and held("udp", _DNS) is None:
-            places = {(_LOOPBACK, _DNS): (), _FORWARDER: ()}  # a system that does not tell who has what
+            places = {(_LOOPBACK, _DNS): (), _FORWARDER: ()}  # a system that does not report socket owners
         asked = {place: (_LOOPBACK if place[0] in resolver_findings.ANY else place[0], place[1]) for place in places}
         ours = self._answers(asked.values())
         self._servers = [
@@ -285,13 +285,13 @@ class _Seen:
         yield resolver_findings.port_53(self._servers, self._apex)
 
     def _answers(self, places: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-        """Those who answer for our zone."""
+        """Returns the servers that answer for our zone."""
         peers = [Peer("", (address,), number) for address, number in dict.fromkeys(places)]
         asks = self._ask(b"_mddns", TXT, peers, _LOCAL, rd=True) if peers else []
         return {(ask.peer.addresses[0], ask.peer.port) for ask in asks if _version(ask)}
 
     def resolution(self) -> Iterable[Finding]:
-        """Whether names of ours come to us."""
+        """Checks whether the system's resolver sends queries for our zone to us."""
         everyone = self.snapshot.everyone() if self.snapshot else ()
         own = {address for peer in everyone for address in peer.addresses}
         conf = resolver_findings.read_resolv_conf(_text(os.path.join(self.etc, "resolv.conf")))
@@ -302,10 +302,10 @@ class _Seen:
         yield resolver_findings.resolution(facts, own, self._servers)
 
     def dnssec(self) -> Iterable[Finding]:
-        """Whether a resolver of this machine takes our answers for forged."""
+        """Checks whether a resolver of this machine would reject our unsigned responses."""
         programs = {program for server in self._servers for program in server.programs}
         resolved = any(server.address in resolver_findings.RESOLVED for server in self._servers)
-        # Whose the sockets are is told to root alone: then whatever is configured counts.
+        # Only root sees the owners of sockets. Without them, any configured resolver counts as running.
         unknown = any(not server.owners for server in self._servers if server.address not in resolver_findings.RESOLVED)
         unbound = "unbound" in programs or (unknown and os.path.exists(os.path.join(self.etc, "unbound")))
         yield resolver_findings.dnssec(
@@ -327,7 +327,7 @@ _UNBOUND: Final = ("unbound/unbound.conf", "unbound/*.d/*.conf")
 
 
 def _refusing(peers: Iterable[Peer], timeout: float) -> set[str]:
-    """The ids of those where nobody listens, by TCP.
+    """Returns the ids of the peers where no process listens, found by TCP.
 
     Kernels ration what tells of a UDP port where nobody is: who was asked a moment ago seems silent. TCP's refusals
     they do not ration.
@@ -356,7 +356,7 @@ def _by_rtt(asked: Iterable[Asked]) -> list[Asked]:
 
 
 def _version(ask: Ask) -> str:
-    """What a peer says of itself at ``_mddns``; "" where it says nothing."""
+    """Returns the version that a peer has at ``_mddns``; "" if there is none."""
     if ask.message is None:
         return ""
     try:
@@ -368,7 +368,7 @@ def _version(ask: Ask) -> str:
 
 
 def _met(address: str, number: int) -> tuple[bool, tuple[int, str] | None]:
-    """Whether processes of this host meet a holder there, and its pid and name. It is let go at once."""
+    """Returns whether a holder accepts tenants there, with its pid and name. Closes the connection at once."""
     try:
         line = connect(channel_path(address, number))
     except BlockingIOError:
@@ -383,7 +383,7 @@ def _met(address: str, number: int) -> tuple[bool, tuple[int, str] | None]:
 
 
 def _output(argv: Sequence[str]) -> str:
-    """What a program prints; "" where it fails or takes too long."""
+    """Returns the output of a program; "" if it fails or takes too long."""
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             argv, capture_output=True, text=True, errors="replace", timeout=_TOLD, check=False, stdin=subprocess.DEVNULL
@@ -394,7 +394,7 @@ def _output(argv: Sequence[str]) -> str:
 
 
 def _text(path: str) -> str:
-    """A file of /etc; "" where it cannot be read."""
+    """Returns the text of a file in /etc; "" if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(_MOST_OCTETS)

@@ -1,4 +1,4 @@
-"""The network as ``md doctor`` judges it: facts in, findings out. Whoever gathers the facts does the I/O."""
+"""Judges facts about the network for ``md doctor``: facts in, findings out. gather.py does the I/O."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..zone.apex import VERSION
 from .finding import Finding, fail, ok, some, warn
 
 YEAR_2024: Final = 1_704_067_200
-MOST_BEHIND: Final = 60.0  # seconds; clocks further apart may make a leader of who came up later
+MOST_BEHIND: Final = 60.0  # seconds; with a larger difference a later service may become leader
 _STATES: Final = {
     "Stopped": "sudo tailscale up",
     "NeedsLogin": "sudo tailscale up",
     "NeedsMachineAuth": "approve this machine at https://login.tailscale.com/admin/machines",
     "InUseOtherUser": "sudo tailscale up",
 }
-# Who may ask whom, as the README has it.
+# Sources and destinations of the grant, as in the README.
 _MEMBERS: Final = ("autogroup:member", "autogroup:tagged")
 
 
 def grant(port: int) -> str:
-    """What the tailnet's policy has to hold, in its ``grants``."""
+    """Returns the entry that the ``grants`` of the tailnet's policy need, as JSON."""
     ip = [f"udp:{port}", f"tcp:{port}"]
     return json.dumps({"src": _MEMBERS, "dst": _MEMBERS, "ip": ip})
 
@@ -33,7 +33,7 @@ def grant(port: int) -> str:
 
 
 def tailscaled(path: str, document: Mapping[str, Any], took: float) -> Finding:
-    """A daemon that has answered with its status."""
+    """Judges a daemon that has returned its status."""
     version, state = str(document.get("Version") or "?"), str(document.get("BackendState"))
     data: dict[str, Any] = {"socket": path, "version": version, "state": state}
     told = f"tailscaled {version} at {path}: {state}"
@@ -43,7 +43,7 @@ def tailscaled(path: str, document: Mapping[str, Any], took: float) -> Finding:
 
 
 def no_tailscaled(path: str, error: TailscaleError) -> Finding:
-    """A daemon that could not be asked."""
+    """Judges a daemon that could not be queried."""
     cause = error.__cause__
     if isinstance(cause, PermissionError):
         fix = f"sudo chmod 0666 {path}"
@@ -57,37 +57,41 @@ def no_tailscaled(path: str, error: TailscaleError) -> Finding:
 
 
 def network(name: str, snapshot: Snapshot) -> Finding:
-    """A network that was read."""
+    """Reports a network that was read."""
     count = len(snapshot.peers)
     return ok("network", f"{name}: {count} other node{'' if count == 1 else 's'}", nodes=count)
 
 
 def no_network(name: str, problem: str) -> Finding:
-    """A network that could not be read, for another reason than its daemon."""
+    """Reports a network that could not be read, for another reason than its daemon."""
     return fail("network", f"{name}: {problem}", "md --network static:ADDRESS,… doctor", unasked=True)
 
 
 def addresses(snapshot: Snapshot, bindable: Mapping[str, bool]) -> Finding:
-    """Our own addresses, each with whether a socket can be bound to it."""
+    """Judges our own addresses. `bindable` tells for each whether a socket can be bound to it."""
     me = snapshot.me
     if me is None:
         fix = "md --address ADDRESS doctor, or name this machine's own address in --network"
-        return warn("addresses", "this machine is no node of the network: it can look, and offer nothing", fix)
+        return warn(
+            "addresses", "this machine is not a node of the network: it can find services, but not offer any", fix
+        )
     data: dict[str, Any] = {"addresses": list(me.addresses), "tun": snapshot.tun, "host": me.name}
     who = f"{me.name + ' ' if me.name else ''}{', '.join(me.addresses)}"
     if not snapshot.tun:
         return warn(
             "addresses",
-            f"{who}: tailscaled runs in userspace networking, so they are its own alone. Services can be offered, "
-            "through 127.0.0.1; those of other machines are not found",
-            "start tailscaled without --tun=userspace-networking; the container image with TS_USERSPACE=false, "
+            f"{who}: tailscaled runs in userspace networking, so only it can use them. This machine can offer "
+            "services, through 127.0.0.1, but it cannot find services of other machines",
+            "start tailscaled without --tun=userspace-networking; start the container image with TS_USERSPACE=false, "
             "--device /dev/net/tun and --cap-add NET_ADMIN",
             **data,
         )
     missing = [address for address in me.addresses if not bindable.get(address)]
     if missing:
         fix = "ip address; sudo systemctl restart tailscaled" if snapshot.network == "tailscale" else "ip address"
-        return fail("addresses", f"{who}: {', '.join(missing)} cannot be bound: no device has it", fix, **data)
+        return fail(
+            "addresses", f"{who}: {', '.join(missing)} cannot be bound: no network interface has it", fix, **data
+        )
     return ok("addresses", who, **data)
 
 
@@ -95,10 +99,10 @@ def addresses(snapshot: Snapshot, bindable: Mapping[str, bool]) -> Finding:
 
 
 class Port(NamedTuple):
-    """Who has our port at our own address: None for nobody, else pids and names, none where that is not told.
+    """The processes that hold our port at our own address: None if there is none, () if they are not known.
 
-    ``answers``: somebody answers DNS for our zone there. ``meets``: the processes of this host meet a holder there,
-    which is ``holder`` where that is told; who has the port with it are its tenants.
+    ``answers``: a server answers DNS for our zone there. ``meets``: a holder accepts tenants there; ``holder`` is its
+    pid and name, if known. Other processes with the same port are its tenants.
     """
 
     address: str
@@ -111,12 +115,12 @@ class Port(NamedTuple):
 
     @property
     def tenants(self) -> tuple[tuple[int, str], ...]:
-        """Those who have the port with the holder."""
+        """The processes that share the port with the holder."""
         return tuple(owner for owner in self.udp or () if self.holder and owner[0] != self.holder[0])
 
 
 def port(facts: Port) -> Finding:
-    """Who has the port: a registry of ours, somebody else, nobody."""
+    """Judges who holds the port: a registry, another program, or no process."""
     where = f"{facts.address}:{facts.port}"
     data: dict[str, Any] = {
         "address": facts.address,
@@ -130,24 +134,28 @@ def port(facts: Port) -> Finding:
     if facts.answers:
         return _our_port(where, facts, data)
     if facts.udp is not None and facts.meets:
-        # A tenant goes on where the holder is ended: they stay.
+        # A tenant takes over when the holder ends, so do not kill the tenants.
         ended = (facts.holder,) if facts.holder else facts.udp
-        what = f"a registry has UDP {where}{_told(ended)} and does not answer"
+        what = f"a registry holds UDP {where}{_told(ended)} but does not answer"
         return fail("port", what, _end(ended, facts.port, "kill -9"), **data)
     for kind, owners in (("UDP", facts.udp), ("TCP", facts.tcp)):
         if owners is not None:
-            what = f"another program has {kind} {where}{_told(owners)}"
+            what = f"another program holds {kind} {where}{_told(owners)}"
             if kind == "UDP":
-                return fail("port", f"{what}: nothing can be offered here", _end(owners, facts.port), **data)
-            return warn("port", f"{what}: long answers have no way", _end(owners, facts.port), **data)
-    return ok("port", f"nobody has {where}, UDP and TCP: this machine offers nothing", **data)
+                return fail("port", f"{what}: this machine cannot offer services", _end(owners, facts.port), **data)
+            return warn("port", f"{what}: responses too long for UDP fail", _end(owners, facts.port), **data)
+    return ok("port", f"no program holds {where}, UDP or TCP: this machine offers nothing", **data)
 
 
 def port_away(addresses: Sequence[str], number: int, owners: tuple[tuple[int, str], ...]) -> Finding:
-    """Our port at addresses that left with the network: whoever has it waits for them, and is to be let be."""
+    """Reports a port holder whose addresses are gone with the network. It waits for them, so nothing is wrong."""
     data = {"address": addresses[0], "port": number, "udp": _owners(owners), "tcp": None, "registry": False}
-    gone = f"no device has {' and '.join(addresses)} now"
-    return ok("port", f"{gone}: who has port {number} there{_told(owners)} answers again when it is back", **data)
+    gone = f"no network interface has {' and '.join(addresses)} now"
+    return ok(
+        "port",
+        f"{gone}: the program with port {number} there{_told(owners)} answers again when the address is back",
+        **data,
+    )
 
 
 def _our_port(where: str, facts: Port, data: dict[str, Any]) -> Finding:
@@ -158,7 +166,7 @@ def _our_port(where: str, facts: Port, data: dict[str, Any]) -> Finding:
     ours = {pid for pid, _ in facts.udp or ()}
     strangers = tuple(owner for owner in facts.tcp or () if ours and owner[0] not in ours)
     if strangers and len(strangers) == len(facts.tcp or ()):
-        told = f"{what}, but another program has TCP{_told(strangers)}: long answers have no way"
+        told = f"{what}, but another program holds TCP{_told(strangers)}: responses too long for UDP fail"
         return warn("port", told, _end(strangers, facts.port), **data)
     return ok("port", what, **data)
 
@@ -179,16 +187,16 @@ def _owner(owner: tuple[int, str]) -> dict[str, Any]:
 
 def _end(owners: Sequence[tuple[int, str]], number: int, how: str = "kill") -> str:
     end = f"sudo {how} {' '.join(str(pid) for pid, _ in owners)}" if owners else f"sudo ss -lntup sport = :{number}"
-    return f"{end}; or another port, on all nodes: --port"
+    return f"{end}; or use another port on all nodes: --port"
 
 
 # --- everybody else ---------------------------------------------------------------------------------------------------
 
 
 class Asked(NamedTuple):
-    """One peer that was asked: ``outcome`` answered, refused or silent; ``version`` is its TXT at ``_mddns``.
+    """One peer that was queried. ``outcome`` is answered, refused or silent; ``version`` is its TXT at ``_mddns``.
 
-    ``rtt`` is seconds; ``known``: it was a registry before.
+    ``rtt`` is in seconds; ``known``: it was a registry before.
     """
 
     peer: Peer
@@ -199,7 +207,7 @@ class Asked(NamedTuple):
 
 
 def peers(asked: Sequence[Asked], network: str, tun: bool) -> Finding:
-    """Who of the others answered, refused, or was silent."""
+    """Judges which peers answered, refused, or were silent."""
     answered, refused, silent = ([each for each in asked if each.outcome == name] for name in _OUTCOMES)
     data = {name: [_peer(each) for each in asked if each.outcome == name] for name in _OUTCOMES}
     if not asked:
@@ -211,18 +219,18 @@ def peers(asked: Sequence[Asked], network: str, tun: bool) -> Finding:
         parts.append(f"{len(refused)} without a registry: {some(each.peer.shown for each in refused)}")
     if silent:
         parts.append(f"{len(silent)} silent: {some(map(_with_past, silent))}")
-    what = f"{len(asked)} asked; {'; '.join(parts)}"
+    what = f"{len(asked)} queried; {'; '.join(parts)}"
     data["asked"] = len(asked)  # type: ignore[assignment]
     missed = [each for each in silent if each.known or each.peer.online]
     if not tun and missed:
-        fix = "run tailscaled with a TUN device, see 'addresses'"
-        return fail("peers", f"{what}. Userspace networking has no way to them", fix, unasked=not answered, **data)
+        fix = "run tailscaled with a TUN device; see the check 'addresses'"
+        return fail("peers", f"{what}. Userspace networking cannot reach them", fix, unasked=not answered, **data)
     if not missed:
         return ok("peers", what, **data)
     fix = _open_up(missed, network)
     if not answered and not refused:
-        return fail("peers", f"{what}. Nobody can be reached", fix, unasked=True, **data)
-    return warn("peers", f"{what}. Who is up and silent is kept from us", fix, **data)
+        return fail("peers", f"{what}. No peer can be reached", fix, unasked=True, **data)
+    return warn("peers", f"{what}. A firewall or policy probably blocks the silent peers that are up", fix, **data)
 
 
 _OUTCOMES: Final = ("answered", "refused", "silent")
@@ -234,7 +242,7 @@ def _open_up(silent: Sequence[Asked], network: str) -> str:
         return f"add to the grants of the tailnet's policy, https://login.tailscale.com/admin/acls: {grant(number)}"
     ports = sorted({each.peer.port for each in silent})
     where = some(each.peer.shown for each in silent)
-    return f"let UDP and TCP {', '.join(map(str, ports))} in on {where}: sudo ufw allow {number}, say"
+    return f"allow incoming UDP and TCP {', '.join(map(str, ports))} on {where}, for example: sudo ufw allow {number}"
 
 
 def _with_rtt(each: Asked) -> str:
@@ -258,7 +266,7 @@ def _peer(each: Asked) -> dict[str, Any]:
 
 
 def versions(asked: Sequence[Asked], own: str) -> Finding:
-    """Whether all registries speak the protocol that we speak. `own` is the version of this program."""
+    """Judges whether all registries use our protocol version. `own` is the version of this program."""
     ours = VERSION.decode()
     by_version: dict[str, list[str]] = {}
     for each in asked:
@@ -268,17 +276,17 @@ def versions(asked: Sequence[Asked], own: str) -> Finding:
     others = {version: names for version, names in by_version.items() if version != ours}
     if not others:
         count = len(by_version.get(ours, ()))
-        return ok(
-            "versions", f"md {own}, {ours}; {count} registr{'y speaks' if count == 1 else 'ies speak'} it", **data
-        )
+        return ok("versions", f"md {own}, {ours}; {count} registr{'y uses' if count == 1 else 'ies use'} it", **data)
     told = "; ".join(f"{version}: {some(names)}" for version, names in others.items())
-    return warn("versions", f"md {own} speaks {ours}, others {told}", "pipx upgrade minidisc-dns, on the older", **data)
+    return warn(
+        "versions", f"md {own} uses {ours}, others use {told}", "pipx upgrade minidisc-dns, on the older nodes", **data
+    )
 
 
 class Live(NamedTuple):
-    """A question for the whole network (RD=1, ``_list``) to one registry, and what came of it.
+    """A query for the whole network (RD=1, ``_list``) to one registry, and its result.
 
-    ``errors`` are Extended DNS Errors; ``newest`` is the latest md.since among the services, Unix ms, and whose it is.
+    ``errors`` are Extended DNS Errors; ``newest`` is the latest md.since of the services, in Unix ms, and its host.
     """
 
     peer: Peer
@@ -291,9 +299,9 @@ class Live(NamedTuple):
 
 
 def live(facts: Live | None, silent: Sequence[str] = ()) -> Finding:
-    """Whether a registry answers for the whole network. `silent` are peers for which it may have to wait."""
+    """Judges whether a registry answers for the whole network. `silent` are peers for which it may have to wait."""
     if facts is None:
-        what = "nobody offers anything, so there is nobody to ask; 'md advertise NAME :PORT' offers something"
+        what = "no node offers a service, so there is no registry to query; 'md advertise NAME :PORT' offers one"
         return ok("live", what, services=0, asked=None)
     data: dict[str, Any] = {"services": facts.services, "asked": facts.peer.id, "errors": list(facts.errors)}
     where = f"{facts.peer.shown} ({facts.peer.id})"
@@ -307,21 +315,19 @@ def live(facts: Live | None, silent: Sequence[str] = ()) -> Finding:
     count = f"{facts.services} service{'' if facts.services == 1 else 's'}"
     took = "" if facts.took is None else f" in {facts.took * 1000:.1f} ms"
     if facts.errors:
-        return warn(
-            "live", f"{where} told {count}{took}, not all there are: {'; '.join(facts.errors)}", ask_again, **data
-        )
-    return ok("live", f"{where} told {count}{took}", **data)
+        return warn("live", f"{where} returned {count}{took}, not all: {'; '.join(facts.errors)}", ask_again, **data)
+    return ok("live", f"{where} returned {count}{took}", **data)
 
 
 def clock(unix: float, newest: tuple[int, str] | None) -> Finding:
-    """Whether our clock can be right: leaders are chosen by when services came up. `unix` is now, in seconds."""
+    """Judges our clock, as leaders are chosen by the start times of services. `unix` is now, in seconds."""
     fix = "sudo timedatectl set-ntp true"
     if unix < YEAR_2024:
         return fail("clock", "this machine's clock is before 2024", fix, behindSeconds=None)
     if newest is None:
-        return ok("clock", "nothing to compare it with", behindSeconds=None)
+        return ok("clock", "there is no service to compare the clock with", behindSeconds=None)
     behind = round(newest[0] / 1000 - unix, 1)
     if behind > MOST_BEHIND:
-        what = f"this machine's clock is {behind:.0f} s behind that of {newest[1]}, or theirs is ahead"
-        return warn("clock", what, f"{fix}, on both", behindSeconds=behind)
-    return ok("clock", "no service came up later than now", behindSeconds=None)
+        what = f"this machine's clock is {behind:.0f} s behind that of {newest[1]}, or that one is ahead"
+        return warn("clock", what, f"{fix}, on both machines", behindSeconds=behind)
+    return ok("clock", "no service has a start time in the future", behindSeconds=None)

@@ -1,4 +1,4 @@
-"""How this machine's programs look names up, as ``md doctor`` judges it: whether ours come to us, and what hinders."""
+"""Judges this machine's resolver for ``md doctor``: whether it sends queries for our zone to us."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .finding import Finding, fail, ok, some, warn
 
 RESOLVED: Final = ("127.0.0.53", "127.0.0.54")
 MAGIC_DNS: Final = "100.100.100.100"
-# What systemd-resolved takes for unsigned without being told (RFC 7646; its dns_trust_anchor_add_builtin_negative).
+# Unsigned by default in systemd-resolved (RFC 7646; its dns_trust_anchor_add_builtin_negative).
 _UNSIGNED: Final = ("internal", "home.arpa", "lan", "local", "private", "intranet", "corp", "home", "test")
 ANY: Final = ("0.0.0.0", "::")
-# What makes a resolver send our names on, by its program's name.
+# The command that makes a resolver forward our zone, by the name of its program.
 _SETUP: Final = {
     "dnsmasq": "sudo md setup dnsmasq --apply",
     "unbound": "sudo md setup unbound --apply",
@@ -23,7 +23,7 @@ _FORWARDER: Final = "127.0.0.1:5354"
 
 
 class Server(NamedTuple):
-    """Who answers DNS on this machine: at which address, which programs (none where unknown), whether for our zone."""
+    """A DNS server on this machine: its address, its programs (none if unknown), and whether it serves our zone."""
 
     address: str
     port: int
@@ -32,19 +32,19 @@ class Server(NamedTuple):
 
     @property
     def programs(self) -> set[str]:
-        """Their names."""
+        """The names of its programs."""
         return {name for _, name in self.owners}
 
 
 class ResolvConf(NamedTuple):
-    """What matters of resolv.conf(5)."""
+    """The parts of resolv.conf(5) that matter here."""
 
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
 
 
 def read_resolv_conf(text: str) -> ResolvConf:
-    """resolv.conf, as glibc reads it: the last ``search`` counts."""
+    """Reads resolv.conf as glibc does: the last ``search`` counts."""
     servers: list[str] = []
     search: tuple[str, ...] = ()
     for line in text.splitlines():
@@ -57,7 +57,7 @@ def read_resolv_conf(text: str) -> ResolvConf:
 
 
 def port_53(servers: Sequence[Server], apex: str) -> Finding:
-    """Who has port 53 here, and where a forwarder answers for our zone."""
+    """Reports the programs with port 53, and where a forwarder answers for our zone."""
     data = {
         "servers": [
             {
@@ -70,17 +70,17 @@ def port_53(servers: Sequence[Server], apex: str) -> Finding:
         ]
     }
     if not servers:
-        return ok("port53", f"nobody has port 53 here; {_free()}", **data)
+        return ok("port53", f"no program holds port 53; {_free()}", **data)
     told = some(_described(each, apex) for each in servers)
     if any(each.ours for each in servers):
         return ok("port53", told, **data)
     taken = any(each.address in ("0.0.0.0", "::", "127.0.0.1") and each.port == 53 for each in servers)
-    free = f"'md forward' would take {_FORWARDER}" if taken else _free()
-    return ok("port53", f"{told}; nobody answers for {apex}: {free}", **data)
+    free = f"'md forward' would use {_FORWARDER}" if taken else _free()
+    return ok("port53", f"{told}; no server answers for {apex}; {free}", **data)
 
 
 def _free() -> str:
-    return "'md forward' would have 127.0.0.1:53, as root"
+    return "'md forward' would use 127.0.0.1:53, as root"
 
 
 def _described(server: Server, apex: str) -> str:
@@ -91,9 +91,9 @@ def _described(server: Server, apex: str) -> str:
 
 
 class Resolution(NamedTuple):
-    """What the system's resolver said to ``ns.<apex>``: ``found`` addresses, else the ``problem``.
+    """The response of the system's resolver for ``ns.<apex>``: ``found`` addresses, else the ``problem``.
 
-    ``resolved`` is what ``resolvectl domain`` says, None where there is none.
+    ``resolved`` is the output of ``resolvectl domain``; None if there is none.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Resolution(NamedTuple):
 
 
 def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server]) -> Finding:
-    """Whether the system's resolver sends our names to us. `own` are the addresses of the network's nodes."""
+    """Judges whether the system's resolver sends our names to us. `own` are the addresses of the network's nodes."""
     apex = facts.name.partition(".")[2]
     data: dict[str, Any] = {
         "name": facts.name,
@@ -118,11 +118,11 @@ def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server
     if facts.found and any(address in own or address.startswith("127.") or address == "::1" for address in facts.found):
         return ok("resolution", f"the system finds {facts.name}: {', '.join(facts.found)} ({by})", **data)
     if facts.found:
-        what = f"somebody else answers for {apex}: {facts.name} is {some(facts.found)} ({by})"
+        what = f"another DNS server answers for {apex}: {facts.name} is {some(facts.found)} ({by})"
         return fail("resolution", what, fix, **data)
     routed = facts.resolved is not None and re.search(rf"(?:^|[\s~]){re.escape(apex)}(?:\s|$)", facts.resolved)
     if routed:
-        by += f"; systemd-resolved sends {apex} on"
+        by += f"; systemd-resolved forwards {apex}"
         forwarding = any(each.ours and each.address not in RESOLVED for each in servers)
         fix = f"resolvectl query {facts.name}" if forwarding else _forward(facts.conf.nameservers)
     what = f"the system does not find {facts.name}: {facts.problem} ({by})"
@@ -130,20 +130,20 @@ def resolution(facts: Resolution, own: Collection[str], servers: Sequence[Server
 
 
 def _forward(nameservers: Sequence[str]) -> str:
-    """The forwarder behind the resolver that there is; systemd-resolved may ask it for other names too."""
+    """Returns the command of a forwarder behind the current resolver; systemd-resolved may send it other names too."""
     behind = any(address in RESOLVED for address in nameservers)
     upstreams = " --resolv-conf /run/systemd/resolve/resolv.conf" if behind else ""
     return f"md forward --listen {_FORWARDER}{upstreams}"
 
 
 def _is_asked(server: Server, nameservers: Sequence[str]) -> bool:
-    """Whether a resolver of this machine is whom its programs ask: others may have one too, libvirt for its guests."""
+    """Whether programs of this machine use this resolver. Some are for others: libvirt runs one for its guests."""
     here = any(address.startswith("127.") or address == "::1" for address in nameservers)
     return server.port == 53 and not server.ours and (server.address in nameservers or (here and server.address in ANY))
 
 
 def _way(apex: str, nameservers: Sequence[str], servers: Sequence[Server], platform: str) -> str:
-    """The commands that make our names known to the resolver that there is."""
+    """Returns the commands that make the current resolver find our names."""
     forward = _forward(nameservers)
     if platform == "darwin":
         return f"{forward}\nsudo md setup macos --apply"
@@ -151,9 +151,9 @@ def _way(apex: str, nameservers: Sequence[str], servers: Sequence[Server], platf
         return f"{forward}\nsudo md setup resolved --apply"
     asked = [program for server in servers if _is_asked(server, nameservers) for program in server.programs]
     if not asked and any(_is_asked(server, nameservers) for server in servers):
-        return "sudo md doctor, which is told who has port 53"
+        return "sudo md doctor, as root sees which program holds port 53"
     if asked:
-        by_hand = f"have {asked[0]} send {apex} to {_FORWARDER}: see docs/clients"
+        by_hand = f"configure {asked[0]} to forward {apex} to {_FORWARDER}: see docs/clients"
         return f"{forward}\n{_SETUP.get(asked[0], by_hand)}"
     if MAGIC_DNS in nameservers:
         return "md setup tailscale, or md setup headscale"
@@ -164,9 +164,9 @@ def _way(apex: str, nameservers: Sequence[str], servers: Sequence[Server], platf
 
 
 class Validators(NamedTuple):
-    """Configuration texts of those that may validate: None where they do not run here.
+    """The configurations of resolvers that may validate; None if one does not run here.
 
-    ``resolvectl`` is what ``resolvectl dnssec`` says, ``negative`` the names in *.negative files.
+    ``resolvectl`` is the output of ``resolvectl dnssec``; ``negative`` are the names in *.negative files.
     """
 
     resolved: str | None = None
@@ -176,35 +176,35 @@ class Validators(NamedTuple):
 
 
 def dnssec(apex: str, facts: Validators) -> Finding:
-    """Whether a validating resolver would take our unsigned answers for forged."""
+    """Judges whether a validating resolver would reject our unsigned responses."""
     checked = [
         name for name, text in (("systemd-resolved", facts.resolved), ("unbound", facts.unbound)) if text is not None
     ]
     if facts.resolved is not None:
         mode = _resolved_mode(facts.resolved, facts.resolvectl)
         if mode not in ("no", "") and not is_below(apex, (*_UNSIGNED, *facts.negative)):
-            what = f"systemd-resolved has DNSSEC={mode}, and takes answers for {apex} for forged"
+            what = f"systemd-resolved has DNSSEC={mode}, so it rejects the unsigned responses for {apex}"
             fix = (
                 f"sudo mkdir -p /etc/dnssec-trust-anchors.d; echo {apex} | sudo tee "
                 "/etc/dnssec-trust-anchors.d/mddns.negative; sudo systemctl restart systemd-resolved"
             )
             return warn("dnssec", what, fix, validators=checked)
     if facts.unbound is not None and unbound_distrusts(apex, facts.unbound):
-        what = f"unbound validates, sends {apex} on, and has no domain-insecure for it"
+        what = f"unbound validates and forwards {apex}, but has no domain-insecure for it"
         return warn("dnssec", what, "sudo md setup unbound --apply", validators=checked)
-    told = f"{some(checked)} let{'s' if len(checked) == 1 else ''} our names through" if checked else ""
-    return ok("dnssec", told or "no resolver that validates was found here", validators=checked)
+    told = f"{some(checked)} accept{'s' if len(checked) == 1 else ''} our unsigned names" if checked else ""
+    return ok("dnssec", told or "no validating resolver was found", validators=checked)
 
 
 def _resolved_mode(conf: str, resolvectl: str) -> str:
-    """``yes``, ``allow-downgrade``, ``no`` or "": what runs, else what the last DNSSEC= of the configuration says."""
+    """Returns ``yes``, ``allow-downgrade``, ``no`` or "": the running mode, else the last configured DNSSEC=."""
     found = re.findall(r"(?m)^Global:\s*(\S+)", resolvectl) or re.findall(r"(?m)^\s*DNSSEC\s*=\s*(\S*)", conf)
     mode = found[-1].lower() if found else ""
     return {"true": "yes", "1": "yes", "on": "yes", "false": "no", "0": "no", "off": "no"}.get(mode, mode)
 
 
 def negative_anchors(texts: Iterable[str]) -> tuple[str, ...]:
-    """The names in *.negative files (dnssec-trust-anchors.d(5)): one a line, ``;`` begins a comment."""
+    """Returns the names in *.negative files (dnssec-trust-anchors.d(5)): one per line, ``;`` begins a comment."""
     lines = (line.strip() for text in texts for line in text.splitlines())
     return tuple(line for line in lines if line and line[0] not in ";#")
 
@@ -216,7 +216,7 @@ def is_below(name: str, tops: Iterable[str]) -> bool:
 
 
 def unbound_distrusts(apex: str, conf: str) -> bool:
-    """Whether unbound, configured so, sends questions for `apex` on and validates the answers."""
+    """Whether unbound with this configuration forwards queries for `apex` and validates the responses."""
     told: dict[str, list[str]] = {}
     for line in conf.splitlines():
         key, colon, value = line.partition("#")[0].partition(":")

@@ -1,5 +1,5 @@
-"""The stub resolver of a machine: our names from the directory, all others from upstream name servers.
+"""The forwarder of ``md forward``: answers our zone from the directory, and other names from upstream name servers.
 
-It never answers other machines for names that are not ours, unless it was opened.
-Start with forwarder.py; server_selection.py says which upstream is asked next.
+It answers other names only for this machine, unless --recursive opens it.
+Start with forwarder.py; server_selection.py decides which upstream is queried next.
 """

@@ -1,8 +1,8 @@
-"""The forwarder: the merged view of the network for every program of a machine, and upstreams for all other names.
+"""The forwarder: answers all programs of a machine, for our zone and for other names.
 
-It is the resolver that resolv.conf(5) names. Our own apex is answered as a node answers it, from the directory;
-everything else goes to the upstreams (:mod:`mddns.forward.relay`). Clients that are not on this machine get our apex
-alone, unless it was opened.
+It is the resolver that resolv.conf(5) names. It answers queries below our apex as a node does, from the directory, and
+sends all others to the upstreams (:mod:`mddns.forward.relay`). Clients on other machines get only answers below our
+apex, unless --recursive opens it.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from .upstream_reply import For
 
 _log = logging.getLogger("mddns")
 
-FIRST_LOOK: Final = 1.0  # seconds that are waited for the network at the start
-BIND_EVERY: Final = 1.0  # seconds between attempts to answer at an address that is not there yet
+FIRST_LOOK: Final = 1.0  # seconds to wait for the network at the start
+BIND_EVERY: Final = 1.0  # seconds between attempts to bind an address that this machine does not have yet
 _REFUSALS_PER_SECOND: Final = 5
 _HOT_ANSWERS: Final = 10_000
 _HOT_OCTETS: Final = 4 << 20
-_ADMITTED: Final = "127.0.0.1"  # to the responder, whoever was let in
-# TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: for the server that is asked, not for another.
+_ADMITTED: Final = "127.0.0.1"  # the client address that the responder sees, for every client that may query
+# TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: meant for the server that receives the query.
 _NOT_FORWARDED: Final = frozenset((OPT, 249, 250, 251, 252, 253, 254))
 
 
 class _Front:
-    """A place where we answer, and the answers of upstreams that are ready for who may have them there."""
+    """One address where the forwarder answers, with the cache of ready responses for its clients."""
 
     __slots__ = ("hot", "local", "size", "tally")
 
@@ -68,7 +68,7 @@ class _Front:
 
 
 class Forwarder:
-    """Answers on the addresses that it is told. Use :meth:`open`; ends with :meth:`close`. Lives in an event loop."""
+    """A resolver on given addresses. Create it with :meth:`open`, end it with :meth:`close`; needs an event loop."""
 
     def __init__(
         self,
@@ -113,11 +113,11 @@ class Forwarder:
         notify: Sequence[Place] = (),
         serials: Serials | None = None,
     ) -> Forwarder:
-        """A forwarder that answers at `places`, and on sockets that were `handed` over, when this returns.
+        """Returns a forwarder that answers at `places` and on the sockets `handed` over.
 
-        `notify` are told when the network's zone has another serial, of which `serials` remembers those of other runs.
-        PortInUse or NetworkError where it cannot; an address that this machine does not have yet is waited for.
-        Whether the network is there does not matter: other names are answered without.
+        The secondaries `notify` get a NOTIFY for each new serial of the zone; `serials` stores the serials between
+        runs. Raises PortInUse or NetworkError if it cannot bind; it waits for addresses that this machine does not
+        have yet. The network may be down: other names are answered without it.
         """
         known = [*places, *(_place_of(sock) for sock in handed)]
         source.listening_at(known)
@@ -136,7 +136,7 @@ class Forwarder:
             for place in places:
                 if not self._bind(place):
                     self._missing.append(place)
-                    _log.warning("%s is no address of this machine yet; it is waited for", place.address)
+                    _log.warning("this machine does not have the address %s yet; waiting for it", place.address)
             self._follow_upstreams(again=True)
             self._mirror.start()
             self._primary.start()
@@ -152,11 +152,11 @@ class Forwarder:
 
     @property
     def upstreams(self) -> tuple[Place, ...]:
-        """Who is asked for names that are not ours."""
+        """The upstreams for names outside our zone."""
         return self._relay.places
 
     def reload(self) -> None:
-        """Reads resolv.conf and the network anew, and forgets what upstreams have said."""
+        """Reads resolv.conf and the network again, and clears the cache of upstream responses."""
         self._follow_upstreams(again=True)
         self._mirror.look_now()
 
@@ -181,7 +181,7 @@ class Forwarder:
     # -- sockets
 
     def _bind(self, place: Place) -> bool:
-        """Answers at a place; False where this machine has no such address now."""
+        """Binds and answers at a place. Returns False if this machine does not have the address now."""
         bound: list[socket.socket] = []
         kind = "UDP"
         try:
@@ -193,8 +193,8 @@ class Forwarder:
             where = join_address(*place)
             raise PortInUse(
                 error.errno,
-                f"{kind} {where} is in use by another program{who_has(kind, *place)}: end it, or answer elsewhere "
-                "with --listen ADDRESS:PORT",
+                f"{kind} {where} is in use by another program{who_has(kind, *place)}: end it, or use another "
+                "address with --listen ADDRESS:PORT",
             ) from error
         except NetworkError as error:
             _close(bound)
@@ -222,7 +222,7 @@ class Forwarder:
             self._listeners.append(UdpListener(sock, answering, hot, loop, lambda: True))
             return
         most = most_connections()
-        # All programs of a machine come from one address.
+        # All programs of this machine share one client address.
         connections = Connections(most, most) if front.local else Connections(most)
         self._listeners.append(TcpListener(sock, answering, loop, lambda: True, connections=connections))
 
@@ -238,7 +238,7 @@ class Forwarder:
                     self._missing.remove(place)
                     _log.error("%s", error)
 
-    # -- what changes around us
+    # -- changes of upstreams and network
 
     def _follow_upstreams(self, *, again: bool = False) -> None:
         upstreams = self._source.look(self._clock(), again=again)
@@ -302,7 +302,7 @@ class Forwarder:
         return answer
 
     def _answer_ours(self, front: _Front, wire: bytes, tcp: bool, now: float) -> Reaction | Later:
-        """What a node would say, whose merged view is all that there is."""
+        """Answers as a node does, from the merged view."""
         domain = self._domain
         client = Client(_ADMITTED, MAX_MESSAGE if tcp else front.size, tcp)
         if self._primary.is_asked(wire):
@@ -314,7 +314,7 @@ class Forwarder:
         return answer
 
     def _is_ours(self, wire: bytes) -> bool:
-        """Whether the name of a question is our apex or below it."""
+        """Whether the name of a query is our apex or below it."""
         apex, end, at = self.apex.key, len(wire), 12
         while at < end and 0 < wire[at] < 0x40:
             if wire[at] == apex[0] and wire[at : at + len(apex)].lower() == apex:

@@ -1,6 +1,6 @@
-"""NOTIFY (RFC 1996) to those who follow a zone: who is to be told, when, and again until they have answered.
+"""NOTIFY (RFC 1996) to the secondaries of a zone: decides which target gets a message, when, and when to retry.
 
-Decisions alone: :mod:`mddns.forward.notify_sockets` has the socket. Times are seconds of the caller's clock.
+It does no I/O: :mod:`mddns.forward.notify_sockets` does. Times are seconds of the caller's clock.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from ..files.resolv_conf import Place
 
 NOTIFY: Final = 4 << 11  # the opcode, where it stands in a header's flags
 TRIES: Final = 5
-FIRST_WAIT: Final = 1.0  # seconds until one that is not answered is sent again; doubles
-AT_MOST_EVERY: Final = 1.0  # seconds from one state that a target is told of to the next
+FIRST_WAIT: Final = 1.0  # seconds until the first retry; doubles
+AT_MOST_EVERY: Final = 1.0  # minimum seconds between two states sent to a target
 
 
 class _Target:
-    """Somebody who is told."""
+    """A secondary that gets NOTIFY messages."""
 
     __slots__ = ("at", "begun", "failed", "ident", "place", "tries", "wire")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.wire = b""  # what to send; empty: nothing
-        self.ident = -1  # of what was sent and is not answered
+        self.ident = -1  # id of the message without an answer
         self.tries = 0
-        self.at = math.inf  # when it is to be sent
-        self.begun = -math.inf  # when the last state was told first
-        self.failed = ""  # what was said of it last, so that it is said once
+        self.at = math.inf  # when to send it
+        self.begun = -math.inf  # when the last state was sent first
+        self.failed = ""  # its last error, so that it is logged once
 
 
 class Notifications:
-    """What each of `targets` has yet to be told of the zone `apex`. `new_id` gives ids that nobody can guess."""
+    """The pending NOTIFY messages of the zone `apex` for each of `targets`. `new_id` returns random ids."""
 
     def __init__(self, apex: Name, targets: Iterable[Place], new_id: Callable[[], int]) -> None:
         self._apex = apex
@@ -45,7 +45,7 @@ class Notifications:
         self._targets = {place: _Target(place) for place in targets}
 
     def moved(self, soa: RR, now: float) -> None:
-        """The zone has another SOA record. States that follow each other quickly are told of as one, the last."""
+        """Takes a new SOA record of the zone. Of states in quick succession, only the last is sent."""
         owner, rtype, rdata = soa
         for target in self._targets.values():
             packer = Packer(self._apex.wire, SOA)
@@ -55,7 +55,7 @@ class Notifications:
             target.at = max(now, target.begun + AT_MOST_EVERY)
 
     def due(self, now: float) -> list[tuple[Place, bytes]]:
-        """What is to be sent now, and to whom."""
+        """Returns the messages to send now, each with its target."""
         messages = []
         for target in self._targets.values():
             if target.at > now or target.tries >= TRIES:
@@ -68,7 +68,7 @@ class Notifications:
         return messages
 
     def given_up(self, now: float) -> list[str]:
-        """A word on each who has not answered the last try; at its next change the zone is told of again."""
+        """Returns a log text for each target that did not answer the last try. The next change starts anew."""
         said = []
         for target in self._targets.values():
             if target.at <= now and target.tries >= TRIES:
@@ -77,10 +77,10 @@ class Notifications:
         return said
 
     def heard(self, wire: bytes, place: Place) -> list[str]:
-        """A datagram has come from `place`: a word on it, where it says that it is no secondary of ours.
+        """Takes a datagram from `place`. Returns log texts: one if the target refuses the NOTIFY.
 
-        Whatever is no answer to what was sent there last is passed over. An answer ends the telling, whatever its
-        rcode (RFC 1996 3.8), and whatever stands behind its header.
+        Ignores a datagram that does not answer the last message. An answer ends the retries, whatever its rcode
+        (RFC 1996 3.8) and whatever follows its header.
         """
         target = self._targets.get(place)
         if target is None or len(wire) < 12 or target.ident != wire[0] << 8 | wire[1]:
@@ -99,7 +99,7 @@ class Notifications:
 
     @property
     def next_at(self) -> float:
-        """When :meth:`due` or :meth:`given_up` has something, if nothing happens before; infinity for never."""
+        """The next time to call :meth:`due` and :meth:`given_up`; infinity for never."""
         return min((target.at for target in self._targets.values()), default=math.inf)
 
     def _failed(self, target: _Target, what: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sockets of NOTIFY: sends what :mod:`mddns.forward.notify` decides, and hears the answers."""
+"""The sockets of NOTIFY: sends the messages of :mod:`mddns.forward.notify` and receives the answers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .notify import Notifications
 
 _log = logging.getLogger("mddns")
 
-_ANSWER: Final = 4096  # octets of an answer that are read
+_ANSWER: Final = 4096  # maximum octets of an answer to read
 _BURST: Final = 64
 
 
 class Notifier:
-    """Tells `targets` of the zone `apex`. Lives in a running event loop; ends with :meth:`close`."""
+    """Sends NOTIFY for the zone `apex` to `targets`. Needs a running event loop; ends with :meth:`close`."""
 
     def __init__(self, apex: Name, targets: Sequence[Place], listening: Iterable[Place]) -> None:
-        """`listening` is where we answer: secondaries want to hear of a change from their primary's address."""
+        """`listening` is where we answer: secondaries accept NOTIFY only from their primary's address."""
         self._listening = tuple(listening)
         self._sockets: dict[Place, socket.socket] = {}
         self._by_text = {_bare(place.address, place.port): place for place in targets}
@@ -36,12 +36,12 @@ class Notifier:
         self._timer: asyncio.TimerHandle | None = None
 
     def moved(self, soa: RR) -> None:
-        """The zone has another SOA record."""
+        """Takes a new SOA record of the zone."""
         self._pending.moved(soa, now())
         self._go_on()
 
     def close(self) -> None:
-        """Tells nobody any more."""
+        """Stops sending and closes the sockets."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -51,12 +51,12 @@ class Notifier:
         self._sockets.clear()
 
     def _go_on(self) -> None:
-        """Sends what is due, and comes back when there is more."""
+        """Sends the due messages and sets the timer for the next."""
         for place, wire in self._pending.due(now()):
             try:
                 self._socket(place).sendto(wire, socket_address(*place))
             except OSError as error:
-                _log.debug("NOTIFY to %s: %s", place, error)  # tried again, and told of when that is over
+                _log.debug("NOTIFY to %s: %s", place, error)  # retried; logged as a warning after the last try
         for said in self._pending.given_up(now()):
             _log.warning("%s", said, extra={"event": "notify"})
         self._wait()
@@ -69,7 +69,7 @@ class Notifier:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, at - now()), self._go_on)
 
     def _socket(self, place: Place) -> socket.socket:
-        """The one for this target, from an address of ours at which it may ask back, where there is one."""
+        """Returns the socket for a target, bound to an address where we answer, if one fits."""
         sock = self._sockets.get(place)
         if sock is None:
             sock = self._sockets[place] = socket.socket(_family(place), socket.SOCK_DGRAM)
@@ -86,7 +86,7 @@ class Notifier:
             try:
                 wire, source = sock.recvfrom(_ANSWER)
             except OSError:
-                break  # no more; or an ICMP error, for which there is another try
+                break  # no more datagrams, or an ICMP error, which a retry covers
             place = self._by_text.get(_bare(source[0], source[1]))
             for said in self._pending.heard(wire, place) if place else ():
                 _log.warning("%s", said, extra={"event": "notify"})
@@ -97,7 +97,7 @@ def _bind(sock: socket.socket, address: str) -> None:
     try:
         sock.bind(socket_address(address, 0))
     except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:  # waited for by the forwarder; meanwhile from whichever there is
+        if error.errno != errno.EADDRNOTAVAIL:  # the forwarder waits for it; until then the kernel chooses
             raise
 
 
@@ -106,5 +106,5 @@ def _family(place: Place) -> int:
 
 
 def _bare(address: str, port: int) -> tuple[str, int]:
-    """The same for every way to write an address."""
+    """Returns address and port in a canonical form."""
     return ipaddress.ip_address(address.partition("%")[0]).compressed, port

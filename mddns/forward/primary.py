@@ -1,7 +1,7 @@
-"""The forwarder as the primary server of the network's zone: fresh while it has secondaries, who hear of changes.
+"""The forwarder as primary server of the network's zone. While it has secondaries, it keeps the zone fresh.
 
-What asks for the zone's state (SOA, IXFR, AXFR of the apex) waits for the peers where what they said is out of date.
-Everything else that is asked of the forwarder does not come by here.
+A query for the zone's state (SOA, IXFR, AXFR of the apex) waits for the peers if the directory is stale. Other queries
+do not pass through this module. Secondaries get a NOTIFY for each change.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from .notify_sockets import Notifier
 
 _log = logging.getLogger("mddns")
 
-FOLLOWED_FOR: Final = 3600.0  # seconds after a transfer: the SOA's expiry, when a secondary that went away is none
-LOOK_EVERY: Final = 0.5  # seconds between looks at what the peers said, while somebody follows
-PAUSE: Final = 0.02  # seconds without a look, after one
-SHARE: Final = 10  # times as long as the look took, where that is more
+FOLLOWED_FOR: Final = 3600.0  # seconds after a transfer: the SOA's expiry; a silent secondary then counts as gone
+LOOK_EVERY: Final = 0.5  # seconds between looks at the directory while there are secondaries
+PAUSE: Final = 0.02  # minimum seconds between two looks
+SHARE: Final = 10  # the pause is at least this many times the duration of the look
 _MOST_WAITING: Final = 256
 
 
 class Primary:
-    """Serves `zone`, whose states are those of `domain`'s directory, and tells `targets` when there is a new one.
+    """Serves `zone` with the states of `domain`'s directory, and sends NOTIFY to `targets` for each new state.
 
-    Lives in a running event loop, from :meth:`start` until :meth:`close`.
+    Needs a running event loop, from :meth:`start` until :meth:`close`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Primary:
         listening: Iterable[Place],
         serials: Serials | None = None,
     ) -> None:
-        """`serials` remembers those that were given out."""
+        """`serials` stores the serials that were given out."""
         self._serials = serials
         self._domain = domain
         self._zone = zone
@@ -61,11 +61,11 @@ class Primary:
         self._end = 14 + len(key)
 
     def start(self) -> None:
-        """Follows the network from now on, as long as somebody follows us."""
+        """Starts to follow the network, while there are secondaries."""
         self._task = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
-        """Ends all that goes on without being asked."""
+        """Ends the background work."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -73,16 +73,16 @@ class Primary:
             self._notifier.close()
 
     def changed(self) -> None:
-        """The peers may offer something else."""
+        """Tells that the services of peers may have changed."""
         self._news.set()
 
     def is_asked(self, wire: bytes) -> bool:
-        """Whether a message asks for the zone's state."""
+        """Whether a query is for the zone's state: SOA, IXFR or AXFR of the apex."""
         # The name in lower case; of the type's octets only 0x41 to 0x5A would change, which none of these have.
         return wire[12 : self._end].lower() in self._state and not wire[2] & OPCODE >> 8
 
     def answer(self, wire: bytes, client: Client, now: float) -> Reaction | Later:
-        """The answer to what asks for the zone's state."""
+        """Returns the response to a query for the zone's state."""
         transfer = self._state[wire[12 : self._end].lower()] != SOA
         if transfer:
             self._followed_until = max(self._followed_until, now + FOLLOWED_FOR)
@@ -91,7 +91,7 @@ class Primary:
         if not directory.ready or not directory.stale(now):
             return self._respond(wire, client, now)
         if self._waiting >= _MOST_WAITING:
-            return None  # the client asks again
+            return None  # the client retries
         if transfer and client.tcp:
             return Later(self._respond_later(wire, client))
         return self._respond_in_one(wire, client)
@@ -110,16 +110,16 @@ class Primary:
 
     def _respond(self, wire: bytes, client: Client, now: float) -> bytes | Messages:
         self._look(now)
-        # Whoever comes by here may ask, and what is asked needs no other host.
+        # The client may query, and this response needs no other host.
         return cast("bytes | Messages", self._domain.responder.respond(wire, client, now))
 
     def _look(self, now: float) -> None:
-        """Takes over what the directory has; tells of it, where that is new."""
+        """Takes the state of the directory into the zone, and sends NOTIFY if it is new."""
         directory, zone = self._domain.directory, self._zone
         if not directory.ready:
             return
         view = directory.merged(now)
-        # The first state has to be whole: a secondary would believe that what is missing is gone.
+        # The first state must be complete: a secondary would take missing services for withdrawn ones.
         if not zone.known and (view.silent or directory.stale(now)):
             return
         if zone.take(view.zone, clock.unix_ms()):
@@ -139,7 +139,7 @@ class Primary:
             self._news.clear()
             begun = clock.spent()
             self._look(clock.now())
-            # Who has nothing but changes to tell of answers others meanwhile.
+            # The pause leaves time to answer other queries when changes never stop.
             await asyncio.sleep(max(PAUSE, SHARE * (clock.spent() - begun)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):

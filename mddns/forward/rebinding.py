@@ -1,4 +1,4 @@
-"""Names of the world that point into our network: how a web page reaches what trusts its neighbours."""
+"""DNS rebinding: a public name with a private address lets a web page reach services of the local network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 def private_address(addresses: Iterable[bytes]) -> str | None:
-    """The first of these RDATA of A and AAAA that is no address of the Internet, as text; None where all are."""
+    """Returns the first private address among these RDATA of A and AAAA, as text; None if all are public."""
     for octets in addresses:
         if len(octets) not in (4, 16):
             continue

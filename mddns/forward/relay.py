@@ -1,10 +1,10 @@
-"""Questions that are not ours to answer: from what is kept, or from the upstreams, for everybody who asks the same.
+"""Answers queries outside our zone, from the cache or from the upstreams.
 
-    fresh                    answered at once, and asked again near the end
-    stale                    asked again; given out where that fails or takes too long (RFC 8767)
-    nothing                  asked; who asks the same meanwhile waits for the same answer
+    fresh in the cache       answered at once; refreshed shortly before it expires
+    stale in the cache       queried again; the stale answer is used if that fails or takes too long (RFC 8767)
+    not in the cache         queried; equal queries meanwhile wait for the same response
 
-Lives in a running event loop.
+Needs a running event loop.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from .upstream_sockets import Chases, entropy, socket_budget
 
 _log = logging.getLogger("mddns")
 
-STALE_AFTER: Final = 1.8  # seconds that are waited for a better answer than a stale one (RFC 8767 5)
-MOST_WAITING: Final = 8192  # questions of clients
-MOST_PER_FLIGHT: Final = 512  # of them for the same
+STALE_AFTER: Final = 1.8  # seconds to wait for a fresh answer before using a stale one (RFC 8767 5)
+MOST_WAITING: Final = 8192  # client queries that wait at the same time
+MOST_PER_FLIGHT: Final = 512  # of these, for the same question
 _EDE_STALE: Final = 3
 _EDE_BLOCKED: Final = 15
-_PROBE: Final = b"test"  # a name that nobody has (RFC 2606), and that no resolver answers by itself
+_PROBE: Final = b"test"  # a reserved name (RFC 2606) that no resolver answers by itself
 _PROBE_OCTETS: Final = 8
-_FAILURE_HOLDS: Final = 1.0  # seconds in which who asks again is told the same (RFC 9520 3.2)
+_FAILURE_HOLDS: Final = 1.0  # seconds for which a failure is cached (RFC 9520 3.2)
 
 
 class Outcome:
-    """What came of asking: a reply, or why there is none."""
+    """The result of a query: a reply, or the reason why there is none."""
 
     __slots__ = ("errors", "rcode", "reply", "since")
 
@@ -54,7 +54,7 @@ class Outcome:
 
 
 class _Flight:
-    """A question under way, and how many wait for it."""
+    """A pending query to upstreams, and the number of clients that wait for it."""
 
     __slots__ = ("future", "waiting")
 
@@ -64,12 +64,12 @@ class _Flight:
 
 
 class Relay:
-    """The upstreams' side of a forwarder. `clock` is what ages are measured by."""
+    """The upstream side of a forwarder. `clock` returns the time in seconds."""
 
     def __init__(
         self, apex: Name, clock: Callable[[], float], *, block_rebinding: bool = False, sockets: int | None = None
     ) -> None:
-        """With `block_rebinding`, answers with private addresses are refused; `apex` is ours and never comes here."""
+        """`block_rebinding` refuses answers with private addresses. Queries below `apex` never come here."""
         self._clock = clock
         self._apex = apex
         self._block = block_rebinding
@@ -81,20 +81,20 @@ class Relay:
         self._flights: dict[Key, _Flight] = {}
         self._waiting = 0
         self._probes: dict[bytes, Server] = {}
-        self.epoch = 0  # moves when all that was answered before is void
+        self.epoch = 0  # changes when all earlier answers become invalid
 
     @property
     def in_flight(self) -> int:
-        """How many questions are under way."""
+        """The number of pending queries."""
         return len(self._chases)
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Who is asked."""
+        """The upstreams."""
         return tuple(server.place for server in self._servers.all)
 
     def use(self, places: tuple[Place, ...], options: Options) -> None:
-        """Asks these from now on. What others have said is forgotten."""
+        """Uses these upstreams from now on, and clears the cache."""
         self._servers = Servers(places, options)
         self._probes.clear()
         self.forget()
@@ -102,13 +102,13 @@ class Relay:
             self._probe(server)
 
     def forget(self) -> None:
-        """What was said until now is asked anew."""
+        """Clears the cache."""
         self._cache.clear()
         self._failures.clear()
         self.epoch += 1
 
     def close(self) -> None:
-        """Ends every question."""
+        """Ends all pending queries."""
         self._chases.close()
         for flight in self._flights.values():
             flight.future.cancel()
@@ -117,9 +117,9 @@ class Relay:
     def answer(
         self, question: Question, asked: For, now: float
     ) -> tuple[bytes, float] | Coroutine[None, None, bytes] | None:
-        """The answer and until when it is the same; or one that comes later; or None where too many wait.
+        """Returns (response, valid until), or a coroutine for the response, or None if too many queries wait.
 
-        `question` is of class IN and no matter of ours.
+        `question` is of class IN and outside our zone.
         """
         key = Key(question.key, question.qtype, asked.flags & (RD | CD), asked.do)
         entry = self._cache.get(key, now)
@@ -127,7 +127,7 @@ class Relay:
             if entry.ends_soon(now):
                 entry.ahead = True
                 self._fly(key, question, now)
-            # All TTLs fall at the same moment, so that all answers that are ready are right until then.
+            # All TTLs count down at the same moment, so prepared responses stay right until then.
             second = math.floor(now)
             return compose_reply(entry.reply, asked, second - math.floor(entry.since)), min(entry.until, second + 1.0)
         if entry is not None and entry.last_resort(now):
@@ -150,7 +150,7 @@ class Relay:
                 outcome = await asyncio.shield(flight.future)
         except TimeoutError:
             assert entry is not None  # noqa: S101 - else there was no time limit
-            entry.failed = self._clock()  # who asks next does not wait again
+            entry.failed = self._clock()  # the next client does not wait again
             return self._stale(entry, asked)
         finally:
             flight.waiting -= 1
@@ -165,7 +165,7 @@ class Relay:
         return compose_reply(entry.reply, asked, 0, STALE_TTL, ((_EDE_STALE, "the upstreams are silent"),))
 
     def _fly(self, key: Key, question: Question, now: float) -> _Flight:
-        """Asks the upstreams, whoever waits for it."""
+        """Starts a query to the upstreams, or returns the pending one."""
         flight = self._flights.get(key)
         if flight is not None:
             return flight
@@ -213,7 +213,7 @@ class Relay:
         return Outcome(now, reply)
 
     def _probe(self, server: Server) -> None:
-        """Asks a server what only we would ask: if it comes back, the server asks us in turn."""
+        """Sends a random query to a server. If it comes back to us, the server forwards to us: a loop."""
         label = entropy(_PROBE_OCTETS).hex().encode()
         while len(self._probes) >= 4 * len(self._servers.all):
             del self._probes[next(iter(self._probes))]
@@ -225,7 +225,7 @@ class Relay:
         self._chases.start(pursuit, lambda _: None)
 
     def _came_back(self, question: Question, now: float) -> bool:
-        """Whether it is what we have just asked a server ourselves."""
+        """Whether a query is one of our own probes. If so, its server is paused."""
         if len(question.key) != 2 * _PROBE_OCTETS + len(_PROBE) + 3:
             return False
         server = self._probes.pop(question.key[1 : 1 + 2 * _PROBE_OCTETS], None)
@@ -233,7 +233,7 @@ class Relay:
             return False
         if server.looping <= now:
             _log.warning(
-                "upstream %s sends our questions back to us, so it is not asked: name another one, with --upstream or "
+                "upstream %s sends our queries back to us, so it is not used: name another one with --upstream or "
                 "--resolv-conf",
                 server.place,
             )

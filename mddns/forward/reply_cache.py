@@ -1,6 +1,6 @@
-"""Upstreams' answers, kept for as long as they hold and, for bad days, a while longer (RFC 2308, RFC 8767).
+"""A cache of upstream responses, fresh ones and, if upstreams fail, stale ones (RFC 2308, RFC 8767).
 
-Bounded by entries and by octets; what was not asked for longest goes first.
+It is bounded by entries and by octets; the least recently used entry is dropped first.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from .upstream_reply import Reply
 
 MOST: Final = 10_000
 MOST_OCTETS: Final = 16 << 20
-STALE_FOR: Final = 86_400.0  # seconds for which an answer that is out of date is better than none
-STALE_TTL: Final = 30  # what it is given out with (RFC 8767 4)
-RETRY: Final = 30.0  # seconds after a failure during which it is given out at once (RFC 8767 5)
-_SOON: Final = 10  # an answer is asked for again in the last such part of its life
-_WORTH_IT: Final = 10  # seconds that it lives at least, for that
+STALE_FOR: Final = 86_400.0  # seconds for which a stale answer may be used
+STALE_TTL: Final = 30  # TTL of a stale answer (RFC 8767 4)
+RETRY: Final = 30.0  # seconds after a failure in which the stale answer is used at once (RFC 8767 5)
+_SOON: Final = 10  # an answer is refreshed in the last 1/10 of its lifetime
+_WORTH_IT: Final = 10  # minimum lifetime in seconds for that
 
 
 class Key(NamedTuple):
-    """All that an upstream's answer depends on. `flags` are RD and CD."""
+    """The parts of a query that change its response. `flags` are RD and CD."""
 
     qname: bytes
     qtype: int
@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 class Entry:
-    """A kept answer. `failed`: when asking for it again failed last."""
+    """A cached answer. `failed` is the time of the last failed refresh."""
 
     __slots__ = ("ahead", "failed", "octets", "reply", "since", "until")
 
@@ -38,24 +38,24 @@ class Entry:
         self.since = now
         self.until = now + reply.keep
         self.failed = float("-inf")
-        self.ahead = False  # it is being asked for again before its end
+        self.ahead = False  # a refresh has started
 
     def fresh(self, now: float) -> bool:
-        """Whether it holds."""
+        """Whether it is fresh."""
         return now < self.until
 
     def ends_soon(self, now: float) -> bool:
-        """Whether it is time to ask for it again, so that nobody waits."""
+        """Whether it should be refreshed now, so that no client has to wait."""
         keep = self.reply.keep
         return not self.ahead and keep >= _WORTH_IT and self.until - now < keep / _SOON
 
     def last_resort(self, now: float) -> bool:
-        """Whether asking again failed so lately that it is given out at once."""
+        """Whether a refresh failed so recently that the stale answer is used at once."""
         return now - self.failed < RETRY
 
 
 class ReplyCache:
-    """Answers by what was asked."""
+    """Cached answers by query."""
 
     def __init__(self, most: int = MOST, octets: int = MOST_OCTETS) -> None:
         self._entries: dict[Key, Entry] = {}
@@ -67,22 +67,22 @@ class ReplyCache:
 
     @property
     def octets(self) -> int:
-        """What all entries weigh."""
+        """The size of all entries."""
         return self._octets - self._room
 
     def get(self, key: Key, now: float) -> Entry | None:
-        """What is kept, fresh or stale."""
+        """Returns the entry, fresh or stale, or None."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
         if now - entry.until >= STALE_FOR:
             self._room += entry.octets
             return None
-        self._entries[key] = entry  # behind all others, which go first
+        self._entries[key] = entry  # move to the end: dropped last
         return entry
 
     def put(self, key: Key, reply: Reply, now: float) -> None:
-        """Keeps an answer, if it says for how long."""
+        """Stores an answer, if its lifetime is not 0."""
         before = self._entries.pop(key, None)
         if before is not None:
             self._room += before.octets
@@ -96,6 +96,6 @@ class ReplyCache:
         self._room -= octets
 
     def clear(self) -> None:
-        """Keeps nothing: the upstreams are others."""
+        """Removes all entries: the upstreams have changed."""
         self._entries.clear()
         self._room = self._octets

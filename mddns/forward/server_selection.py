@@ -1,7 +1,7 @@
-"""Which upstream name server is asked next: those that answer first, silent ones last. No sockets, no clock.
+"""Chooses the next upstream name server: servers that answer first, silent ones last. No sockets, no clock.
 
-A server that did not answer at all is asked last for a while that grows. It is tried again beside another one, so that
-no client waits while we find out whether it answers again.
+A server that did not answer is used last, for a pause that grows. It is then retried in parallel with another server,
+so that no client waits for the result.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Final, NamedTuple
 
 from ..files.resolv_conf import Place
 
-TIMEOUT: Final = 2.0  # seconds for a round through all servers, where nobody says otherwise
+TIMEOUT: Final = 2.0  # seconds for a round through all servers; default
 ATTEMPTS: Final = 2  # rounds
-LINGER: Final = 1.0  # seconds after which who has said nothing is silent
-FIRST_PAUSE: Final = 1.0  # seconds for which a silent server is asked last; doubles, to
+LINGER: Final = 1.0  # seconds after which a server without a response counts as silent
+FIRST_PAUSE: Final = 1.0  # seconds for which a silent server is used last; doubles up to LONGEST_PAUSE
 LONGEST_PAUSE: Final = 60.0
-LOOP_PAUSE: Final = 60.0  # seconds for which a server that asks us in turn is not asked
-MOST_ASKED: Final = 4  # servers of one question
+LOOP_PAUSE: Final = 60.0  # seconds for which a server that forwards to us is not used
+MOST_ASKED: Final = 4  # maximum servers per query
 
 
 class Options(NamedTuple):
-    """How servers are asked; see resolv.conf(5)."""
+    """The options of queries; see resolv.conf(5)."""
 
     timeout: float = TIMEOUT
     attempts: int = ATTEMPTS
@@ -30,25 +30,25 @@ class Options(NamedTuple):
 
 
 class Server:
-    """One name server, and what is known of its manners."""
+    """One name server and its known behaviour."""
 
     __slots__ = ("echoes_case", "edns", "heard", "looping", "misses", "paused_until", "place")
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.heard = float("-inf")  # when it last answered anything
-        self.misses = 0  # silences on end
+        self.heard = float("-inf")  # time of its last response
+        self.misses = 0  # consecutive silences
         self.paused_until = float("-inf")
-        self.looping = float("-inf")  # until when it is not asked at all
+        self.looping = float("-inf")  # time until which it is not used at all
         self.edns = True
         self.echoes_case = True
 
     def answered(self, now: float) -> None:
-        """It is there."""
+        """Records a response."""
         self.heard, self.misses = now, 0
 
     def missed(self, since: float, now: float) -> bool:
-        """It did not answer what was asked at `since`; whether that says anything that was not known."""
+        """Records that a query sent at `since` got no response. Returns whether that is new information."""
         if self.heard >= since or now < self.paused_until:
             return False
         self.misses += 1
@@ -65,7 +65,7 @@ class Servers:
         self._turn = 0
 
     def order(self, now: float) -> tuple[list[Server], list[Server]]:
-        """Who is asked, in order; and who is tried again beside, by this question alone."""
+        """Returns the servers to query, in order, and a silent one to retry in parallel with this query only."""
         asked = [server for server in self.all if server.looping <= now]
         if self.options.rotate and asked:
             self._turn += 1

@@ -1,6 +1,6 @@
-"""Which upstreams there are: as they were given, or as a file says that is read again when it has changed.
+"""The list of upstreams: from the command line, or from a file that is read again when it changes.
 
-Nobody waits for a change: whoever has a question looks, at most once a second. We never ask ourselves.
+The check for changes happens with a query, at most once a second. Our own addresses are never upstreams.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ _Stamp = tuple[int, int, int] | None
 
 
 class Upstreams(NamedTuple):
-    """Who is asked, and how."""
+    """The upstreams and their options."""
 
     places: tuple[Place, ...]
     options: Options
 
 
 class UpstreamSource:
-    """`given` upstreams, else those that the file at `path` names; its options count in any case, where there is one.
+    """The `given` upstreams, or those of the file at `path`. The file's options apply in both cases.
 
-    ConfigError where one that is given is ourselves.
+    ConfigError if a given upstream is our own address.
     """
 
     def __init__(self, given: Sequence[Place], path: str | None) -> None:
         self._given = tuple(dict.fromkeys(given))
         self.path = path
         self._own: frozenset[Place] = frozenset()
-        self._stamp: _Stamp | str = ""  # of no file
+        self._stamp: _Stamp | str = ""  # no file read yet
         self._looked = float("-inf")
         self._told: tuple[str, ...] = ()
         self._last: Upstreams | None = None
 
     def listening_at(self, places: Iterable[Place]) -> None:
-        """Where we answer ourselves."""
+        """Sets the addresses where we answer."""
         self._own = frozenset(places)
         for place in self._given:
             if place in self._own:
-                raise ConfigError(f"upstream {place}: that is where we answer ourselves; name another server")
+                raise ConfigError(f"upstream {place}: md forward itself answers there; name another server")
 
     def look(self, now: float, *, again: bool = False) -> Upstreams | None:
-        """The upstreams where they are others than last time, else None; `again`: the file is read in any case."""
+        """Returns the upstreams if they have changed, else None. `again` reads the file in any case."""
         if not again and now - self._looked < LOOK_EVERY:
             return None
         self._looked = now
@@ -61,7 +61,7 @@ class UpstreamSource:
         said = self._read() if self.path else ResolvConf()
         if said is None:
             if self._last is not None:
-                return None  # it is being written, or will come back; who was there is there
+                return None  # the file is being replaced; keep the last upstreams
             said = ResolvConf()
         upstreams = self._make(said)
         if upstreams == self._last:
@@ -94,10 +94,10 @@ class UpstreamSource:
         remarks = [f"{self.path}, {remark}" for remark in said.remarks]
         ours = [place for place in said.servers if place in self._own]
         others = tuple(place for place in said.servers if place not in self._own)
-        remarks += [f"{self.path} names ourselves ({place}), which is no upstream" for place in ours]
+        remarks += [f"{self.path} names {place}, where md forward itself answers; ignored" for place in ours]
         if not others:
             remarks.append(
-                f"{self.path} names no server that could be asked, so names outside our own zone cannot be answered: "
+                f"{self.path} names no usable server, so names outside our own zone cannot be answered: "
                 "name one with --upstream ADDRESS, or a file with --resolv-conf"
             )
         self._tell(tuple(remarks))

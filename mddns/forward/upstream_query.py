@@ -1,11 +1,11 @@
-"""One question to upstream name servers: when each is asked, and which answer is believed. No sockets, no clock.
+"""One query to upstream name servers: when to query each, and which response to accept. No sockets, no clock.
 
-A :class:`Pursuit` is one question until it is answered or given up. Whoever does the I/O sends what :meth:`Pursuit.due`
-gives, each :class:`Try` over a fresh socket that is connected to its server (so that the kernel drops what comes from
-elsewhere, and source ports cannot be guessed), and hands in what arrives.
+A :class:`Pursuit` is one query until it is answered or given up. The caller does the I/O: it sends what
+:meth:`Pursuit.due` returns, each :class:`Try` over a new socket that is connected to its server, and passes in what
+arrives. So the kernel drops datagrams from other sources, and source ports cannot be guessed.
 
-The first server is asked, after HEDGE seconds of silence the next one too, and so on. In which order they are asked
-stands in :mod:`mddns.forward.server_selection`.
+It queries the first server, after HEDGE seconds of silence the next one too, and so on.
+:mod:`mddns.forward.server_selection` decides the order.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from .server_selection import LINGER, Server, Servers
 
 AD: Final = 0x0020
 
-HEDGE: Final = 0.15  # seconds of silence after which the next server is asked too
+HEDGE: Final = 0.15  # seconds of silence after which the next server is queried too
 AGAIN: Final = 0.8  # seconds until unanswered datagrams are sent again; doubles
 MOST_TRIES: Final = 12
-MOST_ERRORS: Final = 3  # Extended DNS Errors that are passed on
+MOST_ERRORS: Final = 3  # maximum Extended DNS Errors to pass on
 
-Entropy = Callable[[int], bytes]  # so many octets that nobody can guess
+Entropy = Callable[[int], bytes]  # returns that many random octets
 
 
 class Try(NamedTuple):
-    """A question to one server; the same number again is sent again over the same socket."""
+    """A query to one server. A Try with the same number is a retry over the same socket."""
 
     number: int
     server: Server
@@ -52,7 +52,7 @@ class Try(NamedTuple):
 
 
 class _Asked:
-    """What has become of a Try."""
+    """The state of a Try."""
 
     __slots__ = ("edns", "missed", "refused", "since", "told", "what")
 
@@ -60,13 +60,13 @@ class _Asked:
         self.what = what
         self.edns = edns
         self.since = since
-        self.told = False  # answered, or at its end
-        self.refused = False  # somebody says that nobody is there
+        self.told = False  # answered, or ended
+        self.refused = False  # an error reported that no server is there
         self.missed = False  # LINGER has passed
 
     @property
     def lingers(self) -> bool:
-        """Whether it is still to be learned that its server is there."""
+        """Whether it still waits for a sign that its server is alive."""
         return not (self.told or self.refused or self.missed or self.what.server.heard >= self.since)
 
 
@@ -103,16 +103,16 @@ class Pursuit:
 
     @property
     def over(self) -> bool:
-        """Whether nobody is listened to any more."""
+        """Whether no response is expected any more."""
         return self.settled and not any(each.lingers for each in self._asked)
 
     def listens(self, number: int) -> bool:
-        """Whether what a Try brings is still of use."""
+        """Whether a response to this Try is still useful."""
         asked = self._asked[number]
         return asked.lingers if self.settled else not asked.told
 
     def due(self, now: float) -> list[Try]:
-        """What is to be sent now. Decides whatever time alone decides."""
+        """Returns the tries to send now. Also handles all timeouts."""
         for each in self._asked:
             if not each.missed and now >= min(each.since + LINGER, self.deadline):
                 self._missed(each, now)
@@ -134,20 +134,20 @@ class Pursuit:
         return out
 
     def timer(self) -> float:
-        """When to call :meth:`due` again, if nothing arrives."""
+        """Returns the time of the next call of :meth:`due`, if nothing arrives before."""
         lingering = (each.since + LINGER for each in self._asked if each.lingers)
         if self.settled:
             return min(lingering, default=0.0)
         return min(self.deadline, self._next if self._waiting else self._again, *lingering)
 
     def received(self, number: int, wire: bytes, now: float) -> None:
-        """Octets that came from a Try's server. Whatever is no answer to it is as good as not there (RFC 5452)."""
+        """Takes octets from the server of a Try. Ignores whatever does not answer it (RFC 5452)."""
         asked = self._asked[number]
         what = asked.what
         if asked.told or len(wire) < 12 or wire[:2] != what.wire[:2] or not wire[2] & QR >> 8 or wire[2] & OPCODE >> 8:
             return
         if wire[4:12] == bytes(8) and len(wire) == 12 and wire[3] & 0xF in (FORMERR, NOTIMP):
-            self._declined(asked, wire[3] & 0xF, now)  # a server so old that it does not even repeat the question
+            self._declined(asked, wire[3] & 0xF, now)  # a very old server that does not repeat the question
             return
         sent = what.wire[12 : 16 + len(self.question.qname)]
         echoed = wire[12 : 12 + len(sent)]
@@ -155,7 +155,7 @@ class Pursuit:
             if echoed.lower() != sent.lower():
                 return
             if not what.tcp:
-                self._ask_next(asked, now)  # a forger who did not see the case, or a server that does not keep it
+                self._ask_next(asked, now)  # a forged response, or a server that does not keep the case
                 return
             what.server.echoes_case = False
         if wire[2] & TC >> 8 and not what.tcp:
@@ -178,9 +178,9 @@ class Pursuit:
             self.result, self.settled = message, True
 
     def failed(self, number: int, now: float) -> None:
-        """The kernel says that nobody is there, or a TCP connection has ended without an answer.
+        """Takes an error: the kernel reports no server, or a TCP connection ended without a response.
 
-        Over UDP such a word may be forged: who is meant is still listened to while others are asked.
+        Over UDP the error may be forged, so a response is still accepted while other servers are queried.
         """
         asked = self._asked[number]
         if asked.told or asked.refused:
@@ -208,7 +208,7 @@ class Pursuit:
         return what
 
     def _ask_next(self, asked: _Asked, now: float, *, tcp: bool = True) -> None:
-        """The same server once more, in another way."""
+        """Queries the same server again, over TCP or without EDNS."""
         asked.told = True
         if not self.settled and len(self._asked) + len(self._at_once) < MOST_TRIES:
             self._at_once.append((asked.what.server, tcp))
@@ -216,7 +216,7 @@ class Pursuit:
             self._go_on(now)
 
     def _declined(self, asked: _Asked, rcode: int, now: float) -> None:
-        """The server answers, but not this."""
+        """Handles a response with an error rcode."""
         server = asked.what.server
         server.answered(now)
         if asked.edns and rcode in (FORMERR, NOTIMP, BADVERS):
@@ -228,7 +228,7 @@ class Pursuit:
         self._go_on(now)
 
     def _go_on(self, now: float) -> None:
-        """That was no help: the next server, at once; the end where nobody can help any more."""
+        """Queries the next server at once, or ends if no server is left."""
         if self._waiting:
             self._next = now
         elif not self._at_once and all(each.told or each.refused for each in self._asked):
@@ -236,7 +236,7 @@ class Pursuit:
 
 
 def _mixed(name: bytes, random: bytes) -> bytes:
-    """A name in a case that nobody can guess, which its answer has to repeat ("0x20")."""
+    """Returns a name in random case, which the response must repeat ("0x20")."""
     return bytes(
         octet ^ 0x20 if 0x61 <= octet <= 0x7A and chance & 1 else octet
         for octet, chance in zip(name, random, strict=True)

@@ -1,8 +1,8 @@
-"""What an upstream's answer says about the question, and nothing else; and the same for one client after the other.
+"""Reduces an upstream response to what belongs to its question, and writes it for each client.
 
-A forwarder answers with what it was told, but a name server may tell more than it was asked. Kept are the records on
-the chain of aliases that begins at the question's name, what denies the rest of it, and the addresses of hosts that
-the answer names. All is written anew, so a :class:`Reply` is octets in which only TTLs change.
+An upstream may send more than the query asked for. This module keeps the records on the chain of aliases that begins at
+the question's name, the proof of denial at its end, and the addresses of hosts that the answer names. It writes them
+anew, so a :class:`Reply` is octets in which only TTLs change.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NSEC: Final = 47
 NSEC3: Final = 50
 DNAME: Final = 39
 
-LONGEST: Final = 86_400  # seconds that an answer is kept
+LONGEST: Final = 86_400  # maximum seconds in the cache
 LONGEST_DENIAL: Final = 3600  # RFC 2308 5 recommends one to three hours
 _MOST_ALIASES: Final = 16
 _MOST_TTL: Final = 0x7FFF_FFFF
@@ -81,7 +81,7 @@ class Reply(NamedTuple):
 
     @property
     def octets(self) -> int:
-        """What it weighs, roughly."""
+        """Its approximate size in memory."""
         return len(self.body) + 100 * len(self.ttls) + 500
 
 
@@ -104,7 +104,7 @@ class _Kept(NamedTuple):
 
 
 def read_reply(message: Message) -> Reply:
-    """What `message` says of its own question. BadMessage where its records are broken."""
+    """Returns the reply to the question of `message`. BadMessage if its records are broken."""
     question = message.question
     chain = _chain(message)
     end = chain[-1]
@@ -135,7 +135,7 @@ def read_reply(message: Message) -> Reply:
             authority.append(_kept(message, record))
             keep = min(keep, authority[-1].ttl)
     if not found and not any(record.rtype == SOA for record in authority):
-        keep = 0  # RFC 2308 5: what denies must say for how long
+        keep = 0  # RFC 2308 5: a negative answer without SOA is not cached
     named = {record.rdata[1].lower() for record in answer if record.rtype in (SRV, MX, NS) and record.rdata[1]}
     beside = [
         _kept(message, record)
@@ -190,7 +190,7 @@ def compose_failure(asked: For, rcode: int, errors: tuple[tuple[int, str], ...])
 
 
 def _chain(message: Message) -> list[bytes]:
-    """The names from the question's on, alias by alias."""
+    """Returns the chain of aliases, beginning with the question's name."""
     key, qtype = message.question.key, message.question.qtype
     names = [key]
     if qtype in (CNAME, ANY):
@@ -214,7 +214,7 @@ def _is_below(name: bytes, above: bytes) -> bool:
 
 
 def _may_deny(record: Record, end: bytes, found: bool) -> bool:
-    """Whether an authority record says something about the end of the chain: who denies it, and the proof."""
+    """Whether an authority record denies the end of the chain, or belongs to the proof."""
     if record.rtype == SOA:
         return not found and end.endswith(record.key) and _is_below(end, record.key)
     return record.rtype in _DENIES
@@ -232,7 +232,7 @@ def _denial(message: Message, record: Record) -> _Kept:
 
 
 def _rdata(message: Message, record: Record) -> Rdata:
-    """RDATA without compression, a name at its end apart."""
+    """Returns RDATA without compression, with a name at its end separate."""
     wire, start, end = message.wire, record.start, record.end
     at = _NAME_AT.get(record.rtype)
     if at is not None:
@@ -252,7 +252,7 @@ def _rdata(message: Message, record: Record) -> Rdata:
 
 
 def _even(records: list[_Kept]) -> list[_Kept]:
-    """With one TTL for all records of a set, the lowest (RFC 2181 5.2), and each once."""
+    """Gives all records of an RRset its lowest TTL (RFC 2181 5.2), and removes duplicates."""
     lowest: dict[tuple[bytes, int], int] = {}
     for record in records:
         which = record.owner, record.rtype
@@ -289,7 +289,7 @@ def _write(message: Message, sections: tuple[list[_Kept], ...], keep: int) -> Re
 
 
 def _addresses(record: _Kept) -> Iterator[bytes]:
-    """Those that a record tells; hints of SVCB and HTTPS are taken as addresses by browsers (RFC 9460 7.3)."""
+    """Yields the addresses of a record. Browsers use hints of SVCB and HTTPS as addresses (RFC 9460 7.3)."""
     rdata = record.rdata[0]
     if record.rtype in (A, AAAA):
         yield rdata

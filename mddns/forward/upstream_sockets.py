@@ -1,7 +1,7 @@
-"""The sockets of questions to name servers: for each server that is asked one of its own, connected to it.
+"""The sockets of upstream queries: a separate connected socket for each query to a server.
 
-A :class:`Chase` carries one :class:`~mddns.forward.upstream_query.Pursuit` and decides nothing. :class:`Chases` bounds
-them all: a new question always has its sockets; where none is left, the oldest one is given up for it.
+A :class:`Chase` carries one :class:`~mddns.forward.upstream_query.Pursuit` and decides nothing. :class:`Chases` limits
+all of them: if no socket is left for a new query, the oldest query is given up.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final
 from ..server.binding import socket_address
 from .upstream_query import Pursuit, Try
 
-_LARGEST: Final = 4096  # more than any server sends that was told 1,232 octets
-_BURST: Final = 16  # datagrams read before others get a turn
+_LARGEST: Final = 4096  # larger than any response to our EDNS size of 1,232 octets
+_BURST: Final = 16  # datagrams read before other sockets get a turn
 _PENDING: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR)
 _USED_UP: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 MOST_SOCKETS: Final = 4096
@@ -25,7 +25,7 @@ _SPARED: Final = 192  # descriptors for everything else
 
 
 def socket_budget() -> int:
-    """How many sockets may be open for upstreams at a time, by what the process may have."""
+    """Returns the maximum number of upstream sockets, from the process's limit of open files."""
     try:
         import resource
     except ImportError:
@@ -37,7 +37,7 @@ def socket_budget() -> int:
 
 
 class Chases:
-    """All questions that are under way, the oldest first. `clock` is that of the pursuits."""
+    """All pending queries, oldest first. `clock` is the clock of the pursuits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], most: int) -> None:
         self.loop = loop
@@ -50,18 +50,18 @@ class Chases:
         return len(self._all)
 
     def start(self, pursuit: Pursuit, settled: Callable[[Pursuit], None]) -> None:
-        """Asks; ``settled(pursuit)`` is called once, at the latest at its deadline."""
+        """Starts a query. Calls ``settled(pursuit)`` once, at the latest at its deadline."""
         chase = Chase(self, pursuit, settled)
         self._all[chase] = None
         chase.step()
 
     def close(self) -> None:
-        """Gives all up, without a word to anybody."""
+        """Gives up all queries without calling their callbacks."""
         for chase in list(self._all):
             chase.end(quietly=True)
 
     def socket(self, kind: socket.SocketKind, address: str, wanting: Chase) -> socket.socket | None:
-        """A new socket; None where not even giving up others helps."""
+        """Returns a new socket; None if there is none even after giving up other queries."""
         while self.sockets >= self._most and self._give_up_oldest(wanting):
             pass
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -78,11 +78,11 @@ class Chases:
         return None
 
     def ended(self, chase: Chase) -> None:
-        """One has no sockets any more."""
+        """Removes a query whose sockets are closed."""
         self._all.pop(chase, None)
 
     def _give_up_oldest(self, wanting: Chase) -> bool:
-        # Who only wants to know whether a server is alive goes before who wants an answer.
+        # Give up queries that are already answered and only test a server before those without an answer.
         oldest = next((each for each in self._all if each.pursuit.settled and each is not wanting), None)
         oldest = oldest or next((each for each in self._all if each is not wanting), None)
         if oldest is None:
@@ -92,7 +92,7 @@ class Chases:
 
 
 class Chase:
-    """The sockets of one question."""
+    """The sockets of one query."""
 
     def __init__(self, chases: Chases, pursuit: Pursuit, settled: Callable[[Pursuit], None]) -> None:
         self.pursuit = pursuit
@@ -103,7 +103,7 @@ class Chase:
         self._timer: asyncio.TimerHandle | None = None
 
     def step(self) -> None:
-        """Does what is due, tells what came of it, and waits for more."""
+        """Sends what is due, reports a result, and sets the timer."""
         pursuit, now = self.pursuit, self._chases.clock()
         while due := pursuit.due(now):
             for each in due:
@@ -119,11 +119,11 @@ class Chase:
         if pursuit.settled:
             for number in [each for each in self._sockets if not pursuit.listens(each)]:
                 self._close(number)
-        # By the loop's own clock, which may be another.
+        # call_later: the loop's clock may differ from ours.
         self._timer = self._chases.loop.call_later(max(0.0, pursuit.timer() - now), self.step)
 
     def end(self, *, quietly: bool = False) -> None:
-        """Closes everything. Who waits is told that there is no answer, unless `quietly`."""
+        """Closes all sockets. Calls the callback without a result, unless `quietly`."""
         self._chases.ended(self)
         if self._timer:
             self._timer.cancel()
@@ -154,7 +154,7 @@ class Chase:
                 self._chases.loop.add_reader(sock.fileno(), self._read, what.number)
             sock.send(what.wire)
         except BlockingIOError:
-            pass  # as good as lost; it is sent again
+            pass  # treated as lost; sent again later
         except OSError:
             self.pursuit.failed(what.number, now)
 
@@ -219,7 +219,7 @@ class Chase:
             self.pursuit.received(number, message, self._chases.clock())
         if message is None and octets:
             return
-        # One question, one answer: whatever else this connection might bring was not asked for.
+        # A connection carries one query and one response; ignore the rest.
         self._lost(number)
 
     def _lost(self, number: int) -> None:
@@ -239,7 +239,7 @@ class Chase:
 
 
 class _Stream:
-    """One message each way, behind two octets of length (RFC 1035 4.2.2)."""
+    """One message in each direction, after two octets of length (RFC 1035 4.2.2)."""
 
     __slots__ = ("_received", "unsent")
 
@@ -249,12 +249,12 @@ class _Stream:
 
     @property
     def wanted(self) -> int:
-        """How many octets are missing."""
+        """The number of missing octets."""
         received = self._received
         return 2 + (received[0] << 8 | received[1]) - len(received) if len(received) >= 2 else 2 - len(received)
 
     def feed(self, octets: bytes) -> bytes | None:
-        """The message, when it is whole."""
+        """Takes octets. Returns the message when it is complete, else None."""
         self._received += octets
         if len(self._received) < 2 or self.wanted:
             return None
@@ -262,5 +262,5 @@ class _Stream:
 
 
 def entropy(count: int) -> bytes:
-    """Octets that nobody can guess."""
+    """Returns random octets that are safe against guessing."""
     return os.urandom(count)

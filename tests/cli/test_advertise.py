@@ -129,12 +129,12 @@ def test_flags_say_protocol_priority_and_weight(bed: Bed, advertise: Any) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["s.yaml", "--weight", "1"], "--weight goes with NAME ADDRESS; in a file each service says it for itself"),
+        (["s.yaml", "--weight", "1"], "--weight needs NAME ADDRESS; in a file, set 'weight' for each service"),
         (["web", ":80", "--weight", "65536"], "65536"),
         (["web", ":80", "--priority", "x"], "'x'"),
         (["web", ":80", "--protocol", "sctp"], "sctp"),
-        (["web", "env=prod"], "an address is missing behind 'web', as in: md advertise web :8080 env=prod"),
-        (["web"], "there is no file 'web'; to offer a service of that name: md advertise web :PORT"),
+        (["web", "env=prod"], "the address after 'web' is missing, as in: md advertise web :8080 env=prod"),
+        (["web"], "the file 'web' does not exist; to offer a service of that name: md advertise web :PORT"),
         (["my web"], "md advertise 'my web' :PORT"),
         (["web", ":0"], "port 0: a whole number from 1 to 65535"),
         (["ns", ":80"], "service name 'ns': reserved"),
@@ -280,7 +280,7 @@ def test_a_terminal_that_is_closed_ends_it(bed: Bed, form: str) -> None:
         assert wait_until(lambda: said.exists() and "or on any" in said.read_text())
         if form == "file":
             process.signal(signal.SIGHUP)  # with the terminal still there: a reload
-            assert wait_until(lambda: "nothing is different" in said.read_text())
+            assert wait_until(lambda: "nothing has changed" in said.read_text())
         os.close(slave)
         os.close(master)
         assert process.wait() == (0 if form == "file" else -signal.SIGHUP)

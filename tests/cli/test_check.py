@@ -60,7 +60,7 @@ def test_every_example_file_is_right(md: Md, path: Path) -> None:
     code, out, err = md("check", path)
     assert code == 0
     assert len(out.splitlines()) == len(read_offers(str(path), APEX).offers) > 0
-    assert f"{path}: right" in err.splitlines()[-1]
+    assert f"{path}: ok" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.name)
@@ -179,15 +179,15 @@ def test_a_wrong_file_does_not_hide_the_others(md: Md, written: Callable[..., st
     code, out, err = md("check", bad, good)
     assert (code, out) == (2, "web :80\n")
     assert "bad.yaml:1" in err
-    assert "good.yaml: right; 1 service\n" in err
+    assert "good.yaml: ok; 1 service\n" in err
 
 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("nope.yaml", "there is no file 'nope.yaml'"),
+        ("nope.yaml", "the file 'nope.yaml' does not exist"),
         (".", os.strerror(errno.EISDIR)),
-        ("/dev/zero", "more than 12,000,000 octets"),
+        ("/dev/zero", "the limit is 12,000,000 octets"),
         ("a\0b", "md: a\\x00b"),
         ("x/" * 5000, os.strerror(errno.ENAMETOOLONG)),
         ("latin.yaml", "latin.yaml:2: octet 0xe9 is not UTF-8: save the file as UTF-8"),
@@ -223,14 +223,14 @@ def test_what_a_file_says_does_not_steer_the_terminal(md: Md, written: Callable[
     [
         ("TCP", "x", "_TCP has a meaning of its own in DNS-SD"),
         ("list", "x", "_list has a meaning of its own in DNS-SD"),
-        ("k" * 63, "x", "a key of 63 octets; at most 62 fit"),
+        ("k" * 63, "x", "the key has 63 octets; the limit is 62"),
         ("a.b", "x", "letters, digits and hyphens"),
         ("a_b", "x", "letters, digits and hyphens"),
         ("a b", "x", "letters, digits and hyphens"),
-        ("env", "", "no value"),
+        ("env", "", "the value is empty"),
         ("env", "_x", "cannot start with '_'"),
-        ("env", "x" * 64, "a value of 64 octets; at most 63 fit"),
-        ("env", "ü" * 32, "a value of 64 octets; at most 63 fit"),
+        ("env", "x" * 64, "the value has 64 octets; the limit is 63"),
+        ("env", "ü" * 32, "the value has 64 octets; the limit is 63"),
         ("env", "prod", None),
         ("k" * 62, "x" * 63, None),
         ("a-1", "with dots. and blanks", None),
@@ -244,14 +244,14 @@ def test_a_pair_without_view_is_told_with_the_reason(key: str, value: str, why: 
         assert told == []
     else:
         (line,) = told
-        assert line.startswith(f"a.yaml:3: web: {key}={value} has no view: ")
+        assert line.startswith(f"a.yaml:3: web: {key}={value} cannot be part of a name: ")
         assert why in line
 
 
 def test_a_pair_without_view_is_no_fault(md: Md, written: Callable[..., str]) -> None:
     code, out, err = md("check", written("a.yaml", "services: [{name: web, address: ':80', labels: {a.b: c}}]"))
     assert (code, out) == (0, "web :80 a.b=c\n")
-    assert "md: a.yaml:1: web: a.b=c has no view" in err
+    assert "md: a.yaml:1: web: a.b=c cannot be part of a name" in err
 
 
 # --- docs/files.md ----------------------------------------------------------------------------------------------------
@@ -316,11 +316,11 @@ def test_yaml_of_a_file_is_the_same_file(md: Md, written: Callable[..., str]) ->
 
 def test_a_zone_leaves_out_what_has_no_address_with_a_word(md: Md, written: Callable[..., str]) -> None:
     _, out, _ = md("check", written("a.yaml", TWO), "-o", "zone")
-    assert "; left out: web: a zone file has an address for it" in out
+    assert "; left out: web: a zone file needs an address" in out
     assert "db SRV 10 10 5432" in out
 
 
 def test_a_check_and_aliases_are_told_in_words(md: Md, written: Callable[..., str]) -> None:
     text = "services: [{name: web, address: ':8080', srv: [a, b], check: {http: /x, status: 200}}]"
     _, out, _ = md("check", written("a.yaml", text))
-    assert out == "--srv a --srv b --check /x web :8080  # its check says more\n"
+    assert out == "--srv a --srv b --check /x web :8080  # its check has more settings\n"

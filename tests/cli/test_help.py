@@ -107,7 +107,7 @@ def test_a_command_has_the_common_options_in_its_help(name: str) -> None:
 def test_help_tells_the_formats_that_the_command_takes(line: str) -> None:
     name, *more = line.split()
     done = md(name, *(more if "-o" in more else (*more, "-o", "zone")))
-    (taken,) = re.findall(r"this command has (.*)\n", done.stderr)
+    (taken,) = re.findall(r"this command supports only (.*)\n", done.stderr)
     (output,) = (option for option in command(name).params if option.name == "output")
     told = re.findall(r"\w+", str(getattr(output, "help", "")).partition(":")[2].partition("[")[0])
     assert [word for word in told if word in FORMATS] == taken.split(", ")

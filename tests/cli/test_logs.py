@@ -64,7 +64,7 @@ def test_errors_are_json_too(world: World) -> None:
 
 def test_another_format_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = md_inside(monkeypatch, capsys)("list", "--log-format", "xml")
-    assert (code, err) == (2, "md: log-format 'xml': text or json is wanted\n")
+    assert (code, err) == (2, "md: log-format 'xml': must be text or json\n")
 
 
 def test_changes_of_state_are_told_with_v_alone_and_once_each(world: World) -> None:

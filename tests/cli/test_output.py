@@ -485,7 +485,7 @@ def test_query_has_json_lines_as_well(world: World) -> None:
 def test_query_refuses_a_format_that_it_has_not_unless_the_environment_said_it(world: World) -> None:
     done = world.md("query", "web", "-o", "zone")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "md: output 'zone': this command has table, json, jsonl\n"
+    assert done.stderr == "md: output 'zone': this command supports only table, json, jsonl\n"
     assert world.md("query", "web", env={"MDDNS_OUTPUT": "zone"}).returncode == 0
 
 

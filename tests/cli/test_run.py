@@ -121,7 +121,7 @@ def test_labels_and_flags_are_those_of_advertise(bed: Bed, alpha: Host) -> None:
 def test_a_port_of_loopback_alone_is_not_advertised_but_told(bed: Bed, alpha: Host, run: Run) -> None:
     (alpha.directory / "go").touch()
     with run(*python(SERVER, "127.0.0.1"), udp=False) as process:
-        line = process.wait_for("accepts at 127.0.0.1 alone")
+        line = process.wait_for("accepts only at 127.0.0.1")
         assert line.endswith(f"let CMD listen on 0.0.0.0 or on {alpha.ipv4}")
         assert not is_found(bed)
 
@@ -129,7 +129,7 @@ def test_a_port_of_loopback_alone_is_not_advertised_but_told(bed: Bed, alpha: Ho
 def test_a_port_that_accepts_already_is_told(alpha: Host, run: Run) -> None:
     with alpha.socket_tcp(8080):
         process = run("sleep", "0.3", udp=False)
-        process.wait_for("port 8080 accepts connections already, before CMD runs: another program has it")
+        process.wait_for("port 8080 accepts connections before CMD runs: another program uses it")
         assert process.wait() == 0
 
 
@@ -176,7 +176,7 @@ def test_a_port_that_stops_accepting_is_withdrawn_and_comes_back(
             assert wait_until(lambda: not registry.services())
     said = capsys.readouterr().err
     assert said.count("To find it: md lookup") == 1
-    assert said.count("web 127.0.0.93:80 has not accepted for 0.05 s: withdrawn until it does") == 2
+    assert said.count("web 127.0.0.93:80 has not accepted connections for 0.05 s: withdrawn until it does") == 2
     assert said.count("web 127.0.0.93:80 accepts again: advertised") == 1
 
 
@@ -202,7 +202,7 @@ def test_the_exit_code_is_the_programs(run: Run, command: list[str], code: int) 
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        ("nope", 127, "nope cannot be run: it is nowhere in PATH"),
+        ("nope", 127, "nope cannot be run: it is not in PATH"),
         ("./nope", 127, "./nope cannot be run: it does not exist"),
         ("./plain", 126, f"./plain cannot be run: {os.strerror(errno.EACCES)}; is it executable (chmod +x)?"),
         ("./text", 126, f"./text cannot be run: {os.strerror(errno.ENOEXEC)}; does its first line begin with #!?"),
@@ -345,9 +345,9 @@ def test_a_port_that_is_connected_to_itself_does_not_accept(bed: Bed) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["web", ":8080"], "what to run is missing: it stands behind '--', as in: md run web :8080 -- CMD"),
-        (["web", ":8080", "--"], "what to run is missing"),
-        (["web", "--", "touch", "ran"], "an address is missing behind 'web', as in: md run web :8080"),
+        (["web", ":8080"], "the command to run is missing; write it after '--', as in: md run web :8080 -- CMD"),
+        (["web", ":8080", "--"], "the command to run is missing"),
+        (["web", "--", "touch", "ran"], "the address after 'web' is missing, as in: md run web :8080"),
         (["web", ":8080", "touch", "ran"], "'touch' is no label"),
         (["--", "touch", "ran"], "NAME ADDRESS"),
         (["ns", ":8080", "--", "touch", "ran"], "service name 'ns': reserved"),
@@ -368,7 +368,7 @@ def test_wrong_words_are_answered_and_nothing_runs(
 def test_the_port_that_we_answer_on_is_nobody_elses(alpha: Host) -> None:
     done = alpha.run(["md", "run", "web", f":{PORT}", "--", "touch", "ran"])
     assert done.returncode == 2
-    assert f"port {PORT} is where this node answers for its services" in done.stderr
+    assert f"port {PORT} is the port where mddns itself answers" in done.stderr
     assert not (alpha.directory / "ran").exists()
 
 

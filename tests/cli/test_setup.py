@@ -57,7 +57,7 @@ def test_a_node_is_this_machine_where_it_is_known(kind: str, server: str) -> Non
 def test_without_a_network_a_node_is_an_example_and_that_is_said() -> None:
     done = setup("headscale")
     assert f"http://{EXAMPLE_NODE}:28004/dns-query" in done.stdout
-    assert f"{EXAMPLE_NODE} stands for a node" in done.stderr
+    assert f"{EXAMPLE_NODE} is only an example" in done.stderr
 
 
 # --- apply and undo ---------------------------------------------------------------------------------------------------
@@ -75,16 +75,16 @@ def test_apply_writes_one_file_says_so_and_undo_takes_it_away(kind: str, tmp_pat
     assert files == [root / PLACES[kind]]
     assert f"wrote {files[0]}" in done.stderr
     assert "md forward --listen 127.0.0.1:5354" in done.stderr
-    assert "to make it count: sudo " in done.stderr
+    assert "to load it, run: sudo " in done.stderr
     made = files[0].read_bytes()
 
     again = setup(kind, "--apply", "--root", str(root), PATH=path)
     assert (again.returncode, files[0].read_bytes()) == (0, made)
-    assert f"{files[0]} is as it should be" in again.stderr
+    assert f"{files[0]} is already up to date" in again.stderr
 
     gone = setup(kind, "--undo", "--root", str(root), PATH=path)
     assert (gone.returncode, files[0].exists()) == (0, False)
-    assert f"took {files[0]} away" in gone.stderr
+    assert f"removed {files[0]}" in gone.stderr
     assert setup(kind, "--undo", "--root", str(root), PATH=path).returncode == 0
 
 
@@ -104,7 +104,7 @@ def test_a_newer_systemd_takes_the_older_files_place(tmp_path: Path) -> None:
     setup("resolved", "--apply", "--root", str(root), PATH=programs(tools, 252))
     done = setup("resolved", "--apply", "--root", str(root), PATH=programs(tools, 258))
     assert [each.name for each in root.rglob("*") if each.is_file()] == ["mddns.dns-delegate"]
-    assert "away, in whose place this is" in done.stderr
+    assert ", which this file replaces" in done.stderr
     setup("resolved", "--undo", "--root", str(root), PATH=programs(tools, 252))
     assert not [each for each in root.rglob("*") if each.is_file()]
 
@@ -134,13 +134,13 @@ def test_who_may_not_write_is_told_the_sudo_line(tmp_path: Path) -> None:
     [
         (["dnsmasq", "--apply", "--undo"], "not both"),
         (["coredns", "--apply"], "for resolved, dnsmasq, unbound, macos"),
-        (["dnsmasq", "--root", "/x"], "--root is for"),
+        (["dnsmasq", "--root", "/x"], "--root needs"),
         (["bind"], "dnsmasq"),
         ([], "KIND"),
         (["tailscale", "--listen", "100.64.0.1:5354"], "port 53 alone"),
         (["dnsmasq", "--listen", "x"], "an address is wanted"),
         (["dnsmasq", "--domain", "a b"], "letters, digits, hyphens and dots"),
-        (["dnsmasq", "-o", "json"], "this command has table"),
+        (["dnsmasq", "-o", "json"], "this command supports only table"),
     ],
 )
 def test_wrong_usage_is_told_and_prints_nothing(args: list[str], words: str) -> None:

@@ -29,9 +29,7 @@ WEB: Final = r"web   127.0.0.1:8080  env=prod  alpha\n"
 NONE: Final = ""
 USAGE: Final = r".*\bmd .*--help.*{}.*\n"  # how to ask for help, and what is wrong: the words are click's
 SILENT: Final = r"md: 1 of \d peers was silent: deaf\n"
-NOBODY: Final = (
-    r"md: 1 of 1 peer was silent: deaf; no registry could be asked. Is the network up, and port 28004 open\?\n"
-)
+NOBODY: Final = r"md: 1 of 1 peer was silent: deaf; no registry answered. Is the network up, and port 28004 open\?\n"
 NO_DAEMON: Final = (
     r"md: tailscaled is not running: there is no socket /nowhere/tailscaled\.sock\. .*--network static:.*\n"
 )
@@ -64,7 +62,13 @@ def asking(command: str, printed: str, *, nothing: int, quiet: str, verb: str = 
         Row(
             f"{command} nothing -o json", "nothing in JSON", nothing, r"\[\]\n", rf"md: no service .* {verb} {quiet}\n"
         ),
-        Row(f"{command} web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label: key=value is wanted")),
+        Row(
+            f"{command} web prod",
+            "usage error",
+            2,
+            NONE,
+            USAGE.format("'prod' is not a label; write labels as key=value"),
+        ),
         Row(f"{command} _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
         Row(f"{command} web --no", "bad option", 2, NONE, USAGE.format("--no")),
         Row(f"{command} web --port x", "bad value", 2, NONE, "md: port 'x': a number from 1 to 65535 is wanted\n"),
@@ -124,7 +128,7 @@ TABLE: Final = [
     Row("watch web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label")),
     Row("watch _web", "no such name", 2, NONE, "md: service name '_web': must not start with .*\n"),
     Row("watch --no", "bad option", 2, NONE, USAGE.format("--no")),
-    Row("watch -o zone", "bad format", 2, NONE, "md: output 'zone': this command has table, wide, jsonl\n"),
+    Row("watch -o zone", "bad format", 2, NONE, "md: output 'zone': this command supports only table, wide, jsonl\n"),
     Row("watch web", "bad env", 2, NONE, "md: MDDNS_PORT '0': .*\n", {"MDDNS_PORT": "0"}),
     Row(
         "watch web",
@@ -148,7 +152,7 @@ TABLE: Final = [
     Row("wait none --network {incomplete} --for 0.3 --strict", "strict", 4, NONE, SILENT + "md: no service .*\n"),
     Row("wait web --network {incomplete} --strict", "found and strict", 0, "127.0.0.1:8080\n"),
     Row("wait web prod", "usage error", 2, NONE, USAGE.format("'prod' is no label")),
-    Row("wait web --for x", "bad value", 2, NONE, USAGE.format("--for 'x': seconds are wanted")),
+    Row("wait web --for x", "bad value", 2, NONE, USAGE.format("--for 'x': must be a number of seconds")),
     Row("wait web --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("wait web", "bad env", 2, NONE, "md: MDDNS_PORT '0': .*\n", {"MDDNS_PORT": "0"}),
     Row(
@@ -178,7 +182,9 @@ TABLE: Final = [
     Row("query web NOTYPE", "bad type", 2, NONE, "md: type 'NOTYPE': a record type is wanted, .*\n"),
     Row("query a..b", "bad name", 2, NONE, "md: name 'a..b': an empty label\n"),
     Row("query web --no", "bad option", 2, NONE, USAGE.format("--no")),
-    Row("query web -o name", "bad format", 2, NONE, "md: output 'name': this command has table, json, jsonl\n"),
+    Row(
+        "query web -o name", "bad format", 2, NONE, "md: output 'name': this command supports only table, json, jsonl\n"
+    ),
     Row("query web", "bad env", 2, NONE, "md: MDDNS_PORT '0': a number from 1 .*\n", {"MDDNS_PORT": "0"}),
     Row("query web", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
     Row("query web --network {incomplete}", "incomplete", 0, ".*deaf 127.0.0.1  silent\n"),
@@ -196,12 +202,12 @@ TABLE: Final = [
     Row("advertise x :80", "bad env", 2, NONE, "md: MDDNS_OUTPUT 'x': one of .*\n", {"MDDNS_OUTPUT": "x"}),
     Row("advertise x :0", "bad port", 2, NONE, "md: port 0: .*\n"),
     Row("advertise {bad}", "bad file", 2, NONE, r"md: \S+/bad\.yaml:2: services\[0\]: no 'address'; .*\n"),
-    Row("advertise {missing}", "no file", 2, NONE, r"md: there is no file '\S+/missing\.yaml'; .*\n"),
+    Row("advertise {missing}", "no file", 2, NONE, r"md: the file '\S+/missing\.yaml' does not exist; .*\n"),
     Row("advertise x :80 --wait 0", "no LocalAPI", 3, NONE, NO_DAEMON, {"MDDNS_NETWORK": None}),
     Row("advertise x :80 --network {taken}", "port in use", 3, NONE, "md: .*port.*\n"),
     Row("run x :80 -- true", "done", 0),
     Row("run x :80 -- sh -c exit\\ 7", "its exit code", 7),
-    Row("run x :80 --", "usage error", 2, NONE, USAGE.format("what to run is missing")),
+    Row("run x :80 --", "usage error", 2, NONE, USAGE.format("the command to run is missing")),
     Row("run x :80 --no -- true", "bad option", 2, NONE, USAGE.format("--no")),
     Row("run x :80 -- true", "bad env", 2, NONE, "md: MDDNS_PORT 'x': .*\n", {"MDDNS_PORT": "x"}),
     Row("run x :80 -- /no/such", "no program", 127, NONE, "md: /no/such cannot be run: it does not exist\n"),
@@ -209,9 +215,9 @@ TABLE: Final = [
     Row("run x :80 --network {taken} -- true", "port in use", 3, NONE, "md: .*port.*\n"),
     Row("run x :80 -- sh -c echo\\ on;exec\\ sleep\\ 60", "Ctrl-C", 130, "on\n", after="on", signal=signal.SIGINT),
     Row("run x :80 -- sh -c echo\\ on;exec\\ sleep\\ 60", "SIGTERM", 143, "on\n", after="on", signal=signal.SIGTERM),
-    Row("check {good}", "done", 0, "x :80\n", r"md: \S+/good\.yaml: right; 1 service\n"),
+    Row("check {good}", "done", 0, "x :80\n", r"md: \S+/good\.yaml: ok; 1 service\n"),
     Row("check {bad}", "bad file", 2, NONE, r"md: \S+/bad\.yaml:2: services\[0\]: no 'address'; .*\n"),
-    Row("check {missing}", "no file", 2, NONE, r"md: there is no file '\S+/missing\.yaml'.*\n"),
+    Row("check {missing}", "no file", 2, NONE, r"md: the file '\S+/missing\.yaml' does not exist.*\n"),
     Row("check", "usage error", 2, NONE, USAGE.format("FILE")),
     Row("check {good} --no", "bad option", 2, NONE, USAGE.format("--no")),
     Row("check {good}", "bad env", 2, NONE, "md: domain '.*': .*\n", {"MDDNS_DOMAIN": "a..b"}),
@@ -237,9 +243,13 @@ TABLE: Final = [
     Row("completion", "usage error", 2, NONE, USAGE.format("bash")),
     Row("completion tcsh", "no such shell", 2, NONE, USAGE.format("'tcsh' is not one of")),
     Row("forward", "bad env", 2, NONE, "md: MDDNS_TIMEOUT '0': .*\n", {"MDDNS_TIMEOUT": "0"}),
-    Row("forward --listen localhost", "bad place", 2, NONE, r"md: listen 'localhost': an address is wanted, .*\n"),
+    Row("forward --listen localhost", "bad place", 2, NONE, r"md: listen 'localhost': not an IP address; .*\n"),
     Row(
-        "forward --listen 0.0.0.0:53", "all addresses", 2, NONE, r"md: listen '0\.0\.0\.0:53': name each address, .*\n"
+        "forward --listen 0.0.0.0:53",
+        "all addresses",
+        2,
+        NONE,
+        r"md: listen '0\.0\.0\.0:53': a wildcard is not allowed; .*\n",
     ),
     Row("forward --listen 127.0.0.1:0", "bad port", 2, NONE, r"md: listen '127\.0\.0\.1:0': port '0' is no .*\n"),
     Row("forward --upstream router", "bad upstream", 2, NONE, r"md: upstream 'router': an address is wanted, .*\n"),
@@ -249,7 +259,7 @@ TABLE: Final = [
         "itself as upstream",
         2,
         NONE,
-        r"md: upstream 127\.0\.0\.1#\d+: that is where we answer ourselves; .*\n",
+        r"md: upstream 127\.0\.0\.1#\d+: md forward itself answers there; .*\n",
     ),
     Row("forward --listen 127.0.0.1:{held}", "port in use", 3, NONE, r"md: UDP 127.*\(pid \d+, .*\): .*--listen.*\n"),
     Row(

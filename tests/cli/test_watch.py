@@ -113,7 +113,7 @@ def registry(world: World) -> mddns.Registry:
 
 def test_the_table_follows_what_happens_in_its_place_and_ctrl_c_is_no_failure(world: World) -> None:
     with registry(world) as offering, watched(world) as (terminal, program):
-        terminal.until(lambda lines: lines == ["no service of any name yet; Ctrl-C ends it"])
+        terminal.until(lambda lines: lines == ["no service of any name yet; Ctrl-C to stop"])
         web = offering.advertise_service(8080, "web", {"v": "1"})
         row = ["web", "127.0.0.1:8080", "v=1", "alpha"]
         terminal.until(lambda lines: [line.split() for line in lines] == [["NAME", "ADDRESS", "LABELS", "HOST"], row])

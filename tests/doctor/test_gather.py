@@ -136,7 +136,7 @@ def test_people_get_a_line_a_finding_and_what_mends_it_below(bed: Bed) -> None:
     assert lines[0].startswith("ok    tailscaled  tailscaled 1.")
     warned = next(n for n, line in enumerate(lines) if line.startswith("warn  resolution"))
     assert lines[warned + 1].strip() == "-> sudo md forward"
-    assert "10 checks: 0 failed, 1 warned of something" in done.stderr
+    assert "10 checks: 0 failed, 1 with warnings" in done.stderr
 
 
 # --- where one thing is not -------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_somebody_else_who_answers_for_our_zone_is_a_failure(bed: Bed, resolver_
         assert wait_until(lambda: Examined(bravo)["port53"]["data"]["servers"] != [])
         found = Examined(bravo)
     assert (found["resolution"]["state"], found.code) == ("fail", 1)
-    assert "somebody else answers for minidisc: ns.minidisc is 198.18.0.9" in found["resolution"]["message"]
+    assert "another DNS server answers for minidisc: ns.minidisc is 198.18.0.9" in found["resolution"]["message"]
     assert found["resolution"]["fix"].endswith("sudo md setup dnsmasq --apply")
 
 
@@ -421,6 +421,7 @@ def test_a_registry_whose_addresses_left_with_tailscaled_is_let_be(make_bed: Mak
     found = Examined(alpha)["port"]
     assert (found["state"], found["fix"]) == ("ok", None)
     assert found["message"] == (
-        f"no device has {alpha.ipv4} and {alpha.ipv6} now: who has port {PORT} there (md pid {pid}) answers again when "
-        "it is back"
+        f"no network interface has {alpha.ipv4} and {alpha.ipv6} now: "
+        f"the program with port {PORT} there (md pid {pid}) answers again when "
+        "the address is back"
     )

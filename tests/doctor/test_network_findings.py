@@ -120,15 +120,15 @@ FOREIGN = ((9, "nc"),)
 @pytest.mark.parametrize(
     ("udp", "tcp", "answers", "meets", "state", "what", "fix"),
     [
-        (None, None, False, False, OK, "nobody has 100.64.0.1:28004", ""),
+        (None, None, False, False, OK, "no program holds 100.64.0.1:28004", ""),
         (OURS, OURS, True, True, OK, "a registry answers at 100.64.0.1:28004 (md pid 7)", ""),
         (((7, "md"), (8, "py")), OURS, True, True, OK, "answers at 100.64.0.1:28004 (md pid 7, py pid 8)", ""),
         ((), (), True, True, OK, "a registry answers at 100.64.0.1:28004", ""),
-        (OURS, FOREIGN, True, True, WARN, "another program has TCP (nc pid 9)", "sudo kill 9;"),
+        (OURS, FOREIGN, True, True, WARN, "another program holds TCP (nc pid 9)", "sudo kill 9;"),
         (OURS, OURS, False, True, FAIL, "does not answer", "sudo kill -9 7;"),
-        (FOREIGN, None, False, False, FAIL, "another program has UDP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
-        (None, FOREIGN, False, False, WARN, "another program has TCP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
-        ((), None, False, False, FAIL, "another program has UDP", "sudo ss -lntup sport = :28004;"),
+        (FOREIGN, None, False, False, FAIL, "another program holds UDP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
+        (None, FOREIGN, False, False, WARN, "another program holds TCP 100.64.0.1:28004 (nc pid 9)", "sudo kill 9;"),
+        ((), None, False, False, FAIL, "another program holds UDP", "sudo ss -lntup sport = :28004;"),
     ],
 )
 def test_the_port_is_ours_somebody_elses_or_nobodys(
@@ -178,7 +178,7 @@ def judged(*asked: Asked, network: str = "tailscale", tun: bool = True) -> Findi
 
 def test_peers_that_answer_are_told_with_their_round_trips() -> None:
     found = judged(ask(), ask(AWAY, "refused"))
-    assert (found.state, found.what) == (OK, "2 asked; 1 answered: bravo 1.0 ms; 1 without a registry: nas")
+    assert (found.state, found.what) == (OK, "2 queried; 1 answered: bravo 1.0 ms; 1 without a registry: nas")
     assert found.data["answered"][0]["rttMs"] == 1.0
 
 
@@ -239,7 +239,7 @@ def test_versions_that_are_ours_are_well_and_others_are_named() -> None:
 
 def test_a_live_query_tells_how_many_services_there_are() -> None:
     found = live(Live(BRAVO, "answered", 3, 0.002))
-    assert (found.state, found.what) == (OK, "bravo (100.64.0.2:28004) told 3 services in 2.0 ms")
+    assert (found.state, found.what) == (OK, "bravo (100.64.0.2:28004) returned 3 services in 2.0 ms")
     assert live(None).state == OK
 
 

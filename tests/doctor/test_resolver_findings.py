@@ -35,9 +35,9 @@ def test_resolv_conf_is_read_as_glibc_reads_it() -> None:
 @pytest.mark.parametrize(
     ("servers", "words"),
     [
-        ([], "'md forward' would have 127.0.0.1:53"),
-        ([RESOLVED], "127.0.0.53:53 (systemd-resolve pid 1); nobody answers for minidisc: 'md forward' would have"),
-        ([Server("0.0.0.0", 53, ((2, "dnsmasq"),))], "'md forward' would take 127.0.0.1:5354"),
+        ([], "'md forward' would use 127.0.0.1:53"),
+        ([RESOLVED], "127.0.0.53:53 (systemd-resolve pid 1); no server answers for minidisc; 'md forward' would use"),
+        ([Server("0.0.0.0", 53, ((2, "dnsmasq"),))], "'md forward' would use 127.0.0.1:5354"),
         ([Server("127.0.0.1", 5354, (), True)], "127.0.0.1:5354 (answers for minidisc)"),
         ([Server("::1", 53, (), False)], "[::1]:53"),
     ],
@@ -65,7 +65,7 @@ def test_an_address_of_the_network_or_of_loopback_came_from_us(address: str) -> 
 def test_an_address_of_somebody_else_is_a_failure() -> None:
     found = resolution(looked_up("93.184.216.34"), OWN, [])
     assert found.state == FAIL
-    assert "somebody else answers for minidisc" in found.what
+    assert "another DNS server answers for minidisc" in found.what
     assert found.fix
 
 
@@ -85,7 +85,8 @@ def test_an_address_of_somebody_else_is_a_failure() -> None:
         (
             looked_up(servers=("127.0.0.1",)),
             [Server("127.0.0.1", 53, ((2, "kresd"),))],
-            "md forward --listen 127.0.0.1:5354\nhave kresd send minidisc to 127.0.0.1:5354: see docs/clients",
+            "md forward --listen 127.0.0.1:5354\n"
+            "configure kresd to forward minidisc to 127.0.0.1:5354: see docs/clients",
         ),
         (looked_up(servers=("9.9.9.9",)), [Server("192.168.122.1", 53, ((2, "dnsmasq"),))], "sudo md forward\n"),
         (looked_up(servers=("100.100.100.100",)), [], "md setup tailscale"),

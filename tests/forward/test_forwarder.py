@@ -466,7 +466,7 @@ def test_an_address_that_comes_later_is_waited_for(caplog: pytest.LogCaptureFixt
 
     with caplog.at_level(logging.WARNING, "mddns"):
         run(work)
-    assert "192.0.2.77 is no address of this machine yet; it is waited for" in caplog.text
+    assert "this machine does not have the address 192.0.2.77 yet; waiting for it" in caplog.text
 
 
 # Whatever happens, others are not delayed

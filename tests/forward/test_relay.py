@@ -473,7 +473,7 @@ def test_an_upstream_that_asks_us_in_turn_is_found_out_and_not_asked(caplog: pyt
             tasks: list[asyncio.Task[None]] = []
             async with Upstream(back_to_us) as circle, Upstream(answering()) as good:
                 at.use(circle, good)
-                while "sends our questions back" not in caplog.text:
+                while "sends our queries back" not in caplog.text:
                     await asyncio.sleep(0.01)
                 before = len(circle.asked)
                 assert texts(await asyncio.wait_for(at.ask("a.example"), 0.1))
@@ -483,7 +483,7 @@ def test_an_upstream_that_asks_us_in_turn_is_found_out_and_not_asked(caplog: pyt
 
     with caplog.at_level(logging.WARNING, "mddns"):
         run(work)
-    assert caplog.text.count("sends our questions back") == 1
+    assert caplog.text.count("sends our queries back") == 1
     assert "--upstream" in caplog.text
 
 

@@ -101,7 +101,7 @@ def test_we_are_no_upstream_of_ours(file: Path, caplog: pytest.LogCaptureFixture
         found = source(file).look(0.0)
     assert found
     assert found.places == (Place("10.0.0.1"),)
-    assert f"{file} names ourselves (127.0.0.1), which is no upstream" in caplog.text
+    assert f"{file} names 127.0.0.1, where md forward itself answers; ignored" in caplog.text
 
 
 def test_where_the_file_names_us_alone_the_remedy_is_said_once(file: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -116,7 +116,7 @@ def test_where_the_file_names_us_alone_the_remedy_is_said_once(file: Path, caplo
 
 
 def test_to_name_ourselves_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match=r"upstream 127\.0\.0\.1: that is where we answer ourselves"):
+    with pytest.raises(ConfigError, match=r"upstream 127\.0\.0\.1: md forward itself answers there"):
         source(None, HERE)
 
 

@@ -218,7 +218,7 @@ def test_a_resolv_conf_that_changes_is_followed_and_one_that_names_us_alone_is_s
     assert time.monotonic() - begun < 2
     file.write_text(f"nameserver {HERE}\n")
     assert wait_until(lambda: ask(bravo, "b.example").rcode == "SERVFAIL", 5)
-    process.wait_for(f"{file} names ourselves ({HERE}), which is no upstream")
+    process.wait_for(f"{file} names {HERE}, where md forward itself answers; ignored")
     process.wait_for("--upstream ADDRESS")
     assert ask(bravo, "web.minidisc", "SRV").answer
 
@@ -244,8 +244,8 @@ def test_a_circle_through_another_resolver_of_this_machine_is_found_out(bed: Bed
     nameserver(bed.host("charlie"))
     process.wait_for("Ctrl-C ends it")
     process.signal(signal.SIGHUP)
-    wait_until(lambda: "sends our questions back" in process.stderr or not ask(bravo, "x.circle").rcode, 10)
-    process.wait_for(f"upstream {HERE}#5399 sends our questions back to us")
+    wait_until(lambda: "sends our queries back" in process.stderr or not ask(bravo, "x.circle").rcode, 10)
+    process.wait_for(f"upstream {HERE}#5399 sends our queries back to us")
     assert ask(bravo, "www.example").answer == {"www.example. A 192.0.2.1"}
 
 
@@ -381,7 +381,7 @@ def test_who_may_not_bind_port_53_answers_at_5354_and_is_told_the_remedy(bed: Be
     process = bravo.start(["python", "-c", _WITHOUT_PRIVILEGE + _BECOME_MD, "forward"])
     said = process.wait_for("answering at")
     assert f"{HERE}:5354 (UDP {HERE}:53 may not be bound by this user: ports below 1024 want root)" in said
-    process.wait_for("as root or by systemd: docs/forward.md")
+    process.wait_for("as root or through systemd; see docs/forward.md")
     assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
 
 
@@ -417,7 +417,7 @@ def test_without_port_53_it_answers_at_5354_and_says_why(bed: Bed) -> None:
         assert said.startswith(
             f"md: answering at {HERE}:5354 (UDP {HERE}:53 is in use by another program (pid {os.getpid()}"
         )
-        process.wait_for(f"have this machine's resolver ask {HERE} port 5354 for minidisc")
+        process.wait_for(f"let this machine's resolver send queries for minidisc to {HERE} port 5354")
         assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
         assert process.terminate() == 0
 
@@ -431,7 +431,7 @@ def test_a_place_that_was_asked_for_and_is_taken_is_an_error(bed: Bed) -> None:
         done = bravo.run(["md", "forward", "--listen", f"{HERE}:53"])
         assert done.returncode == 3
         assert re.fullmatch(
-            rf"md: TCP {HERE}:53 is in use by another program \(pid \d+, .*\): end it, or answer elsewhere with "
+            rf"md: TCP {HERE}:53 is in use by another program \(pid \d+, .*\): end it, or use another address with "
             r"--listen ADDRESS:PORT\n",
             done.stderr,
         )

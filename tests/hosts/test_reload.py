@@ -246,7 +246,7 @@ def test_a_zone_file_is_read_again(advertise: Callable[..., Advertising]) -> Non
 def test_sighup_says_so_where_nothing_is_different(advertise: Callable[..., Advertising]) -> None:
     advertising = advertise(services(entry("web", 80)))
     advertising.process.signal(signal.SIGHUP)
-    advertising.said_soon(f"md: {advertising.path} was read again; nothing is different\n")
+    advertising.said_soon(f"md: {advertising.path} was read again; nothing has changed\n")
     assert advertising.process.terminate() == 0
 
 
@@ -265,7 +265,7 @@ def test_a_wrong_file_keeps_all_as_it_was_and_is_told_once(advertise: Callable[.
     advertising = advertise(services(entry("web", 80)))
     before = advertising.found()
     rename_over(advertising.path, services("- {name: ns, address: ':0'}\n"))
-    advertising.said_soon("so all stays as it was")
+    advertising.said_soon("so the services stay unchanged")
     faults = [line for line in advertising.process.stderr.splitlines() if "s.yaml:2:" in line]
     assert [line.split(": ")[2] for line in faults] == ["services[0].address", "services[0].name"]
     after = advertising.found()
@@ -273,7 +273,7 @@ def test_a_wrong_file_keeps_all_as_it_was_and_is_told_once(advertise: Callable[.
     assert after["web"]["since"] == before["web"]["since"]
     # Asked for, it is told again; put right, it goes on; and it ends as ever.
     advertising.process.signal(signal.SIGHUP)
-    advertising.said_soon("so all stays as it was", times=2)
+    advertising.said_soon("so the services stay unchanged", times=2)
     assert advertising.said("services[0].name") == 2
     rename_over(advertising.path, services(entry("web", 80), entry("db", 5432)))
     advertising.said_soon("added: db :5432\n")
@@ -299,7 +299,7 @@ def test_whatever_becomes_of_a_file_all_stays_as_it_was(
         elif kind == "pipe":
             os.mkfifo(path)
     advertising.process.signal(signal.SIGHUP)
-    advertising.said_soon("is wrong, so all stays as it was")
+    advertising.said_soon("has errors, so the services stay unchanged")
     assert set(advertising.found()) == {"web"}
     assert advertising.process.terminate() == 0
     assert "Traceback" not in advertising.process.stderr

@@ -178,7 +178,7 @@ def test_who_waits_as_the_machine_boots_waits_for_the_network_too(make_bed: Make
     bravo.tailscaled.start()
     process.wait_for("waiting for Tailscale: Tailscale is starting")
     bravo.tailscaled.mode = "ok"
-    process.wait_for("the network is there")
+    process.wait_for("the network is up")
     process.wait_for(f"{bed.host('alpha').ipv4}:80")
     assert process.stderr.count("md: ") == 3
 

@@ -147,7 +147,7 @@ def test_where_the_configuration_is_wrong_nothing_is_left_and_nothing_is_restart
         machine.shell(f"echo nonsense-{kind} >$(dirname {place(machine, kind)})/zz.conf")
         done = machine.run(["md", "setup", kind, "--apply"])
         assert done.returncode == 2
-        assert "is as it was before: with it, " in done.stderr
+        assert "was restored, since " in done.stderr
         assert not machine.file(place(machine, kind)).exists()
         assert machine.called == []
 

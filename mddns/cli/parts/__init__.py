@@ -1,5 +1,5 @@
-"""What several commands share: options, formats of output, terminals, signals, systemd.
+"""The parts that several commands share: options, output formats, terminals, signals, systemd.
 
-A command stands in a file of its own, one folder up.
+Each command has its own file, one folder up.
 Start with options.py and one_lookup.py.
 """

@@ -1,9 +1,9 @@
-"""Services as files that are read back: Minidisc's YAML for ``md advertise``, and the zone (RFC 1035 5).
+"""Writes services as files that ``md advertise`` reads: Minidisc's YAML, and zone files (RFC 1035 5).
 
-What came from the network may say things that no file of ours can: a label whose key is not ASCII, an address that
-nobody can connect to. In YAML such a thing stands in a comment that says why, so that what is read back is never
-something else than what was found; a zone has it as a transfer does, and who reads it back leaves it out. No YAML
-library: all that is written is double-quoted text.
+A service from the network may have parts that our files cannot hold: a label whose key is not ASCII, or an address
+to which no client can connect. In YAML such a part becomes a comment with the reason, so a file that is read back
+never means something else. A zone file has it, as a zone transfer does; the reader leaves it out. No YAML library is
+needed: all text is written double-quoted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _TYPES: Final = {A: "A", AAAA: "AAAA", NS: "NS", PTR: "PTR", SRV: "SRV", TXT: "T
 
 
 def yaml_lines(services: Iterable[Service]) -> Iterator[str]:
-    """A file for ``md advertise``; whatever is text is quoted, so that no version and no "no" becomes a number or a
-    boolean in anybody's reader."""
+    """Yields the lines of a YAML file for ``md advertise``. All text is quoted, so that no parser reads a version as a
+    number or "no" as a boolean."""
     begun = False
     for service in services:
         offer, remarks = _offered(service)
@@ -59,8 +59,8 @@ def yaml_lines(services: Iterable[Service]) -> Iterator[str]:
 
 
 def zone_lines(services: Iterable[Service], apex: Name, now: float) -> Iterator[str]:
-    """The zone that the services make, every record that a transfer of it has. Its serial is the time in units of
-    10 ms, its name server this machine, as whoever loads it is that."""
+    """Yields the lines of the services' zone, with all records of a zone transfer. The serial is `now` in units of
+    10 ms. The name server is 127.0.0.1: the machine that loads the file."""
     from ...zone.apex import EXPIRE, NEGATIVE_TTL, REFRESH, RETRY, Apex, next_serial
     from ...zone.zone import Zone
 
@@ -73,7 +73,7 @@ def zone_lines(services: Iterable[Service], apex: Name, now: float) -> Iterator[
         if service.endpoint.address:
             known.append(service)
         else:
-            yield clean(f"; left out: {service.name}: a zone file has an address for it, which is this machine's")
+            yield clean(f"; left out: {service.name}: a zone file needs an address, and this service has only a port")
     for owner, rtype, rdata in (*Apex(apex, serial, (_LOADED_AT,)).records(), *Zone(apex.wire, known).records()):
         yield f"{_relative(owner, apex)} {_TYPES[rtype]} {_rdata(rtype, rdata, apex)}"
 
@@ -95,12 +95,12 @@ def _rdata(rtype: int, rdata: Rdata, apex: Name) -> str:
 
 
 def _offered(service: Service) -> tuple[Offer | None, list[str]]:
-    """The service as a file can say it, None where none can; and a remark on everything that is left out."""
+    """Returns the service as an offer that a file can hold, or None, and a remark on each part that is left out."""
     labels, remarks = dict(service.labels), []
     try:
         check_labels(labels)
     except InvalidService:
-        labels = {}  # one at a time, to leave out those alone that are wrong
+        labels = {}  # add one at a time, to leave out only the wrong ones
         for key, value in service.labels.items():
             try:
                 labels = check_labels({**labels, key: value})
@@ -125,12 +125,12 @@ def _offered(service: Service) -> tuple[Offer | None, list[str]]:
 
 
 def _quoted(text: str) -> str:
-    """Double-quoted YAML, whose escapes are those that `clean` writes (YAML 1.2 5.7)."""
+    """Returns double-quoted YAML. `clean` writes the escapes of YAML 1.2 5.7."""
     return '"' + clean(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def _characters(octets: bytes) -> str:
-    """A quoted character-string (RFC 1035 5.1)."""
+    """Returns a quoted character-string (RFC 1035 5.1)."""
     return '"' + "".join(_character(octet) for octet in octets) + '"'
 
 

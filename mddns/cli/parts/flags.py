@@ -1,4 +1,4 @@
-"""``--version`` and ``--help``, made here: click's own read translations as they are made, at every start of md."""
+"""The options ``--version`` and ``--help``. click's own would load translations at every start of md."""
 
 from __future__ import annotations
 

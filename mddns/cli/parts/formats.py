@@ -1,7 +1,7 @@
-"""The formats of ``-o``, each a function that makes lines of services. ``name`` is output.py's own.
+"""The formats of ``-o``: functions that turn services into lines. ``name`` is in output.py.
 
-The two that can be read back, ``yaml`` and ``zone``, stand in :mod:`.asfile`. ``json`` and ``jsonl`` are told in
-docs/json.md: keys may come, none goes or changes.
+``yaml`` and ``zone``, which md can read back, are in as_file.py. docs/json.md describes ``json`` and ``jsonl``: new
+keys may be added; none is removed or changed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ...base.model import Service
 from ...base.names import Name
 from .table import table
 
-_LABELS = 2  # the column that is shortened on a narrow terminal
+_LABELS = 2  # the column to shorten on a narrow terminal
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def in_format(
     output: str, services: Sequence[Service], apex: Name, now: float, width: int | None = None
 ) -> Iterable[str]:
-    """The lines of `services`. `now` is Unix time in seconds. Those of a table are cut to `width`, where given."""
+    """Returns the lines of `services`. `now` is Unix time in seconds. `width` cuts the lines of a table."""
     if output == "json":
         return [json.dumps([as_json(service) for service in services], indent=2)]
     if output == "jsonl":
@@ -74,7 +74,7 @@ def _wide(services: Iterable[Service], now: float, width: int | None) -> Iterato
 
 
 def labels_text(service: Service) -> str:
-    """Labels as they are typed: ``env=prod 'note=two words'``."""
+    """Returns the labels as a user types them: ``env=prod 'note=two words'``."""
     return " ".join(_word(f"{key}={value}") for key, value in service.labels.items())
 
 
@@ -84,13 +84,13 @@ def _word(text: str) -> str:
 
 
 def age(seconds: float) -> str:
-    """``45s``, ``12m``, ``3h``, ``40d``; clocks that differ make nobody younger than ``0s``."""
+    """Returns ``45s``, ``12m``, ``3h`` or ``40d``; at least ``0s``, when clocks differ."""
     unit, size = _unit(seconds)
     return f"{max(0, int(seconds // size))}{unit}"
 
 
 def older_in(seconds: float) -> float:
-    """Seconds until :func:`age` says something else."""
+    """Returns the seconds until the text of :func:`age` changes."""
     _, size = _unit(seconds)
     return size - (seconds % size if seconds > 0 else seconds)
 
@@ -100,7 +100,7 @@ def _unit(seconds: float) -> tuple[str, int]:
 
 
 def as_json(service: Service) -> dict[str, Any]:
-    """One service as JSON has it."""
+    """Returns one service as a JSON object."""
     told = service.to_json()
     return told if _is_text(told) else {key: _valid(value) for key, value in told.items()}
 
@@ -114,7 +114,7 @@ def _is_text(told: dict[str, Any]) -> bool:
 
 
 def _valid(value: Any) -> Any:
-    """Octets that are no UTF-8 become U+FFFD: escapes of lone surrogates are refused by many readers (RFC 8259 8.2)."""
+    """Replaces octets that are not UTF-8 by U+FFFD: many parsers reject lone surrogates (RFC 8259 8.2)."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if isinstance(value, dict):

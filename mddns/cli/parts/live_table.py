@@ -1,4 +1,4 @@
-"""A table that lives: drawn anew on a terminal, in its place, whenever something of it has changed."""
+"""A table on a terminal that is redrawn in place whenever it changes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .options import Options
 from .table import shortened
 from .terminal import clean
 
-_FRAME: Final = 0.05  # seconds in which several changes are one
-_OLDER_EVERY: Final = 1.0  # seconds at least from one drawing to the next, where only ages have changed
+_FRAME: Final = 0.05  # seconds in which several changes are drawn together
+_OLDER_EVERY: Final = 1.0  # minimum seconds between two drawings when only ages have changed
 
 
 def show(events: Watch, query: Query, options: Options, output: str) -> None:
-    """Shows what is there as ``table`` or ``wide``; returns when the watch is closed."""
+    """Shows the current services as ``table`` or ``wide``. Returns when the watch is closed."""
     standing: dict[tuple[str, str, str], Service] = {}
     drawn: list[str] = []
     current, patience = False, None
@@ -51,22 +51,22 @@ def show(events: Watch, query: Query, options: Options, output: str) -> None:
 def _table(
     services: Iterable[Service], query: Query, options: Options, output: str, now: float
 ) -> tuple[list[str], list[Service]]:
-    """The lines, and the services that are shown in them. Each is one row of the screen, or we would lose our place."""
-    # Of the terminal itself: exported COLUMNS and LINES grow old.
+    """Returns the lines and the services in them. Each line fits one screen row, or the next redraw would miss."""
+    # Ask the terminal itself: exported COLUMNS and LINES become stale.
     columns, rows = os.get_terminal_size(sys.stdout.fileno())
     columns, rows = columns or 80, rows or 24
-    # What has left the screen above cannot be drawn anew, and the cursor stands in a row of its own.
+    # Rows that scrolled off the top cannot be redrawn, and the cursor needs a row of its own.
     most, shown, more = max(0, rows - 2), in_order(services), ""
     if len(shown) > most:
         room = max(0, most - 1)
         shown, more = shown[:room], f"and {len(shown) - room} more"
     lines = [*in_format(output, shown, options.settings.apex, now, columns)]
     if not shown and not more:
-        more = f"no service {clean(described(query))} yet; Ctrl-C ends it"
+        more = f"no service {clean(described(query))} yet; Ctrl-C to stop"
     return [*lines, *([shortened(more, columns)] if more else ())], shown
 
 
 def _until_older(services: Iterable[Service], now: float) -> float | None:
-    """Seconds until an age in the table says something else."""
+    """Returns the seconds until an age in the table changes; None if there is no age."""
     ages = [now - service.since / 1000 for service in services if service.since is not None]
     return max(_OLDER_EVERY, min(map(older_in, ages))) if ages else None

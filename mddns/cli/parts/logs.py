@@ -1,4 +1,4 @@
-"""What the library logs, on stderr: loud things always, every change of state with -v, details with -vv."""
+"""Prints the library's log on stderr: warnings always, changes of state with -v, details with -vv."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class _Talking(logging.Handler):
-    """Says records as we say everything else: escaped, in the format that was asked for."""
+    """Prints log records as all other messages: escaped, and in the chosen log format."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -22,7 +22,7 @@ class _Talking(logging.Handler):
 
 
 def show_logs(verbose: int) -> None:
-    """Shows what is logged, as of now. Asked for twice, the last one counts."""
+    """Prints log records from now on. A second call replaces the first."""
     log = logging.getLogger("mddns")
     for handler in list(log.handlers):
         if isinstance(handler, _Talking):

@@ -1,4 +1,4 @@
-"""What ``list``, ``find`` and ``lookup`` share: one lookup with what was remembered, and what is said of its gaps."""
+"""The part that ``list``, ``find`` and ``lookup`` share: one lookup, and the messages about silent peers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .terminal import clean, talk
 
 
 def look(query: Query, options: Options, seen: Found | None = None) -> tuple[Found, Resolver]:
-    """Asks the network once. NetworkError where every registry that is known was silent.
+    """Queries the network once. NetworkError if every known registry was silent.
 
-    `seen` is what somebody knew who watched before: who is silent to them is so too, though we never heard of it.
+    `seen` is the state of an earlier watch. Peers that were silent there count as silent here too.
     """
     settings = options.settings
     memory = load(remembered_as(settings), clock.now(), time.time())
@@ -28,9 +28,7 @@ def look(query: Query, options: Options, seen: Found | None = None) -> tuple[Fou
     if memory.changed:
         save(remembered_as(settings), memory, clock.now(), time.time())
     if not resolver.tun:
-        talk(
-            "tailscaled runs in userspace networking: services of other machines are not found; 'md doctor' tells more"
-        )
+        talk("tailscaled runs in userspace networking, so md cannot find services of other machines; run 'md doctor'")
     if seen and seen.silent:
         found = found._replace(
             silent=tuple(dict.fromkeys((*found.silent, *seen.silent))), asked=max(found.asked, seen.asked)
@@ -38,13 +36,13 @@ def look(query: Query, options: Options, seen: Found | None = None) -> tuple[Fou
     if found.silent:
         told = sentence(found.silent, found.asked)
         if found.nobody_answered:
-            raise NetworkError(f"{told}; no registry could be asked. Is the network up, and port {settings.port} open?")
+            raise NetworkError(f"{told}; no registry answered. Is the network up, and port {settings.port} open?")
         talk(told)
     return found, resolver
 
 
 def tell_held_back(query: Query, resolver: Resolver) -> None:
-    """Says what hosts do not offer because its check fails."""
+    """Prints the services that their hosts hold back because a check fails."""
     for service in resolver.held_back():
         if query.name is None or service.matches(query.name):
             where = f" on {clean(service.host)}" if service.host else ""
@@ -52,35 +50,35 @@ def tell_held_back(query: Query, resolver: Resolver) -> None:
 
 
 def verdict(found: Found, options: Options, *, nothing: int = 0) -> int:
-    """The exit code: 4 for a gap where that matters, `nothing` where nothing was found, else 0."""
+    """Returns the exit code: 4 if a peer was silent and --strict is set, `nothing` if nothing was found, else 0."""
     if options.strict and found.silent:
         return 4
     return 0 if found.services else nothing
 
 
 def described(query: Query) -> str:
-    """A query in words, for messages: ``'web' with env=prod``."""
+    """Returns a query in words, for messages: ``'web' with env=prod``."""
     labels = " ".join(f"{key}={value}" for key, value in query.labels.items())
     name = f"'{query.name}'" if query.name else "of any name"
     return f"{name} with {labels}" if labels else name
 
 
 def complete_name(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """For a shell: names of services."""
+    """Shell completion: names of services."""
     from .suggest import names
 
     return names(ctx, incomplete)
 
 
 def complete_label(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """For a shell: labels of services, of those with the name that is typed already."""
+    """Shell completion: labels of the services that have the name before them."""
     from .suggest import labels
 
     return labels(ctx, incomplete, ctx.params.get("name"))
 
 
 def complete_word(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """For a shell: ``[NAME] [KEY=VALUE]…`` in one list of words."""
+    """Shell completion of ``[NAME] [KEY=VALUE]…``."""
     from .suggest import labels, names
 
     words = ctx.params.get("words") or ()

@@ -1,4 +1,4 @@
-"""The options that every command takes, before or after its name: flag, then environment, then default."""
+"""The options that every command takes, before or after its name. A flag overrides the environment variable."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name", "zone")
 
 
 class _Common(click.Option):
-    """An option whose environment variable is told in its help."""
+    """An option whose help names its environment variable."""
 
     def __init__(self, declarations: Sequence[str], variable: str | None, help_text: str, **more: Any) -> None:
         told = f"{help_text}  [{variable}]" if variable else help_text
@@ -36,25 +36,27 @@ COMMON: Final = (
     _Common(
         ("--network",),
         "MDDNS_NETWORK",
-        "Where to look: tailscale (default) or static:ADDRESS[:PORT],…; repeatable.",
+        "The network to search: tailscale (default) or static:ADDRESS[:PORT],…; repeatable.",
         multiple=True,
         metavar="NET",
     ),
-    _Common(("--address",), "MDDNS_ADDRESS", "Our own address on it, instead of the one found.", metavar="IP"),
-    _Common(("--domain",), "MDDNS_DOMAIN", "The zone; default minidisc.", metavar="NAME"),
-    _Common(("--port",), "MDDNS_PORT", "The port that nodes answer on; default 28004.", metavar="N"),
-    _Common(("--timeout",), "MDDNS_TIMEOUT", "Seconds that a lookup may take; default 1.", metavar="S"),
-    _Common(("--strict",), "MDDNS_STRICT", "A lookup: exit 4 when a registry was silent.", is_flag=True),
+    _Common(
+        ("--address",), "MDDNS_ADDRESS", "This machine's own address on the network. Default: detected.", metavar="IP"
+    ),
+    _Common(("--domain",), "MDDNS_DOMAIN", "The DNS zone of all service names; default minidisc.", metavar="NAME"),
+    _Common(("--port",), "MDDNS_PORT", "The UDP and TCP port where nodes answer; default 28004.", metavar="N"),
+    _Common(("--timeout",), "MDDNS_TIMEOUT", "Time limit of a lookup, in seconds; default 1.", metavar="S"),
+    _Common(("--strict",), "MDDNS_STRICT", "Exit with code 4 if a registry did not answer a lookup.", is_flag=True),
     _output(
         FORMATS,
-        "How services are printed: table, wide, json, jsonl, yaml (md advertise reads it), name (an ip:port a line) "
+        "Output format: table, wide, json, jsonl, yaml (for md advertise), name (one ip:port per line) "
         "or zone (a zone file).",
     ),
-    _Common(("-v", "--verbose"), None, "Tell of every change of state, on stderr; -vv: of more.", count=True),
+    _Common(("-v", "--verbose"), None, "Log changes of state to stderr; -vv logs more.", count=True),
     _Common(
         ("--log-format",),
         "MDDNS_LOG_FORMAT",
-        "What stderr gets: text (default) or json, an object a line.",
+        "Format of messages on stderr: text (default) or json, one object per line.",
         metavar="FORMAT",
     ),
 )
@@ -64,9 +66,9 @@ _OFF: Final = ("", "0", "false", "no", "off")
 
 
 class Options(NamedTuple):
-    """What the common options say, environment included.
+    """The values of the common options, from flags and environment.
 
-    ``asked`` is the format that somebody asked for, None where nobody did; ``insisted``: by a flag.
+    ``asked`` is the output format, None if none was given; ``insisted`` is true if a flag gave it.
     """
 
     settings: Settings
@@ -77,22 +79,22 @@ class Options(NamedTuple):
 
     @property
     def output(self) -> str:
-        """The format asked for, ``table`` where none was."""
+        """The output format; default ``table``."""
         return self.asked or "table"
 
     def choose(self, among: Sequence[str] = FORMATS, unasked: str = "table") -> str:
-        """The format to print in, of those that a command has. ConfigError where a flag wants another."""
+        """Returns the output format, one of `among`. ConfigError if a flag gave another one."""
         if self.asked is None:
             return unasked
         if self.asked in among:
             return self.asked
         if self.insisted:
-            raise ConfigError(f"output {self.asked!r}: this command has {', '.join(among)}")
-        return unasked  # what the environment says is for all commands, so it is no mistake in this one
+            raise ConfigError(f"output {self.asked!r}: this command supports only {', '.join(among)}")
+        return unasked  # the environment is for all commands, so its value is no error here
 
 
 def remember(ctx: click.Context, values: dict[str, Any]) -> None:
-    """Keeps the options given before the command's name."""
+    """Keeps the options that stand before the command's name."""
     ctx.obj = {name: value for name, value in values.items() if value}
 
 
@@ -102,9 +104,9 @@ def common(command: F) -> F:
 
 
 def common_printing(formats: Sequence[str]) -> Callable[[F], F]:
-    """As :func:`common`, for a command that prints in these formats alone: see :meth:`Options.choose`."""
+    """As :func:`common`, for a command that supports only these formats: see :meth:`Options.choose`."""
     *others, last = formats
-    told = f"How it is printed: {', '.join(others)} or {last}." if others else f"How it is printed: {last} alone."
+    told = f"Output format: {', '.join(others)} or {last}." if others else f"Output format: only {last}."
     output = _output(formats, told)
     return partial(_with, [output if option.name == output.name else option for option in COMMON])
 
@@ -126,7 +128,7 @@ def _with(shown: Sequence[click.Option], command: F) -> F:
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    """Options from what the command line gave; the rest comes from the environment. ConfigError says what is wrong."""
+    """Returns the options from the command line and the environment. ConfigError if a value is wrong."""
     _say_as(given.get("log_format"))
     settings = Settings.of(
         list(given["network"]) if given.get("network") else None,
@@ -139,7 +141,7 @@ def options_of(given: dict[str, Any]) -> Options:
     if not asked:
         where, asked = "MDDNS_OUTPUT", os.environ.get("MDDNS_OUTPUT") or None
     if asked is not None and asked not in FORMATS:
-        raise ConfigError(f"{where} {asked!r}: one of {', '.join(FORMATS)} is wanted")
+        raise ConfigError(f"{where} {asked!r}: must be one of {', '.join(FORMATS)}")
     verbose = int(given.get("verbose") or 0)
     if verbose:
         from .logs import show_logs
@@ -153,36 +155,36 @@ def _say_as(log_format: str | None) -> None:
     if not asked:
         where, asked = "MDDNS_LOG_FORMAT", os.environ.get("MDDNS_LOG_FORMAT") or "text"
     if asked not in ("text", "json"):
-        raise ConfigError(f"{where} {asked!r}: text or json is wanted")
+        raise ConfigError(f"{where} {asked!r}: must be text or json")
     talk_json(asked == "json")
 
 
 def _strict() -> bool:
     said = os.environ.get("MDDNS_STRICT", "").lower()
     if said not in _ON and said not in _OFF:
-        raise ConfigError(f"MDDNS_STRICT {said!r}: 1 or 0 is wanted")
+        raise ConfigError(f"MDDNS_STRICT {said!r}: must be 1 or 0")
     return said in _ON
 
 
 def split_name(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    """``[NAME] [k=v…]`` as a name, if there is one, and labels."""
+    """Splits ``[NAME] [k=v…]`` into the name, or None, and the labels."""
     if words and "=" not in words[0]:
         return words[0], labels_of(words[1:])
     return None, labels_of(words)
 
 
 def labels_of(words: Sequence[str]) -> dict[str, str]:
-    """``k=v…`` as labels; a usage error for anything else."""
+    """Returns ``k=v…`` as labels. UsageError for any other word."""
     labels: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise click.UsageError(f"'{word}' is no label: key=value is wanted, as in env=prod")
+            raise click.UsageError(f"'{word}' is not a label; write labels as key=value, as in env=prod")
         if labels.setdefault(key, value) != value:
             raise click.UsageError(f"label '{key}' is given twice")
     return labels
 
 
 def remembered_as(settings: Settings) -> str:
-    """What a network is called in the file of what is remembered."""
+    """Returns the key of a network in the file of remembered peers."""
     return f"{settings.network_name} {settings.apex}:{settings.port}"

@@ -1,4 +1,4 @@
-"""Services on stdout, in the format asked for."""
+"""Prints services on stdout, in the chosen format."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .options import Options
 
 
 def print_services(services: Sequence[Service], options: Options, unasked: str = "table") -> None:
-    """Services in the format asked for, `unasked` where none was."""
+    """Prints services in the chosen format; `unasked` is the default."""
     output = options.choose(unasked=unasked)
-    if output == "name":  # what scripts wait for, so nothing is loaded for it
+    if output == "name":  # scripts wait for this one, so it needs no import
         text = "\n".join(service.endpoint for service in services)
     else:
         from .formats import in_format

@@ -1,4 +1,4 @@
-"""A service that is offered while its port accepts connections."""
+"""Offers a service while its port accepts connections."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ...sync import Advertised, Registry
 from .service_words import at, tell
 from .terminal import talk
 
-PROBE_TIMEOUT: Final = 0.5  # seconds; it is mostly this very machine that is asked
-FIRST_PAUSE: Final = 0.05  # seconds between probes of a port that does not accept; grows to
+PROBE_TIMEOUT: Final = 0.5  # seconds; the port is mostly on this machine
+FIRST_PAUSE: Final = 0.05  # seconds between probes of a closed port; grows to LONGEST_PAUSE
 LONGEST_PAUSE: Final = 0.5
-UP_PAUSE: Final = 2.0  # seconds between probes of one that does: each is a connection in the program's log
-AWHILE: Final = 5.0  # seconds for which a port may refuse, as in a restart, before it is withdrawn
+UP_PAUSE: Final = 2.0  # seconds between probes of an open port: each is a connection in the program's log
+AWHILE: Final = 5.0  # seconds for which a port may be closed, as in a restart, before md withdraws the service
 _UNTIL: Final = "CMD ends"
 
 
 class Standing:
-    """Whether a port counts as accepting: from the first time on, until it has not for a while."""
+    """Decides whether a port counts as open: from its first success until it has failed for AWHILE."""
 
     def __init__(self) -> None:
         self.up = False
@@ -33,7 +33,7 @@ class Standing:
         self._accepted = 0.0
 
     def probed(self, accepts: bool, now: float) -> None:
-        """What a probe found."""
+        """Takes the result of a probe."""
         if accepts:
             self.up, self._accepted, self.pause = True, now, UP_PAUSE
             return
@@ -43,14 +43,14 @@ class Standing:
 
 @contextmanager
 def offered(offer: Offer, registry: Registry, settings: Settings) -> Iterator[None]:
-    """Advertises `offer` while its port accepts, until the context ends. UDP: all the time, as no port tells."""
+    """Advertises `offer` while its port accepts, until the context ends. UDP: always, as UDP has no connections."""
     if offer.protocol == "udp":
         tell([registry.advertise(offer).service], registry, settings, _UNTIL)
         yield
         return
     port = _Port(offer, registry, settings)
     if port.accepts():
-        talk(f"port {offer.port} accepts connections already, before CMD runs: another program has it")
+        talk(f"port {offer.port} accepts connections before CMD runs: another program uses it")
     ended = threading.Event()
     watching = threading.Thread(target=port.watch, args=(ended,), name="md run", daemon=True)
     watching.start()
@@ -62,7 +62,7 @@ def offered(offer: Offer, registry: Registry, settings: Settings) -> Iterator[No
 
 
 class _Port:
-    """The port of one service, and what others are told of it."""
+    """The port of one service, and its advertisement."""
 
     def __init__(self, offer: Offer, registry: Registry, settings: Settings) -> None:
         self._offer = offer
@@ -96,12 +96,12 @@ class _Port:
                 tell([self._handle.service], self._registry, self._settings, _UNTIL)
             self._told = True
         elif not up and self._handle is not None:
-            talk(f"{at(self._handle.service)} has not accepted for {AWHILE:g} s: withdrawn until it does")
+            talk(f"{at(self._handle.service)} has not accepted connections for {AWHILE:g} s: withdrawn until it does")
             self._handle.withdraw()
             self._handle = None
         elif not up and not self._warned and accepts("127.0.0.1", self._offer.port, PROBE_TIMEOUT):
             talk(
-                f"port {self._offer.port} accepts at 127.0.0.1 alone, where no other machine can connect, so it is not "
+                f"port {self._offer.port} accepts only at 127.0.0.1, where no other machine can connect, so it is not "
                 f"advertised: let CMD listen on 0.0.0.0 or on {self._addresses[0]}"
             )
             self._warned = True

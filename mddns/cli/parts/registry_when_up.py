@@ -1,4 +1,4 @@
-"""A registry as soon as there is a network: at boot, tailscaled may well come up after us."""
+"""Waits for the network and returns a registry. At boot, tailscaled may start after this process."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def wait_option(command: F) -> F:
         type=seconds("--wait (MDDNS_WAIT)"),
         metavar="S",
         envvar="MDDNS_WAIT",
-        help="Seconds to wait for network and port; default: for the network, until it is there.  [MDDNS_WAIT]",
+        help="Seconds to wait for the network and the port. Default: no limit for the network.  [MDDNS_WAIT]",
     )(command)
 
 
 def registry_when_up(
     options: Options, patience: float | None, state: str | None, pause: Callable[[float], None] = time.sleep
 ) -> Registry:
-    """A registry on the network, which is waited for at most `patience` seconds (None: without end); then its error.
+    """Waits at most `patience` seconds for the network (None: no limit) and returns a registry, or raises its error.
 
-    A port that another program has is waited for where `patience` is given. `state` is the file that keeps its serial.
-    ``pause(seconds)`` waits; what it raises ends the waiting. Why we wait is said whenever that is news.
+    If `patience` is given, it waits for the port too, if another program has it. `state` is the file of the serials.
+    ``pause(seconds)`` sleeps; an exception from it ends the wait. The reason is printed whenever it changes.
     """
     show_logs(options.verbose)
     serials = Serials(options.settings.apex, state)

@@ -1,4 +1,4 @@
-"""A file of services that is read again, and what was different in it."""
+"""Reads a file of services again, and prints what has changed in it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .terminal import talk
 
 
 class Reloader:
-    """Keeps `registry` at what the file at `path` says, and says on stderr what it changed.
+    """Keeps `registry` equal to the file at `path`, and prints the changes on stderr.
 
-    A file that is wrong, or gone, changes nothing; its faults are said once.
+    A file that is wrong or missing changes nothing; its errors are printed once.
     """
 
     def __init__(self, path: str, apex: Name, registry: Registry, stamp: Stamp) -> None:
-        """`stamp` is the one that the file had before it was read first."""
+        """`stamp` is the file's stamp from before its first read."""
         self._path = path
         self._apex = apex
         self._registry = registry
@@ -31,23 +31,23 @@ class Reloader:
 
     @property
     def pause(self) -> float:
-        """Seconds until `look` is due."""
+        """Seconds until the next call of `look`."""
         return self._settling.pause
 
     def look(self) -> bool:
-        """Reads the file if it has changed and come to rest; whether it did."""
+        """Reads the file if it has changed and is stable now. Returns whether it did."""
         due = self._settling.due(stamp_of(self._path), time.monotonic())
         if due:
             self.reload(asked=False)
         return due
 
     def reload(self, *, asked: bool) -> None:
-        """Reads the file now. Who `asked` for it is told in any case what came of it."""
+        """Reads the file now. If `asked`, it prints the result in any case."""
         path = self._path
         self._settling.taken(stamp_of(path))
         try:
             if os.path.exists(path) and not can_be_read_again(path):
-                raise ConfigError(f"{path} is no file any more")  # a pipe would never end
+                raise ConfigError(f"{path} is not a regular file any more")  # a pipe would never end
             difference = self._registry.replace(read_offers(path, self._apex).offers)
         except ConfigError as error:
             self._keep(error.problems, asked)
@@ -62,12 +62,12 @@ class Reloader:
         for offer in difference.added.values():
             talk(f"added: {in_words(offer)}")
         if not difference and (asked or self._faults):
-            talk(f"{path} was read again; nothing is different")
+            talk(f"{path} was read again; nothing has changed")
         self._faults = ()
 
     def _keep(self, faults: tuple[str, ...], asked: bool) -> None:
         if faults != self._faults or asked:
             for fault in faults:
                 talk(fault)
-            talk(f"{self._path} is wrong, so all stays as it was; it is read again when it changes")
+            talk(f"{self._path} has errors, so the services stay unchanged; md reads it again when it changes")
         self._faults = faults

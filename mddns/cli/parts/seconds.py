@@ -1,4 +1,4 @@
-"""A number of seconds, as an option's value."""
+"""The type of options whose value is a number of seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 def seconds(option: str) -> Callable[[str], float]:
-    """Reads seconds, 0 or more; `option` is what messages call it."""
+    """Returns a parser of seconds, 0 or more. `option` is the name in error messages."""
 
     def read(text: str) -> float:
         try:
@@ -17,7 +17,7 @@ def seconds(option: str) -> Callable[[str], float]:
         except ValueError:
             number = math.nan
         if not 0 <= number < math.inf:
-            raise click.UsageError(f"{option} {text!r}: seconds are wanted, 0 or more")
+            raise click.UsageError(f"{option} {text!r}: must be a number of seconds, 0 or more")
         return number
 
     return read

@@ -1,4 +1,4 @@
-"""Files of services: which kind one is, and what it offers."""
+"""Reads files of services, YAML or zone files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STDIN: Final = "-"
 _MOST_OCTETS: Final = 4 * MAX_TEXT
 _YAML: Final = (".yaml", ".yml", ".json")
 
-# The first line of a zone file that is no comment: a directive or a record. No YAML begins so.
+# Matches the start of a zone file: a comment, a directive or a record. No YAML file starts so.
 _ZONE: Final = re.compile(
     r"""\s*(?: ; | \$(?:ORIGIN|TTL|INCLUDE|GENERATE)\b
       | \S*[^\s:] [ \t]+ (?: (?:[0-9][0-9smhdw]*|IN) [ \t]+ )* (?:SRV|TXT|AAAA|A|SOA|NS) [ \t] )""",
@@ -30,25 +30,25 @@ _ZONE: Final = re.compile(
 
 
 class Read(NamedTuple):
-    """What a file offers, and a word on each record of it that was skipped."""
+    """The offers of a file, and a remark on each record that was skipped."""
 
     offers: list[Offer]
     remarks: list[str]
 
 
 def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For a shell: files. Behind the first word of ``md advertise`` there is nothing to complete."""
+    """Shell completion: files. After the first word of ``md advertise`` there is nothing to complete."""
     alone = param.name == "words" and ctx.params.get("words")
     return [] if alone else [CompletionItem(incomplete, type="file")]
 
 
 def shown(path: str) -> str:
-    """What messages call it."""
+    """Returns the name of a file in messages."""
     return "standard input" if path == STDIN else path
 
 
 def read_offers(path: str, apex: Name, hint: str = "") -> Read:
-    """The services of a YAML or zone file. ConfigError with all its faults; `hint` is for one that is not there."""
+    """Returns the services of a file. ConfigError with all its errors; `hint` is added if it does not exist."""
     source, text = shown(path), _text(path, hint)
     if is_zone(path, text):
         from ...files.zone_file import read_zone
@@ -58,7 +58,7 @@ def read_offers(path: str, apex: Name, hint: str = "") -> Read:
 
 
 def is_zone(path: str, text: str) -> bool:
-    """Whether a file is a zone file: ``*.zone`` is, ``*.yaml`` is not, else its first line tells."""
+    """Whether a file is a zone file: ``*.zone`` is, ``*.yaml`` is not, else its first line decides."""
     suffix = Path(path).suffix.lower()
     if suffix in (".zone", *_YAML):
         return suffix == ".zone"
@@ -74,11 +74,11 @@ def _text(path: str, hint: str) -> str:
             with open(path, "rb") as file:
                 octets = file.read(_MOST_OCTETS + 1)
     except FileNotFoundError:
-        raise ConfigError(f"there is no file {path!r}{hint}") from None
+        raise ConfigError(f"the file {path!r} does not exist{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         raise ConfigError(f"{source}: {getattr(error, 'strerror', None) or error}") from None
     if len(octets) > _MOST_OCTETS:
-        raise ConfigError(f"{source}: more than {_MOST_OCTETS:,} octets, which 1,000 services do not need")
+        raise ConfigError(f"{source}: the file is too large; the limit is {_MOST_OCTETS:,} octets")
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -92,7 +92,7 @@ Stamp = tuple[int, ...]
 
 
 def stamp(path: str) -> Stamp:
-    """What differs when the file behind a path does: the file's own marks, and those of the path if it is a link.
+    """Returns a value that changes when the file changes: device, inode, times and size, of file and symbolic link.
 
     An editor that writes a new file and renames it, and Kubernetes, which swaps a link further up, change the inode.
     """
@@ -107,7 +107,7 @@ def stamp(path: str) -> Stamp:
 
 
 def can_be_read_again(path: str) -> bool:
-    """Whether it is a file, not standard input or a pipe."""
+    """Whether it is a regular file, not standard input or a pipe."""
     try:
         return path != STDIN and stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):

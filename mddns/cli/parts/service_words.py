@@ -1,4 +1,4 @@
-"""What ``advertise``, ``run`` and ``check`` share: a service in words, read and written."""
+"""The part that ``advertise``, ``run`` and ``check`` share: services as words of a command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 
 class Spoken(NamedTuple):
-    """What the flags say of a service; None where one was not given."""
+    """The flags of a service; None for a flag that was not given."""
 
     protocol: str | None
     priority: int | None
@@ -35,7 +35,7 @@ class Spoken(NamedTuple):
     check: str | None
 
     def given(self) -> dict[str, Any]:
-        """What was given."""
+        """Returns the flags that were given."""
         return {field: value for field, value in self._asdict().items() if value not in (None, ())}
 
 
@@ -43,15 +43,28 @@ def spoken_options(command: F) -> F:
     """Gives a command the flags of a service, ``--protocol`` and the like, as one argument `spoken`."""
     numbers = click.IntRange(0, 65535)
     for option in (
-        click.option("--check", metavar="tcp|/PATH", help="Offer it only while a connect, or a GET of PATH, succeeds."),
         click.option(
-            "--srv", multiple=True, metavar="ALIAS", help="Found as _ALIAS._tcp.NAME, too: etcd-client; repeatable."
+            "--check", metavar="tcp|/PATH", help="Offer it only while a TCP connect, or an HTTP GET of /PATH, succeeds."
         ),
-        click.option("--weight", type=numbers, metavar="N", help=f"Share among equals; default {DEFAULT_WEIGHT}."),
         click.option(
-            "--priority", type=numbers, metavar="N", help=f"The lowest is used first; default {DEFAULT_PRIORITY}."
+            "--srv",
+            multiple=True,
+            metavar="ALIAS",
+            help="Offer it as _ALIAS._tcp.NAME too, such as etcd-client; repeatable.",
         ),
-        click.option("--protocol", type=click.Choice(PROTOCOLS), help="What its port speaks; default tcp."),
+        click.option(
+            "--weight",
+            type=numbers,
+            metavar="N",
+            help=f"SRV weight: its share among equal priorities; default {DEFAULT_WEIGHT}.",
+        ),
+        click.option(
+            "--priority",
+            type=numbers,
+            metavar="N",
+            help=f"SRV priority: clients use the lowest first; default {DEFAULT_PRIORITY}.",
+        ),
+        click.option("--protocol", type=click.Choice(PROTOCOLS), help="Transport protocol of its port; default tcp."),
     ):
         command = option(command)
 
@@ -64,17 +77,17 @@ def spoken_options(command: F) -> F:
 
 
 def offer_of(words: Sequence[str], spoken: Spoken, usage: str) -> Offer:
-    """``NAME ADDRESS [k=v…]`` as an offer; `usage` is how the command begins."""
+    """Returns ``NAME ADDRESS [k=v…]`` as an offer. `usage` is the start of the command, for error texts."""
     name, *rest = words
     if not rest or "=" in rest[0]:
         labels = "".join(f" {shlex.quote(word)}" for word in rest)
-        raise click.UsageError(f"an address is missing behind '{name}', as in: {usage} {name} :8080{labels}")
+        raise click.UsageError(f"the address after '{name}' is missing, as in: {usage} {name} :8080{labels}")
     host, port = parse_address(rest[0])
     return make(port, name, labels_of(rest[1:]), address=host, **spoken.given())
 
 
 def in_words(offer: Offer) -> str:
-    """An offer as ``md advertise`` takes it. What it does not take, as further addresses, is a comment."""
+    """Returns an offer as arguments of ``md advertise``. Other parts, such as more addresses, become a comment."""
     address = f":{offer.port}" if offer.address is None else join_address(offer.address, offer.port)
     words = ["--", offer.name] if offer.name.startswith("-") else [offer.name]
     words += [address, *(f"{key}={value}" for key, value in offer.labels.items())]
@@ -86,18 +99,18 @@ def in_words(offer: Offer) -> str:
     also = [each for each in offer.addresses if each != offer.address]
     beside = [f"also {', '.join(also)}"] if also else []
     if offer.check and offer.check != Check.of(offer.check.path or "tcp"):
-        beside.append("its check says more")
+        beside.append("its check has more settings")
     return " ".join([*flags, *map(shell_word, words), *([f" # {'; '.join(beside)}"] if beside else [])])
 
 
 def at(service: Service) -> str:
-    """``web 100.64.0.1:8080``; what is not TCP says so."""
+    """Returns ``web 100.64.0.1:8080``, with ``/udp`` if the protocol is not TCP."""
     protocol = "" if service.protocol == "tcp" else f"/{service.protocol}"
     return f"{clean(service.name)} {service.endpoint}{protocol}"
 
 
 def tell(services: Sequence[Service], registry: Registry, settings: Settings, until: str) -> None:
-    """Says how to find what is advertised: two lines that can be pasted."""
+    """Prints two commands that find the advertised service."""
     name, one = services[0].name, "it" if len(services) == 1 else "the first"
     talk(f"advertised, until {until}. To find {one}: {lookup_line(name, settings)}")
     where = registry.addresses[0]
@@ -105,7 +118,7 @@ def tell(services: Sequence[Service], registry: Registry, settings: Settings, un
 
 
 def lookup_line(name: str, settings: Settings) -> str:
-    """What to type to find a name: it looks where we are, wherever our own settings came from."""
+    """Returns the command that finds a name on this network, with all settings as options."""
     flags = [("--network", spec) for spec in settings.specs if settings.specs != ("tailscale",)]
     if settings.address:
         flags.append(("--address", settings.address))
@@ -118,24 +131,24 @@ def lookup_line(name: str, settings: Settings) -> str:
 
 
 def dig_line(name: str, apex: Name, address: str, port: int) -> str:
-    """The same for ``dig``: octets that mean something to it, or to a terminal, as ``\\DDD`` (RFC 1035 5.1)."""
+    """Returns the ``dig`` command. Octets special to dig or a terminal become ``\\DDD`` (RFC 1035 5.1)."""
     labels = [
         "".join(chr(octet) if octet in _PLAIN and (at or octet != 0x2D) else f"\\{octet:03d}" for at, octet in octets)
         for octets in (enumerate(label) for label in (name.encode(), *apex.labels))
     ]
-    # On a terminal it refuses to ask for, or to print, what IDNA2008 forbids: "--", a hyphen at the end, \DDD itself.
+    # On a terminal dig rejects names that IDNA2008 forbids: with "--", with a hyphen at the end, or with \DDD.
     usual = all(re.fullmatch(r"\w+(-\w+)*", label) for label in labels)
     options = [] if usual else ["+noidnin", "+noidnout"]
     return shell_line("dig", *options, "SRV", ".".join(labels), f"@{address}", "-p", str(port))
 
 
 def shell_line(*words: str) -> str:
-    """A command line that a POSIX shell reads as these words."""
+    """Returns a command line that a POSIX shell splits into these words."""
     return " ".join(map(shell_word, words))
 
 
 def shell_word(text: str) -> str:
-    """A word of a command line, in printable characters alone, so that it can be copied from a terminal."""
+    """Returns a quoted word of a command line, with only printable characters, for copying from a terminal."""
     if text.isprintable():
         return shlex.quote(text)
     return "\"$(printf '" + "".join(f"\\{octet:03o}" for octet in text.encode("utf-8", "surrogateescape")) + "')\""

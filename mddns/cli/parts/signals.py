@@ -1,4 +1,4 @@
-"""Signals as something to wait for."""
+"""Functions to wait for signals."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Wait = Callable[[float | None], int | None]
 
 @contextmanager
 def caught(*numbers: int) -> Iterator[Wait]:
-    """Gives a function that waits for the next of these signals, at most so many seconds (None: without end).
+    """Yields ``wait(seconds)``: returns the next of these signals, or None after that time (None: no limit).
 
-    From here on they do nothing else; what was ignored before (``nohup``) is still ignored. They are read from a
-    pipe: a Python handler would not run where its signal comes in just before a call that blocks.
+    The signals have no other effect meanwhile. A signal that was ignored before (``nohup``) stays ignored. They are
+    read from a pipe: a Python handler does not run if its signal arrives just before a blocking call.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -51,13 +51,13 @@ def caught(*numbers: int) -> Iterator[Wait]:
 
 @contextmanager
 def until_stopped() -> Iterator[Callable[[], None]]:
-    """Gives a function that waits for SIGINT or SIGTERM."""
+    """Yields a function that waits for SIGINT or SIGTERM."""
     with caught(signal.SIGINT, signal.SIGTERM) as wait:
         yield lambda: (wait(None), None)[1]
 
 
 def has_terminal() -> bool:
-    """Whether this process hangs on a terminal that is still there."""
+    """Whether this process has a controlling terminal that is still open."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
@@ -66,9 +66,9 @@ def has_terminal() -> bool:
 
 
 def terminal_sends(number: int) -> bool:
-    """Whether a signal that has just come is most likely a key pressed: then all of our process group has it already.
+    """Whether a signal probably came from a key: then the whole process group has received it already.
 
-    Who sent a signal is told on Linux alone. A key reaches the group that is in front at the terminal.
+    Only Linux tells the sender of a signal. A key reaches the foreground process group of the terminal.
     """
     if number not in (signal.SIGINT, signal.SIGQUIT):
         return False

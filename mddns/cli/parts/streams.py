@@ -1,4 +1,4 @@
-"""Standard input, output and error, whatever they are: closed, full, broken, or of an encoding without umlauts."""
+"""Makes standard input, output and error safe to use when closed, full, broken, or in a limited encoding."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 import sys
 from typing import Final
 
-# What a write says when the output's other end, or its disk, takes no more.
+# Errors of a write to an output that is closed or full.
 _UNWRITABLE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF))
 
-# EX_IOERR of sysexits.h: none of the codes that tell what was found.
+# EX_IOERR of sysexits.h: differs from all exit codes of results.
 CANNOT_WRITE: Final = 74
-INTERRUPTED: Final = 128 + 2  # as shells have it for a program that SIGINT has ended
+INTERRUPTED: Final = 128 + 2  # the code that shells report for a program ended by SIGINT
 
 
 def prepare() -> None:
-    """Opens what is closed, and lets text that an encoding lacks come out escaped instead of ending us."""
+    """Opens closed streams on /dev/null, and escapes text that the encoding cannot hold."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            # Else the next socket would have its number, and whoever writes there would write to a peer.
+            # Otherwise the next socket would get its number, and prints would go to a peer.
             _to_nowhere(descriptor)
             file = open(descriptor, "w" if descriptor else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, file)
@@ -29,24 +29,24 @@ def prepare() -> None:
 
 
 def silence(descriptor: int) -> None:
-    """Sends the rest of a stream nowhere: as it ends, Python would try once more to write what it still holds."""
+    """Redirects a stream to /dev/null: at exit, Python would try again to write its buffer."""
     _to_nowhere(descriptor)
 
 
 def reader_left() -> bool:
-    """Whether nobody reads our output any more: for a command that writes rarely, and would find out no sooner."""
+    """Whether the reader of stdout has closed it: for a command that writes too rarely to notice."""
     import select
 
     if not hasattr(select, "poll"):
         return False
     poll = select.poll()
-    # Where no event is asked for, macOS tells of none; nobody sends this one.
+    # macOS reports nothing if no event is requested; this event never occurs.
     poll.register(sys.stdout.fileno(), select.POLLRDBAND)
     return any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0))
 
 
 def is_unwritable(error: OSError) -> bool:
-    """Whether it says that standard output takes no more."""
+    """Whether the error means that standard output cannot be written."""
     return error.errno in _UNWRITABLE and error.filename is None
 
 

@@ -1,7 +1,7 @@
-"""What a shell is told as somebody types: names and labels from the network, soon or not at all, never an error.
+"""Shell completion of names and labels from the network. It is fast or returns nothing, and never prints an error.
 
-What peers call their services ends up on a command line here, where one more Enter runs it. So only what no shell
-reads as anything but text is suggested.
+Names from peers are put on a command line here, and Enter runs it. So only text without any meaning to a shell is
+suggested.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ...system import clock
 from .. import group
 from .options import options_of, remembered_as
 
-VARIABLE: Final = "_MD_COMPLETE"  # by which click's scripts ask
-PATIENCE: Final = 0.5  # seconds that a Tab may take beyond the start of the program
-_NETWORK: Final = ("network", "address", "domain", "port")  # the options that say where to ask
-_BREAKS: Final = frozenset("=:")  # in COMP_WORDBREAKS, and in our words
+VARIABLE: Final = "_MD_COMPLETE"  # set by click's completion scripts
+PATIENCE: Final = 0.5  # seconds for a completion, without the start of the program
+_NETWORK: Final = ("network", "address", "domain", "port")  # the options that select the network
+_BREAKS: Final = frozenset("=:")  # in COMP_WORDBREAKS, and part of our words
 _SAFE: Final = re.compile(r"\w[\w.:/@+=-]*")
 
 
 class _Bash(BashComplete):
-    """Bash cuts ``env=prod`` and ``static:100.64.0.1`` into three words. Here they are one again, and bash is told
-    what belongs behind the last cut."""
+    """Bash splits ``env=prod`` and ``static:100.64.0.1`` into three words. This class joins them, and returns to bash
+    only the text after the last split."""
 
     cut = 0
 
@@ -54,21 +54,21 @@ class _Bash(BashComplete):
 
 
 def complete() -> int:
-    """Answers a shell, which says in the environment what it wants."""
+    """Answers a completion request of a shell, which is in the environment."""
     add_completion_class(_Bash)
     try:
         return shell_complete(group, {}, "md", VARIABLE, os.environ[VARIABLE])
-    except Exception:  # nobody who presses Tab wants to be told
+    except Exception:  # an error text would break the command line
         return 0
 
 
 def names(ctx: click.Context, incomplete: str) -> list[str]:
-    """Names of services that begin so."""
+    """Returns the names of services that begin with `incomplete`."""
     return _suggest(ctx, incomplete, lambda services: (service.name for service in services))
 
 
 def labels(ctx: click.Context, incomplete: str, name: str | None = None) -> list[str]:
-    """Labels ``key=value`` that services have, those of one name where it is given."""
+    """Returns the labels ``key=value`` of services; only of one `name` if given."""
 
     def pairs(services: Iterable[Service]) -> Iterable[str]:
         for service in services:
@@ -87,7 +87,7 @@ def _services(ctx: click.Context) -> Iterable[Service]:
     def stop(*_: Any) -> None:
         raise TimeoutError
 
-    # Whatever hangs, a daemon or a disk: this ends it.
+    # This ends the wait for a daemon or disk that hangs.
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:

@@ -1,4 +1,4 @@
-"""Sockets that systemd has bound for us (sd_listen_fds(3)), so that port 53 needs no root."""
+"""Takes over sockets that systemd has bound (sd_listen_fds(3)), so that port 53 needs no root."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _KINDS: Final = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
 
 
 def handed_over(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
-    """The sockets, which are ours from now on; none where they were meant for another process.
+    """Returns the sockets, which the caller must close; none if they are for another process.
 
-    ConfigError where one is no UDP or TCP socket at an address.
+    ConfigError if one is not a UDP or TCP socket bound to one address.
     """
     meant_for, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     names = environ.pop("LISTEN_FDNAMES", "").split(":")
@@ -41,15 +41,15 @@ def _taken(descriptor: int, name: str) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise ConfigError(f"{where} is no socket: {error.strerror}") from None
+        raise ConfigError(f"{where} is not a socket: {error.strerror}") from None
     sock.set_inheritable(False)
     sock.setblocking(False)
-    wanted = "a UDP or TCP socket at an address is wanted, as in ListenDatagram=127.0.0.1:53"
+    wanted = "it must be a UDP or TCP socket at one address, as in ListenDatagram=127.0.0.1:53"
     try:
         if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type not in _KINDS:
             raise ConfigError(f"{where} is {sock.family.name}, {sock.type.name}: {wanted}")
         if ipaddress.ip_address(str(sock.getsockname()[0]).partition("%")[0]).is_unspecified:
-            # Answers would leave from whichever address the kernel takes.
+            # The kernel would choose the source address of responses.
             raise ConfigError(f"{where} is bound to all addresses: {wanted}")
     except ConfigError:
         sock.close()

@@ -1,4 +1,4 @@
-"""Columns of text: as wide as what stands in them, and on a terminal that is too narrow, one of them shortened."""
+"""Columns of text, as wide as their content. On a narrow terminal one column is shortened."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BOLD: Final = "\x1b[1m{}\x1b[0m"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], elastic: int, width: int | None = None) -> Iterator[str]:
-    """The lines of a table for stdout. A pipe gets every cell whole; `elastic` is the column that may give way.
+    """Yields the lines of a table for stdout. A pipe gets all cells whole; `elastic` is the column to shorten.
 
-    No line is wider than `width`, where that is given: what does not fit is cut off.
+    If `width` is given, longer lines are cut.
     """
     if not is_terminal():
         yield from columns(head, rows)
@@ -31,7 +31,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], elastic: int, widt
 def columns(
     head: Sequence[str], rows: Iterable[Sequence[str]], elastic: int = 0, width: int | None = None
 ) -> Iterator[str]:
-    """Lines of at most `width` columns where that can be had by shortening the column `elastic`."""
+    """Yields lines of at most `width` columns, if shortening the column `elastic` is enough for that."""
     lines = [list(head), *([clean(cell) for cell in row] for row in rows)]
     widths = [max(_width(line[column]) for line in lines) for column in range(len(head))]
     if width is not None and (over := sum(widths) + len(_GAP) * (len(head) - 1) - width) > 0:
@@ -44,7 +44,7 @@ def columns(
 
 
 def _width(text: str) -> int:
-    """How many columns of a terminal it takes: East Asian characters two, combining ones none (UAX 11)."""
+    """Returns the terminal columns of a text: two for East Asian wide characters, none for combining ones (UAX 11)."""
     if text.isascii():
         return len(text)
     return sum(
@@ -53,7 +53,7 @@ def _width(text: str) -> int:
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` in at most `width` columns, with a mark where something is cut off."""
+    """Returns `text` cut to `width` columns, with a mark at the cut."""
     if _width(text) <= width:
         return text
     mark = _mark()[:width]

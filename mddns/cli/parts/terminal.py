@@ -1,4 +1,4 @@
-"""Between us and a terminal: talk on stderr, and nothing from the network that could steer it."""
+"""Messages on stderr, and escaping of text from the network that could control the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .streams import silence
 
 
 def clean(text: str) -> str:
-    """`text` with everything that could steer a terminal escaped: control and format characters, stray octets."""
+    """Returns `text` with control characters, format characters and octets that are not UTF-8 escaped."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
@@ -18,7 +18,7 @@ def clean(text: str) -> str:
 
 def _escaped(char: str) -> str:
     code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # an octet that was no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # an octet that is not UTF-8
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
@@ -27,13 +27,13 @@ _as_json = False
 
 
 def talk_json(wanted: bool) -> None:
-    """From now on, what is said is JSON, an object a line; or not."""
+    """Sets whether `talk` prints JSON, one object per line, from now on."""
     global _as_json
     _as_json = wanted
 
 
 def talk(text: str, level: str = "info", **more: str) -> None:
-    """A line for people, on stderr, or for programs. Where nobody can read it, what we do goes on."""
+    """Prints a message on stderr, as text or JSON. A closed stderr is no error."""
     line = _json_line(text, level, more) if _as_json else f"md: {clean(text)}"
     try:
         click.echo(line, err=True)
@@ -47,14 +47,14 @@ def _json_line(text: str, level: str, more: dict[str, str]) -> str:
 
     now = time.time()
     ts = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
-    # All but printable ASCII is escaped; a stray octet of a file name has to survive that too.
+    # json.dumps escapes all but printable ASCII; octets of file names that are not UTF-8 need it done before.
     plain = text.encode("utf-8", "backslashreplace").decode()
     return json.dumps({"ts": ts, "level": level, **more, "message": plain})
 
 
 def fail_softly(error: click.ClickException) -> None:
-    """Shows a usage error as click does, without what somebody's words could do to the terminal."""
-    # Final for type checkers only; each line by itself, since help comes this way too.
+    """Prints a usage error as click does, with the user's words escaped."""
+    # Final for type checkers only; line by line, since help texts come this way too.
     error.message = "\n".join(map(clean, error.message.split("\n")))  # type: ignore[misc]
     try:
         error.show()
@@ -63,5 +63,5 @@ def fail_softly(error: click.ClickException) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether somebody looks at stdout."""
+    """Whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""A watch as soon as there is a network: a boot script that waits for a service may well come before tailscaled."""
+"""Waits for the network and opens a watch. A boot script that waits for a service may run before tailscaled."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ RETRY_EVERY: Final = 0.5  # seconds
 
 
 def open_when_up(events: Watch, patience: float | None = None) -> None:
-    """Begins to watch; the network is waited for at most `patience` seconds (None: without end), then its error.
+    """Opens the watch. Waits at most `patience` seconds for the network (None: no limit), then raises its error.
 
-    Why we wait is said whenever that is news, and so is that the waiting has ended.
+    The reason is printed whenever it changes, and so is the end of the wait.
     """
     deadline, said = math.inf if patience is None else time.monotonic() + patience, ""
     while True:
@@ -35,5 +35,5 @@ def open_when_up(events: Watch, patience: float | None = None) -> None:
             time.sleep(min(RETRY_EVERY, left))
         else:
             if said:
-                talk("the network is there")
+                talk("the network is up")
             return

@@ -27,7 +27,7 @@ from .host.domain import Domain, Domains
 from .host.health_checks import Health, Target
 from .host.http_routes import open_site
 from .host.minidisc_beside import Beside, Whois
-from .host.role import Seat
+from .host.role import Role
 from .http.cross_site import Names
 from .networks import KnowsCallers, Network
 from .networks.follower import STATUS_TIMEOUT, Follower
@@ -43,7 +43,7 @@ from .responder.reaction import Reaction
 from .responder.responder import Ask, Client, Responder, client
 from .server.push_sessions import Sessions
 from .system import clock
-from .watching.mirrors_by_apex import Mirrors
+from .watching.mirrors_by_apex import MirrorsByApex
 
 if TYPE_CHECKING:
     from .files.serial_file import Serials
@@ -83,15 +83,15 @@ class Node:
         self._domains = Domains(Domain(apex, self.table, policy, timeout, counts), also_serve)
         self.beside = Beside(self.table, counts, self._admits, self._table_changed, _whois(network))
         self.site = open_site(self._domains, self.table, counts, self._answer_http, self.beside.routes)
-        self.mirrors = Mirrors(
+        self.mirrors = MirrorsByApex(
             self._domains,
             timeout,
             lambda: self._snapshot,
             lambda: self.sessions.changed(merged=True),
-            lambda: self.seat.generation,
+            lambda: self.role.generation,
         )
         self.sessions = Sessions(self._look, self._is_member, time.monotonic, self.mirrors)
-        self.seat = Seat(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions, serials)
+        self.role = Role(self.table, self._answer, self._hot, self._table_changed, self.site, self.sessions, serials)
         self._health = Health(self._checked, self._found_six)
         self._following: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
@@ -118,17 +118,17 @@ class Node:
         node = cls(network, apex, timeout, policy, snapshot, snapshot.me, serials)
         try:
             node._apply(snapshot)
-            await node.seat.take(node.reached_at[0], node.me.port)
-            await node.seat.also_at(node.reached_at)
+            await node.role.take(node.reached_at[0], node.me.port)
+            await node.role.also_at(node.reached_at)
         except BaseException:
             await node.close()
             raise
         _nodes.add(node)
-        if node.seat.is_holder:
+        if node.role.is_holder:
             _log.info("this process answers for the host", extra={"event": "holder"})
         else:
             _log.info("another process answers for the host, this one's services too", extra={"event": "tenant"})
-        node.beside.start(node.seat)
+        node.beside.start(node.role)
         node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
         node._greet_all()
         return node
@@ -158,7 +158,7 @@ class Node:
         await self._health.close()
         self.replace(())
         self.sessions.flush()
-        await self.seat.close()
+        await self.role.close()
         self.sessions.close()
         await self.mirrors.close()
         await self._domains.close()
@@ -222,7 +222,7 @@ class Node:
         before, self._published = self._published, now
         if now != before:
             self.table.changed(clock.unix_ms())
-        self.seat.publish(
+        self.role.publish(
             [service for key, service in now.items() if before.get(key) != service],
             [service for key, service in before.items() if key not in now],
         )
@@ -234,7 +234,7 @@ class Node:
         names = Names(machine, [str(domain.apex) for domain in self._domains])
         self.site.moved(frozenset(self.me.addresses), self._may_ask, names)
         self.beside.moved(self.reached_at, frozenset(self.me.addresses), self._may_ask, names)
-        era, self._era = self._era, self.seat.generation
+        era, self._era = self._era, self.role.generation
         for domain in self._domains:
             if era != self._era:
                 domain.directory.begun()
@@ -244,12 +244,12 @@ class Node:
 
     async def settled(self) -> None:
         """Returns when what was advertised so far is answered, by whichever process of this host."""
-        await self.seat.settle()
+        await self.role.settle()
 
     def let_go(self) -> None:
         """Ends it in a forked child, whose parent goes on: closes the child's descriptors and nothing else."""
         self.abandoned = True
-        self.seat.let_go([*self.beside.descriptors(), *self.mirrors.descriptors()])
+        self.role.let_go([*self.beside.descriptors(), *self.mirrors.descriptors()])
 
     def _admits(self, service: Service) -> bool:
         return self.directory.admits(service, self.me)
@@ -288,21 +288,21 @@ class Node:
     async def _keep_place(self) -> None:
         """Answers where we are now: after a change of address at the new one, and where a socket was not to be had."""
         place = self.reached_at[0], self.me.port
-        if self.seat.place != place:
-            await self.seat.close()
+        if self.role.place != place:
+            await self.role.close()
             self.table.moved(clock.unix_ms())
             self._table_changed()
-            await self.seat.take(*place)
+            await self.role.take(*place)
             _log.info("answering at %s from now on", place[0], extra={"event": "moved"})
-        await self.seat.also_at(self.reached_at)
+        await self.role.also_at(self.reached_at)
 
     async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
         """The network as it is now, which could not be read for so many seconds before."""
         if snapshot != self._snapshot:
             self._apply(snapshot)
-        before = self.seat.place
+        before = self.role.place
         await self._keep_place()
-        if lost_for or self.seat.place != before:
+        if lost_for or self.role.place != before:
             for domain in self._domains:
                 domain.directory.slept(lost_for, clock.now())
             self._greet_all()

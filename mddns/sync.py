@@ -157,7 +157,7 @@ class Registry:
     def is_holder(self) -> bool:
         """Whether this process answers for its host, or another one does for it."""
         node = self._node
-        return node is not None and node.seat.is_holder
+        return node is not None and node.role.is_holder
 
     @property
     def addresses(self) -> tuple[str, ...]:

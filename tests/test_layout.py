@@ -47,7 +47,7 @@ TESTED_ELSEWHERE = {
     "forward/upstream_sockets": "forward/test_relay",
     "server/acceptor": "hosts/test_port",
     "server/binding": "server/test_listeners",
-    "server/connection_limits": "server/test_listeners",
+    "system/connection_limits": "server/test_listeners",
     "server/dns_connection": "server/test_listeners",
     "setup/recipe": "setup/test_recipes",
     "system/after_fork": "test_embedding",

@@ -341,7 +341,7 @@ def test_what_others_of_this_host_offer_is_not_taken_along_to_another_address(mo
             await left_behind.settled()
             moved = replace(peers[0], addresses=(address(),))
             network.me = moved
-            await until(lambda: node.seat.place == (moved.addresses[0], moved.port))
+            await until(lambda: node.role.place == (moved.addresses[0], moved.port))
             names = {str(record.target) for rrset in (await asyncio.to_thread(ask, moved, "_list PTR")).answer
                      for record in rrset}  # fmt: skip
             assert names == {"host1-80.web.minidisc."}

@@ -31,9 +31,9 @@ from ..responder.reaction import Later, Reaction
 from ..responder.responder import LOOPBACK_SIZE, PLAIN_SIZE, TAILNET_SIZE, Ask, Client
 from ..responder.variant import Variant
 from ..server.binding import bind_tcp, bind_udp
-from ..server.connection_limits import Connections, most_connections
 from ..server.listeners import TcpListener, UdpListener
 from ..system import clock
+from ..system.connection_limits import Connections, most_connections
 from ..system.port_owner import who_has
 from ..zone.merged_zone import MergedZone
 from .mirror import Mirror

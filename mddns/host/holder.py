@@ -43,7 +43,7 @@ def _most_tenants() -> int:
     return 1_000 if soft == resource.RLIM_INFINITY else min(1_000, soft // 2)
 
 
-class Desk:
+class HolderSide:
     """The tenants of this process, while it is the holder.
 
     `welcome()` gives what a tenant is told first, and the descriptors that it is handed; `changed()` is

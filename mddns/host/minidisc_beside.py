@@ -35,7 +35,7 @@ from ..responder.counters import Counts
 from ..server.binding import bind_tcp
 from ..server.listeners import TcpListener
 from ..system import clock
-from .role import Seat
+from .role import Role
 
 _log = logging.getLogger("mddns")
 
@@ -69,7 +69,7 @@ class Beside:
         whois: Whois | None,
     ) -> None:
         self._table = table
-        self._seat: Seat | None = None
+        self._seat: Role | None = None
         self._admit = admit
         self._changed = changed
         self._whois = whois
@@ -94,7 +94,7 @@ class Beside:
         self._next_look = 0.0
         self._complaints: dict[str, str] = {}
 
-    def start(self, seat: Seat) -> None:
+    def start(self, seat: Role) -> None:
         """Begins to look after them, while `seat` is the holder's."""
         self._seat = seat
         self._task = asyncio.create_task(self._run(seat))
@@ -167,7 +167,7 @@ class Beside:
 
     # -- what is done by itself
 
-    async def _run(self, seat: Seat) -> None:
+    async def _run(self, seat: Role) -> None:
         while True:
             try:
                 await self._look(seat)
@@ -178,11 +178,11 @@ class Beside:
                 async with asyncio.timeout(_QUIET_TICK if self._is_quiet(seat) else _TICK):
                     await self._registered.wait()
 
-    def _is_quiet(self, seat: Seat) -> bool:
+    def _is_quiet(self, seat: Role) -> bool:
         """Whether nothing is to be done before somebody registers, or this process takes another place."""
         return not self._delegates.places and (self._leading if seat.is_holder else self._port is None)
 
-    async def _look(self, seat: Seat) -> None:
+    async def _look(self, seat: Role) -> None:
         now = clock.now()
         if not seat.is_holder:
             self._leading = False
@@ -242,7 +242,7 @@ class Beside:
 
     # -- where Minidisc has the port
 
-    async def _join(self, seat: Seat) -> None:
+    async def _join(self, seat: Role) -> None:
         """Asks the leader, which asks us in turn if it knows us; else registers with it."""
         place = self._reached_at[0], self._table.me.port
         now = clock.now()

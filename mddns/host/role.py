@@ -31,11 +31,11 @@ from ..server.binding import bind_udp
 from ..server.push_sessions import Sessions
 from ..system import clock
 from ..system.after_fork import let_go
-from .holder import Desk
+from .holder import HolderSide
 from .host_sockets import HostSockets
 from .port_check import is_registry
-from .takeover import SILENT_AFTER, Knowledge
-from .tenant import WELCOME_WITHIN, Membership
+from .takeover import SILENT_AFTER, Takeover
+from .tenant import WELCOME_WITHIN, TenantSide
 from .unix_socket import VERSION, Page, channel_path, life, listen
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _BIND_AGAIN: Final = 5.0  # seconds until what another program has beside our po
 _MEET_AGAIN: Final = 1.0  # seconds until a Unix socket that somebody else has is tried again
 
 
-class Seat:
+class Role:
     """The place of one process. `answering` answers DNS, `serving` HTTP, `sessions` are those of DNS Push; `changed()`
     is called when the host's table has changed. `hot` gives the answers that are ready: see UdpListener.
     """
@@ -84,14 +84,14 @@ class Seat:
         self._generation = 0
         self._holder = False
         self._holder_number = 0
-        self._desk = Desk(table, self._welcome, changed)
-        self._membership = Membership(table, self._loop, self._move_in, self._holder_ended)
+        self._holder_side = HolderSide(table, self._welcome, changed)
+        self._tenant_side = TenantSide(table, self._loop, self._move_in, self._holder_ended)
         self._watching: asyncio.TimerHandle | None = None
         self._moving: asyncio.Task[None] | None = None
         self._closed = False
         self._finishing_until = 0.0  # what came to us is answered by us so long, though another holds already
         self._standing_by = False
-        self._knowledge = Knowledge()
+        self._takeover = Takeover()
         self._wanted: tuple[str, ...] = ()  # where the holder answers
         self._bind_again = 0.0
         self._address, self._port = "", 0
@@ -134,12 +134,12 @@ class Seat:
             except PortInUse:
                 if await self._join():
                     break
-                if refused := self._membership.refused:
+                if refused := self._tenant_side.refused:
                     raise PortInUse(f"this host's registry refused: {refused}") from None
                 if late:
                     apexes = self._table.apex, Name.parse(DEFAULT_DOMAIN)
                     # Somebody is at its Unix socket, or says by DNS what it is: else it is a foreign program.
-                    if not (self._membership.knocked or await is_registry(address, port, apexes)):
+                    if not (self._tenant_side.knocked or await is_registry(address, port, apexes)):
                         raise
                     self._stand_by()
                     break
@@ -156,34 +156,34 @@ class Seat:
     def _bind_wanted(self) -> None:
         if self._sockets.bind_missing(self._wanted, self._port, untold=("tcp", self._address)):
             self._sockets.read()
-            self._desk.hand_over()
+            self._holder_side.hand_over()
         self._bind_again = time.monotonic() + _BIND_AGAIN
 
     def publish(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
         """These of our services are new or have changed, those are withdrawn: at once, for whoever is told."""
         for update in updates(added, withdrawn, self._table.apex):
             if self._holder:
-                self._desk.tell(update)
+                self._holder_side.tell(update)
             else:
-                self._membership.tell(update)
+                self._tenant_side.tell(update)
 
     def publish_neighbours(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
         """The same of what Minidisc's programs on this host offer."""
-        self._desk.tell_roster()  # which says under what apex they stand
+        self._holder_side.tell_roster()  # which says under what apex they stand
         for update in updates(added, withdrawn, self._table.apex):
-            self._desk.tell_of_neighbours(update)
+            self._holder_side.tell_of_neighbours(update)
 
     def delegates_changed(self) -> None:
         """Tells the tenants who Minidisc's delegates are: whoever goes on in our place needs them."""
-        self._desk.tell_roster()
+        self._holder_side.tell_roster()
 
     async def settle(self) -> None:
         """Returns when whoever holds has taken in what was published so far, or nobody does for too long."""
         deadline = time.monotonic() + SETTLE_WITHIN
         while not (self._holder or self._closed or self._standing_by) and time.monotonic() < deadline:
-            if not self._membership.joined:
+            if not self._tenant_side.joined:
                 await asyncio.sleep(BEAT_EVERY / 10)
-            elif await self._membership.heard(SILENT_AFTER):
+            elif await self._tenant_side.heard(SILENT_AFTER):
                 return  # otherwise the next holder is told everything anew
 
     async def close(self) -> None:
@@ -197,8 +197,8 @@ class Seat:
         self._stop_accepting()
         if self._holder and self._still_holder():
             self._finishing_until = time.monotonic() + FINISH_WITHIN
-        self._desk.close()  # from here on the next in the succession reads our sockets
-        self._membership.leave()
+        self._holder_side.close()  # from here on the next in the succession reads our sockets
+        self._tenant_side.leave()
         await self._sockets.finish(FINISH_WITHIN)
         self._holder = False
         self._forget_sockets()
@@ -206,7 +206,12 @@ class Seat:
     def let_go(self, more: Iterable[int] = ()) -> None:
         """In a forked child: replaces every descriptor, and `more`, by nothing, and touches neither loop nor parent."""
         self._closed = True
-        numbers = [*more, *self._desk.descriptors(), *self._sockets.every_descriptor(), self._membership.fileno()]
+        numbers = [
+            *more,
+            *self._holder_side.descriptors(),
+            *self._sockets.every_descriptor(),
+            self._tenant_side.fileno(),
+        ]
         numbers += [self._meeting.fileno()] if self._meeting else []
         let_go(numbers)
 
@@ -237,12 +242,16 @@ class Seat:
         except OSError as error:
             if self._meet_again is None:
                 where = join_address(self._address, self._port)
-                _log.warning("other registries of this host cannot join: the Unix socket of %s: %s", where, error)
+                _log.warning("other registries of this host cannot join: Unix socket of %s: %s", where, error)
             self._meet_again = time.monotonic() + _MEET_AGAIN
         else:
             self._meet_again = None
             self._accepting = Acceptor(
-                self._meeting, self._loop, self._still_holder, self._desk.admit, "other registries of this host wait"
+                self._meeting,
+                self._loop,
+                self._still_holder,
+                self._holder_side.admit,
+                "other registries of this host wait",
             )
 
     def _still_holder(self) -> bool:
@@ -287,7 +296,7 @@ class Seat:
     # -- a tenant
 
     async def _join(self, within: float = WELCOME_WITHIN) -> bool:
-        return await self._membership.join(channel_path(self._address, self._port), min(within, WELCOME_WITHIN))
+        return await self._tenant_side.join(channel_path(self._address, self._port), min(within, WELCOME_WITHIN))
 
     def _move_in(self, told: dict[str, Any], descriptors: list[int]) -> None:
         keys = [(str(kind), str(address)) for kind, address in told["sockets"]]
@@ -304,7 +313,7 @@ class Seat:
         self._table.told_anew()
         self._generation, self._holder_number = int(told["generation"]), int(told["holder"])
         if self._page.generation == self._generation:  # what is read late may be of one long ended
-            self._knowledge.holds(self._generation, time.monotonic())
+            self._takeover.holds(self._generation, time.monotonic())
         self._standing_by = False
 
     def _forget_sockets(self) -> None:
@@ -321,7 +330,7 @@ class Seat:
         """Its services with it. The first of the succession goes on at once."""
         if not self._closed:
             self._table.drop(self._holder_number, clock.unix_ms())
-            self._move(at_once=self._membership.is_next)
+            self._move(at_once=self._tenant_side.is_next)
 
     # -- succession
 
@@ -340,24 +349,24 @@ class Seat:
             if not page.beat(self._generation, now):
                 self._step_down()
                 return BEAT_EVERY
-            self._knowledge.holds(self._generation, now)
-            self._desk.expire(now)
+            self._takeover.holds(self._generation, now)
+            self._holder_side.expire(now)
             if self._meet_again is not None and now >= self._meet_again:
                 self._meet()
             if now >= self._bind_again:
                 self._bind_wanted()
-            return BEAT_EVERY if self._desk.occupied else _ALONE_EVERY
+            return BEAT_EVERY if self._holder_side.occupied else _ALONE_EVERY
         left = self._patience(page, now) - page.age(now)
         if left <= 0 or page.generation != self._generation:
             self._move(at_once=False)
             return BEAT_EVERY
-        self._knowledge.holds(self._generation, now)
+        self._takeover.holds(self._generation, now)
         self._keep(page.serial)  # the holder may be a program that keeps nothing
         # Who has another holder by now has to be registered there within CONFIRM_WITHIN.
         return min(left, SILENT_AFTER)
 
     def _patience(self, page: Page, now: float) -> float:
-        return self._knowledge.patience(self._membership.rank, page.generation, now)
+        return self._takeover.patience(self._tenant_side.rank, page.generation, now)
 
     def _move(self, *, at_once: bool) -> None:
         if not self._closed and (self._moving is None or self._moving.done()):
@@ -365,8 +374,8 @@ class Seat:
 
     async def _find_place(self, at_once: bool) -> None:
         """The holder is gone, silent or replaced: takes over, or becomes its successor's tenant."""
-        self._membership.catch_up()
-        self._membership.leave(moving=True)
+        self._tenant_side.catch_up()
+        self._tenant_side.leave(moving=True)
         pause, again = REFUSED_PAUSE, 0.0
         while not self._closed:
             page = self._page
@@ -375,7 +384,7 @@ class Seat:
                 return
             now, present = time.monotonic(), page.generation
             ended = at_once and present == self._generation
-            generation = self._knowledge.take_over(page, present, self._membership.rank, now, ended=ended)
+            generation = self._takeover.take_over(page, present, self._tenant_side.rank, now, ended=ended)
             if generation:
                 self._taken_over(page, present, generation, now)
                 return
@@ -386,20 +395,20 @@ class Seat:
             # One that has just ended lets nobody in, though its Unix socket, which is ours too, still takes us.
             if await self._join(max(BEAT_EVERY, self._patience(page, now) - page.age(now))):
                 return
-            if self._membership.refused:  # it may end, or be another one by then
+            if self._tenant_side.refused:  # it may end, or be another one by then
                 again, pause = now + pause, min(2 * pause, REFUSED_PAUSE_AT_MOST)
             await asyncio.sleep(0.02)
 
     def _taken_over(self, page: Page, present: int, generation: int, now: float) -> None:
         """The port is ours, in the place of the holder of the `present` generation."""
-        if self._knowledge.is_outdated(present, now):
+        if self._takeover.is_outdated(present, now):
             self._table.moved(clock.unix_ms())
         self._generation = generation
-        self._knowledge.holds(generation, now)
+        self._takeover.holds(generation, now)
         self._table.follow(page.serial)
         self._table.taken_over(now)
         self._table.changed(clock.unix_ms())
-        self._desk.expire(now)
+        self._holder_side.expire(now)
         self._changed()  # the first answer already tells of everyone
         self._hold()
         self._watch()
@@ -426,7 +435,7 @@ class Seat:
                     if await self._join():
                         _log.info("the host's registry has let this one in", extra={"event": "tenant"})
                         return
-                    knock = time.monotonic() + _KNOCK_AGAIN if self._membership.knocked else 0.0
+                    knock = time.monotonic() + _KNOCK_AGAIN if self._tenant_side.knocked else 0.0
                 await asyncio.sleep(_at_random(0.5, 1.0) * RACE_EVERY)
             else:
                 self._changed()
@@ -442,7 +451,7 @@ class Seat:
         self._holder = False
         self._stop_accepting()
         self._sockets.stop()
-        self._desk.close()
+        self._holder_side.close()
         self._move(at_once=False)
 
 

@@ -7,10 +7,7 @@ out of date.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from .unix_socket import Page
+from typing import Final, Protocol
 
 SILENT_AFTER: Final = 0.3  # seconds without a heartbeat after which a holder is given up
 SUCCESSOR_AFTER: Final = 0.15  # the same more for each who comes before us in the succession
@@ -18,7 +15,17 @@ OUTDATED_AFTER: Final = 1.0  # seconds without a part in a host that has changed
 OUTDATED_LAST: Final = 1.0  # seconds for which who does not know lets those go first who may
 
 
-class Knowledge:
+class Page(Protocol):
+    """What the processes of a host share: see :class:`mddns.host.unix_socket.Page`."""
+
+    def age(self, now: float) -> float:
+        """Seconds since the holder's last sign of life."""
+
+    def claim(self, known: int, now: float) -> int | None:
+        """The next generation, ours, if `known` is still the present one; else None."""
+
+
+class Takeover:
     """What is known of the host: of which `generation` of its holders, and when that was last so."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ _log = logging.getLogger("mddns")
 WELCOME_WITHIN: Final = 0.5  # seconds
 
 
-class Membership:
+class TenantSide:
     """Ours at the holder, one at a time.
 
     `move_in(told, descriptors)` takes what a holder hands over, and raises ValueError where that is not all;

@@ -18,7 +18,7 @@ import h11
 from .messages import Head, Response, Serving
 
 if TYPE_CHECKING:
-    from ..server.connection_limits import Connections
+    from ..system.connection_limits import Connections
 
 _log = logging.getLogger("mddns")
 

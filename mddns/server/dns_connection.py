@@ -15,7 +15,7 @@ from ..dns.message import REFUSED, SERVFAIL
 from ..http.messages import Serving
 from ..responder.push_subscriptions import without_place
 from ..responder.reaction import Answering, Later, Messages, Reaction
-from .connection_limits import Connections, give_up_after, reset
+from ..system.connection_limits import Connections, give_up_after, reset
 from .push_sessions import Session, Sessions
 
 STAY_AWAY: Final = 30.0  # seconds that whoever got no session is asked to stay without one

@@ -13,8 +13,8 @@ from ..base.model import join_address
 from ..http.messages import Serving
 from ..responder.hot_answers import COOKIE_OCTETS, Kept
 from ..responder.reaction import Answering, Later, Messages
+from ..system.connection_limits import Connections, most_connections, most_sessions
 from .acceptor import Acceptor
-from .connection_limits import Connections, most_connections, most_sessions
 from .dns_connection import DnsConnection
 from .push_sessions import Sessions
 

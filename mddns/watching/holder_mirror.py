@@ -57,7 +57,7 @@ class Known:
             yield
 
 
-class Mirror:
+class HolderMirror:
     """The network under the apex of `domain`; ``changed()`` is called when the zone has another state, ``failed()``
     when it will not have any more.
 

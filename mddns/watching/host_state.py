@@ -10,13 +10,13 @@ from typing import Final
 from ..base.model import Peer, Service
 from ..base.names import Name
 from .mirror_zone import MirrorCopy, State, Words
-from .push_client import Subscriber
+from .push_client import PushClient
 
 SESSION_AGAIN: Final = 0.05  # seconds until a session that ended is begun anew; doubles, to
 SESSION_AGAIN_AT_MOST: Final = 30.0
 
 
-class Watched:
+class HostState:
     """One host. Times are the event loop's."""
 
     def __init__(self, peer: Peer, apex: Name, now: float) -> None:
@@ -34,7 +34,7 @@ class Watched:
         self.pause = 0.0
         self.left_until = now  # not looked up before
         self.probing = False
-        self.session: Subscriber | None = None
+        self.session: PushClient | None = None
         self.task: asyncio.Task[None] | None = None
         self.session_from = now  # not before
         self.session_pause = SESSION_AGAIN

@@ -17,7 +17,7 @@ from ..responder.push_subscriptions import Held
 from ..responder.reaction import Messages
 
 if TYPE_CHECKING:
-    from .holder_mirror import Mirror
+    from .holder_mirror import HolderMirror
 
 KEPT_FOR: Final = 30.0  # seconds for which a mirror goes on when nobody looks into it
 
@@ -32,18 +32,18 @@ class Looking(Protocol):
 class _Kept:
     """A mirror, and the sessions that look into it."""
 
-    def __init__(self, mirror: Mirror, era: int) -> None:
+    def __init__(self, mirror: HolderMirror, era: int) -> None:
         self.mirror = mirror
         self.era = era
         self.sessions: set[Looking] = set()
         self.ending: asyncio.TimerHandle | None = None
 
 
-class Mirrors:
+class MirrorsByApex:
     """Those of the `domains` of a node; ``changed()`` is called when one has another state.
 
-    `era()` is another one whenever the node has become its host's holder. Mirrors do not outlast it: who was stopped
-    meanwhile may know less than whoever stood in.
+    `era()` changes whenever the node becomes its host's holder. The mirrors end then: a process that was stopped may
+    know less than the one that answered in its place.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Mirrors:
             self._end(domain)
             kept = None
         if kept is None:
-            from .holder_mirror import Mirror  # which a registry alone does not need
+            from .holder_mirror import HolderMirror  # which a registry alone does not need
 
-            mirror = Mirror(domain, self._timeout, self._snapshot, self._changed, lambda: self._failed(domain))
+            mirror = HolderMirror(domain, self._timeout, self._snapshot, self._changed, lambda: self._failed(domain))
             kept = self._kept[domain] = _Kept(mirror, self._era())
         kept.sessions.add(session)
         if kept.ending:

@@ -16,7 +16,7 @@ from typing import Final
 from ..base.model import Service
 from ..directory.directory import Directory
 from ..zone.apex import is_after
-from .host_state import Watched
+from .host_state import HostState
 from .mirror_zone import State, Stood, Words
 
 ALONE_FOR: Final = 2.0  # seconds for which our own host is asked alone; a mirror that begins has a lookup's time
@@ -24,7 +24,7 @@ AGREE_WITHIN: Final = 10.0  # seconds for which what we have heard ourselves sta
 HEARD_WITHIN: Final = 1.0  # seconds in which a mirror that begins has heard of whoever is there
 
 
-class Attachment:
+class OwnHolder:
     """What a watcher of `directory` has to do with the holder of its own host. Times are the event loop's."""
 
     def __init__(self, directory: Directory, *, allowed: bool) -> None:
@@ -33,15 +33,15 @@ class Attachment:
         self.moved = True  # whether, with what it said last, we may ask others than before
         self._directory = directory
         self._allowed = allowed
-        self._own: Watched | None = None
+        self._own: HostState | None = None
         self._alone_until = -math.inf
         self.waits = False  # whether it has not heard by now what another one had
         self._lost_at = -math.inf
         self._words = Words()
         self._census = ""
-        self._elsewhere: set[Watched] = set()  # hosts of which the mirror does not know
+        self._elsewhere: set[HostState] = set()  # hosts of which the mirror does not know
 
-    def network(self, own: Watched | None, peers: str, now: float) -> None:
+    def network(self, own: HostState | None, peers: str, now: float) -> None:
         """Which of the hosts is ours; `peers` is the census of all."""
         self._census = peers
         own = own if self._allowed else None
@@ -56,27 +56,27 @@ class Attachment:
         """Whether the whole network is known by it."""
         return self.complete and all(host.polled for host in self._elsewhere)
 
-    def is_own(self, host: Watched) -> bool:
+    def is_own(self, host: HostState) -> bool:
         """Whether a host is ours, and may have a mirror for us."""
         return host is self._own
 
-    def among(self, hosts: Mapping[str, Watched]) -> Iterable[Watched]:
+    def among(self, hosts: Mapping[str, HostState]) -> Iterable[HostState]:
         """Those of `hosts` whom we ask ourselves, sooner or later."""
         if self.complete and self._own:
             return (self._own, *self._elsewhere)
         return hosts.values()
 
-    def asked_from(self, host: Watched, now: float) -> float:
+    def asked_from(self, host: HostState, now: float) -> float:
         """When a host may be asked by ourselves."""
         if self.asks(host, now):
             return host.next
         return math.inf if self.complete else max(host.next, self._alone_until)
 
-    def asks(self, host: Watched, now: float) -> bool:
+    def asks(self, host: HostState, now: float) -> bool:
         """Whether what a host says to ourselves counts."""
         return host is self._own or not (self.complete or now < self._alone_until) or host in self._elsewhere
 
-    def none(self, hosts: Iterable[Watched]) -> bool:
+    def none(self, hosts: Iterable[HostState]) -> bool:
         """There is no holder, or it has no mirror for us; whether that is news."""
         if not self.complete and self._alone_until == -math.inf:
             return False
@@ -84,7 +84,7 @@ class Attachment:
         self._alone_until = -math.inf
         return True
 
-    def lost(self, hosts: Iterable[Watched], now: float) -> None:
+    def lost(self, hosts: Iterable[HostState], now: float) -> None:
         """The session has ended. What we know stands; a successor is asked first."""
         if self.complete:
             self.complete = False
@@ -95,7 +95,7 @@ class Attachment:
                 host.relayed = None
                 host.next = min(host.next, now)
 
-    def told(self, hosts: Mapping[str, Watched], network: str, known: bool, now: float, moment: float) -> bool:
+    def told(self, hosts: Mapping[str, HostState], network: str, known: bool, now: float, moment: float) -> bool:
         """The mirror says something new; whether that was taken over. BadMessage for nonsense.
 
         `known`: the whole network was known to us before. `moment` is the directory's now.
@@ -110,7 +110,7 @@ class Attachment:
         of_all = beside.peers == self._census
         words = self._words.by_peer(own.copy.told(), {key: host.peer for key, host in hosts.items()}, network)
 
-        def is_behind(key: str, host: Watched) -> bool:
+        def is_behind(key: str, host: HostState) -> bool:
             return self._is_behind(host, stood.get(key), of_all, words.get(key, ()), now)
 
         if not self.complete:
@@ -149,14 +149,14 @@ class Attachment:
         self.moved = not was or before != self._elsewhere
         return True
 
-    def _ask(self, host: Watched, already: bool, now: float) -> None:
+    def _ask(self, host: HostState, already: bool, now: float) -> None:
         self._elsewhere.add(host)
         host.relayed = None
         if not already:
             host.polled, host.next = True, max(host.next, now + HEARD_WITHIN)
 
     def _is_behind(
-        self, host: Watched, stands: Stood | None, of_all: bool, words: Sequence[Service], now: float
+        self, host: HostState, stands: Stood | None, of_all: bool, words: Sequence[Service], now: float
     ) -> bool:
         """Whether we have heard something of a host ourselves that the mirror has not, but will."""
         if host is self._own or (stands is None and not of_all):
@@ -170,14 +170,14 @@ class Attachment:
         admits, peer = self._directory.admits, host.peer
         return self._directory.said_by(peer) != {service.key: service for service in words if admits(service, peer)}
 
-    def _take_own(self, own: Watched, stands: Stood | None, words: Sequence[Service], moment: float) -> bool:
+    def _take_own(self, own: HostState, stands: Stood | None, words: Sequence[Service], moment: float) -> bool:
         if stands is None or (stands.state, words) == own.relayed:
             return False
         self._relay(own, stands.state, words, moment)
         own.relayed = stands.state, words
         return True
 
-    def _relay(self, host: Watched, state: State | None, services: Sequence[Service], moment: float) -> None:
+    def _relay(self, host: HostState, state: State | None, services: Sequence[Service], moment: float) -> None:
         directory, peer = self._directory, host.peer
         host.heard, host.spoke, host.unanswered, host.told_at = True, state is not None, 0, moment
         if state is None:

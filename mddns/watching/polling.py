@@ -23,10 +23,10 @@ from ..lookup.fanout import Lookup
 from ..lookup.query import learn
 from ..networks.settings import Settings
 from ..system import clock
-from .host_state import Watched
+from .host_state import HostState
 from .hosts import WatchedHosts, loop_time
-from .push_client import Subscriber
-from .session_schedule import Spawn, Subscribing
+from .push_client import PushClient
+from .session_schedule import SessionSchedule, Spawn
 from .soa_probe import Prober
 from .tcp_probe import nobody_answers
 
@@ -46,7 +46,7 @@ MOST_POLLS: Final = 32  # lookups at one time
 MOST_AT_ONCE: Final = 256  # hosts in one of them
 
 
-class Asking:
+class Polling:
     """Asks `hosts`, once it is started; who answers gets one of the `sessions`.
 
     ``news()`` is called when somebody may offer something else, ``left_alone(peer)`` for each that is asked less often
@@ -57,7 +57,7 @@ class Asking:
         self,
         settings: Settings,
         hosts: WatchedHosts,
-        sessions: Subscribing,
+        sessions: SessionSchedule,
         spawn: Spawn,
         news: Callable[[], None],
         left_alone: Callable[[Peer], None] | None,
@@ -65,7 +65,7 @@ class Asking:
         self._settings = settings
         self._hosts = hosts
         self._directory = hosts.directory
-        self._attachment = hosts.attachment
+        self._own_holder = hosts.own_holder
         self._sessions = sessions
         self._spawn = spawn
         self._news = news
@@ -117,7 +117,7 @@ class Asking:
             host.heard = False
         self.kick()
 
-    async def session_ended(self, host: Watched, since: float, abruptly: bool) -> None:
+    async def session_ended(self, host: HostState, since: float, abruptly: bool) -> None:
         """What the host says now counts, whatever ended its session. One that had TCP has it while it lives."""
         host.left_until, host.next = since, since + SESSION_ENDED + (KNOCK_WITHIN if abruptly else 0.0)
         self.kick()
@@ -140,9 +140,9 @@ class Asking:
             self._kicked.clear()
             self.pulse.beat(clock.now())
             now = loop_time()
-            asked_from = self._attachment.asked_from
+            asked_from = self._own_holder.asked_from
             due, again = [], now + EVERY
-            for host in self._attachment.among(self._hosts.by_id):
+            for host in self._own_holder.among(self._hosts.by_id):
                 if not host.busy:
                     if (asked := asked_from(host, now)) <= now:
                         due.append(host)
@@ -167,7 +167,7 @@ class Asking:
 
     # By lookups
 
-    async def _poll(self, hosts: list[Watched]) -> None:
+    async def _poll(self, hosts: list[HostState]) -> None:
         """Looks up what these offer."""
         memory, now, begun = self._directory.memory, clock.now(), loop_time()
         lookup = Lookup(
@@ -192,12 +192,12 @@ class Asking:
         if clock.now() <= lookup.deadline + clock.AWAY:
             self._room = self._sessions.room()
             for ask in lookup.asks:
-                if self._attachment.asks(by_peer[ask.peer.id], loop_time()):
+                if self._own_holder.asks(by_peer[ask.peer.id], loop_time()):
                     self._polled(by_peer[ask.peer.id], ask, now)
         self.kick()
         self._news()
 
-    def _polled(self, host: Watched, ask: Ask, since: float) -> None:
+    def _polled(self, host: HostState, ask: Ask, since: float) -> None:
         if not self._hosts.has(host):
             return
         host.polled, now = True, loop_time()
@@ -226,15 +226,15 @@ class Asking:
                 pace = self._hosts.pace
                 self._leave(host, min(max(EVERY * pace, 1.5 * host.pause), AWAY_AT_MOST * pace))
 
-    def _refused(self, host: Watched) -> None:
+    def _refused(self, host: HostState) -> None:
         self._hosts.forget_copy(host)
         host.unanswered, host.heard, host.heard_at = 0, True, loop_time()
         self._sessions.without(host)
         self._leave(host, min(max(REFUSED_FIRST, 2 * host.pause), REFUSED_AT_MOST * self._hosts.pace))
 
-    def _missed(self, host: Watched) -> None:
+    def _missed(self, host: HostState) -> None:
         host.unanswered += 1
-        if self._attachment.complete and self._attachment.is_own(host):
+        if self._own_holder.complete and self._own_holder.is_own(host):
             # Nobody else tells us anything. When it has missed the last, all others are asked, which takes a moment.
             self.pulse.doubt(clock.now() + OWN_EVERY + CAUGHT_UP)
         if host.unanswered == MOST_UNANSWERED:
@@ -246,35 +246,35 @@ class Asking:
             self._sessions.end(host)
             self._sessions.without(host)
 
-    def _leave(self, host: Watched, pause: float) -> None:
+    def _leave(self, host: HostState, pause: float) -> None:
         now = loop_time()
         host.pause, host.left_until = pause, now + pause
         host.next = min(host.left_until, now + EVERY * self._hosts.pace)
         if self._left_alone:
             self._left_alone(host.peer)
 
-    def _return_to(self, host: Watched) -> None:
+    def _return_to(self, host: HostState) -> None:
         host.next = host.left_until = loop_time()
         self.kick()
 
     # By serials
 
-    def _knock(self, host: Watched, now: float) -> None:
+    def _knock(self, host: HostState, now: float) -> None:
         host.next = min(host.left_until, now + EVERY * self._hosts.pace)
         self._prober.ask(host.peer.route[0], host.peer.port)
 
-    def _probe(self, host: Watched, now: float) -> None:
+    def _probe(self, host: HostState, now: float) -> None:
         if host.probing:
             self._missed(host)
             if host.session is None:
                 return
-        relays = self._attachment.complete and self._attachment.is_own(host)
+        relays = self._own_holder.complete and self._own_holder.is_own(host)
         every = OWN_EVERY if relays else EVERY
         beat = every / BEATS
         host.probing, host.next = True, now + every - (now - self._begun) % beat
         self._prober.ask(host.peer.route[0], host.peer.port)
 
-    def _probe_again(self, host: Watched, session: Subscriber) -> None:
+    def _probe_again(self, host: HostState, session: PushClient) -> None:
         if host.session is session and session.waits and not host.probing:
             self._probe(host, loop_time())
 
@@ -290,9 +290,9 @@ class Asking:
                 host.heard = True
                 self._news()
             self._directory.memory.answered(host.peer.id, clock.now(), None)
-            own = self._attachment.is_own(host)
+            own = self._own_holder.is_own(host)
             # A mirror's serials are its own, so it is asked each time; but the first answer may be long in the making.
             if host.session and not (own and host.copy.serial is None) and host.session.told(serial):
                 asyncio.get_running_loop().call_later(AGAIN_SOON, self._probe_again, host, host.session)
-            if own and host.copy.is_mirror and (self._attachment.waits or not self._attachment.complete):
+            if own and host.copy.is_mirror and (self._own_holder.waits or not self._own_holder.complete):
                 self._sessions.relayed()

@@ -18,8 +18,8 @@ from ..dns.dso_client import Answered, Asked, ClientSession, Event, GoAway, Ordi
 from ..dns.message import IN, NOERROR, SOA
 from ..dns.writer import random_ids
 from ..responder.push_subscriptions import KINDS, PUSH, SUBSCRIBE, Kind, read_push, subscription
-from ..server.connection_limits import reset
 from ..system import clock
+from ..system.connection_limits import reset
 from ..zone.secondary import Progress, Secondary
 
 CONNECT_WITHIN: Final = 1.0  # seconds, for each address
@@ -31,7 +31,7 @@ _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3
 _AT_ONCE: Final = 65_536
 
 
-class Subscriber:
+class PushClient:
     """Follows the zone at `apex` of the host at `addresses`, of which the first that accepts is used.
 
     ``changed()`` is called when `copy` has the whole zone, and whenever that changes. `own`: the host is ours.

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from ..base.errors import BadMessage
-from ..server.connection_limits import within_a_quarter
 from ..system import clock
-from .host_state import SESSION_AGAIN, SESSION_AGAIN_AT_MOST, Watched
+from ..system.connection_limits import within_a_quarter
+from .host_state import SESSION_AGAIN, SESSION_AGAIN_AT_MOST, HostState
 from .hosts import WatchedHosts, loop_time
 from .mirror_zone import MirrorCopy
-from .push_client import Subscriber
+from .push_client import PushClient
 
 _log = logging.getLogger("mddns")
 
@@ -24,10 +24,10 @@ MOST_SESSIONS: Final = 1000  # at one time, or a quarter of our descriptors; who
 LEAST_HOSTS: Final = 64  # for which there is room in a mirror
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-Ended = Callable[[Watched, float, bool], Awaitable[None]]
+Ended = Callable[[HostState, float, bool], Awaitable[None]]
 
 
-class Subscribing:
+class SessionSchedule:
     """Sessions with `hosts`. ``news()`` is called when somebody offers something else, ``kick()`` when others are to
     be asked than before.
 
@@ -45,7 +45,7 @@ class Subscribing:
     ) -> None:
         self._hosts = hosts
         self._directory = hosts.directory
-        self._attachment = hosts.attachment
+        self._own_holder = hosts.own_holder
         self._spawn = spawn
         self._news = news
         self._kick = kick
@@ -69,9 +69,9 @@ class Subscribing:
         """The network is known as a whole from now on."""
         self._current = True
 
-    def begin(self, host: Watched) -> None:
+    def begin(self, host: HostState) -> None:
         """Begins one."""
-        peer, own = host.peer, self._attachment.is_own(host)
+        peer, own = host.peer, self._own_holder.is_own(host)
 
         def changed() -> None:
             if self._hosts.has(host) and host.session is session:
@@ -80,21 +80,21 @@ class Subscribing:
         if self._hosts.me and peer.id == self._hosts.me.id:
             # Another mirror has steps of its own. While it is followed there may be more hosts.
             host.copy = MirrorCopy(self._hosts.apex, max(LEAST_HOSTS, 2 * len(self._hosts.by_id)))
-        session = Subscriber(peer.route, peer.port, host.copy, self._hosts.apex, changed, own=own)
+        session = PushClient(peer.route, peer.port, host.copy, self._hosts.apex, changed, own=own)
         host.session, host.probing = session, False
         host.task = self._spawn(self._follow(host, session))
 
-    def end(self, host: Watched) -> None:
+    def end(self, host: HostState) -> None:
         """Ends that with a host, if there is one."""
         host.session = None
         if host.task:
             host.task.cancel()
             host.task = None
 
-    def without(self, host: Watched) -> None:
+    def without(self, host: HostState) -> None:
         """A host has no mirror for us. Where it is our own, everybody is asked by ourselves."""
         hosts = self._hosts.by_id
-        if self._attachment.is_own(host) and self._attachment.none(hosts.values()):
+        if self._own_holder.is_own(host) and self._own_holder.none(hosts.values()):
             _log.debug("every host is asked, as this one has no mirror")
             # Of whoever answered here all other hosts are told at this moment: who has work for them comes after that.
             pause, now = YIELD if self._current else 0.0, loop_time()
@@ -105,15 +105,15 @@ class Subscribing:
 
     def relayed(self) -> None:
         """The mirror of our own host's holder has something new, or we know of other peers."""
-        attachment, hosts = self._attachment, self._hosts
-        before = attachment.complete
-        taken = attachment.told(hosts.by_id, hosts.network, self._current, loop_time(), clock.now())
-        if attachment.complete and not before:
+        own_holder, hosts = self._own_holder, self._hosts
+        before = own_holder.complete
+        taken = own_holder.told(hosts.by_id, hosts.network, self._current, loop_time(), clock.now())
+        if own_holder.complete and not before:
             _log.debug("everything comes from this host's holder")
-        if taken and attachment.moved:
+        if taken and own_holder.moved:
             now = loop_time()
             for host in hosts.by_id.values():
-                if not attachment.asks(host, now) and (host.session or host.copy.serial is not None):
+                if not own_holder.asks(host, now) and (host.session or host.copy.serial is not None):
                     self.end(host)
                     hosts.forget_copy(host)
                     host.probing = False
@@ -121,7 +121,7 @@ class Subscribing:
         if taken:
             self._news()
 
-    async def _follow(self, host: Watched, session: Subscriber) -> None:
+    async def _follow(self, host: HostState, session: PushClient) -> None:
         begun = loop_time()
         stay_away = 0.0
         try:
@@ -138,9 +138,9 @@ class Subscribing:
             if host.session is session:
                 host.session = host.task = None
         now = loop_time()
-        if self._attachment.is_own(host):
-            if self._attachment.complete and session.refused is None and not stay_away:
-                self._attachment.lost(self._hosts.by_id.values(), now)
+        if self._own_holder.is_own(host):
+            if self._own_holder.complete and session.refused is None and not stay_away:
+                self._own_holder.lost(self._hosts.by_id.values(), now)
             else:
                 self.without(host)
         stay_away = stay_away if session.refused is None else session.refused
@@ -148,12 +148,12 @@ class Subscribing:
             host.session_pause = SESSION_AGAIN
         host.session_from = now + max(stay_away, host.session_pause)
         host.session_pause = min(2 * host.session_pause, SESSION_AGAIN_AT_MOST)
-        own = self._attachment.is_own(host)
+        own = self._own_holder.is_own(host)
         await self._ended(host, now, session.connected and session.refused is None and not stay_away and not own)
 
-    def _told(self, host: Watched) -> None:
+    def _told(self, host: HostState) -> None:
         """A host's zone is another by now."""
-        if self._attachment.is_own(host):
+        if self._own_holder.is_own(host):
             if host.copy.is_mirror:
                 self.relayed()
                 return

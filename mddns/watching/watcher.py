@@ -1,10 +1,10 @@
 """Watches a network: follows every host of it, and tells those who look on how it is now.
 
-A host is asked for what it offers by a lookup (:mod:`.asking`). Who answers over DNS gets a session
-(:mod:`.subscribing`), which tells of each change at once, and is asked for its serial every two seconds besides; who
-has no session for us is looked up every two seconds. A session that ends is no event: what the host says next is.
+A host is asked for what it offers by a lookup (:mod:`.polling`). A host that answers over DNS gets a session
+(:mod:`.session_schedule`), which tells of each change at once, and is asked for its serial every two seconds besides; a
+host without a session is looked up every two seconds. A session that ends is no event: what the host says next is.
 Where our own host has a holder, all of this is its business: it has what every host says, for all programs of its host
-(:mod:`.attachment`).
+(:mod:`.own_holder`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ..directory.pushed import Followed, Hearing
 from ..networks.follower import STATUS_TIMEOUT, Follower
 from ..networks.settings import Settings
 from ..system import clock
-from .host_state import Watched
+from .host_state import HostState
 from .hosts import WatchedHosts, loop_time
 from .mirror_zone import Stood
-from .own_holder import Attachment
-from .polling import Asking
-from .session_schedule import Subscribing
+from .own_holder import OwnHolder
+from .polling import Polling
+from .session_schedule import SessionSchedule
 from .view import View as View
 from .view import Watching as Watching
 
@@ -61,10 +61,10 @@ class Watcher:
         policy = policy or Policy()
         self._directory = Hearing(other, policy) if other else Directory(settings.apex.wire, Memory(), policy)
         # Of what several hosts tell, a mirror gives one word on. Which one this process admits, it cannot know.
-        self._attachment = Attachment(self._directory, allowed=own is None and type(policy) is Policy)
-        self._hosts = WatchedHosts(settings.apex, self._directory, self._attachment)
-        self._sessions = Subscribing(self._hosts, self._spawn, self._publish_soon, self._kick, self._session_ended)
-        self._asking = Asking(settings, self._hosts, self._sessions, self._spawn, self._publish_soon, left_alone)
+        self._own_holder = OwnHolder(self._directory, allowed=own is None and type(policy) is Policy)
+        self._hosts = WatchedHosts(settings.apex, self._directory, self._own_holder)
+        self._sessions = SessionSchedule(self._hosts, self._spawn, self._publish_soon, self._kick, self._session_ended)
+        self._polling = Polling(settings, self._hosts, self._sessions, self._spawn, self._publish_soon, left_alone)
         self._network = settings.network
         self._follower = Follower(settings.network, self._seen, self._tick)
         self._turns = clock.Turns(clock.now())
@@ -84,13 +84,13 @@ class Watcher:
 
         After sleep it is whole when whoever we know something of has been heard again.
         """
-        return self._whole if self._asking.pulse.is_steady(clock.now()) else None
+        return self._whole if self._polling.pulse.is_steady(clock.now()) else None
 
     async def start(self) -> None:
         """Reads the network and begins. NetworkError where it cannot be read."""
         await self._seen(await self._network.aread(STATUS_TIMEOUT), 0.0)
         self._spawn(self._follower.run())
-        self._asking.start()
+        self._polling.start()
 
     async def close(self) -> None:
         """Ends every session, and all asking."""
@@ -99,7 +99,7 @@ class Watcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._asking.close()
+        self._polling.close()
         self._end_all(None)
 
     def add(self, key: object, watching: Watching) -> None:
@@ -121,7 +121,7 @@ class Watcher:
 
     def heard(self, peer: str) -> None:
         """The peer of that id has asked us something, so it is up."""
-        self._asking.heard(peer)
+        self._polling.heard(peer)
 
     def own_changed(self) -> None:
         """What our own host offers is another by now: `own` gives it."""
@@ -136,7 +136,7 @@ class Watcher:
 
     def descriptors(self) -> list[int]:
         """The numbers of the sockets that stay open for longer than a lookup."""
-        return [number for number in (*self._sessions.descriptors(), *self._asking.descriptors()) if number >= 0]
+        return [number for number in (*self._sessions.descriptors(), *self._polling.descriptors()) if number >= 0]
 
     # The network
 
@@ -145,15 +145,15 @@ class Watcher:
         for gone in self._hosts.seen(snapshot, holder=self._own is not None, now=loop_time()):
             self._sessions.end(gone)
         self.own_changed()
-        if self._attachment.complete:
+        if self._own_holder.complete:
             self._sessions.relayed()
-        self._asking.network_changed()
+        self._polling.network_changed()
         self._publish_soon()
 
     def _tick(self) -> bool:
         if away := self._turns.away(clock.now()):
             self._directory.slept(away, clock.now())
-            self._asking.slept()
+            self._polling.slept()
             self._publish_soon()
         if self._latest and self._latest.silent:
             self._publish_soon()  # who is gone by now is silent no more
@@ -162,10 +162,10 @@ class Watcher:
     # Its parts
 
     def _kick(self) -> None:
-        self._asking.kick()
+        self._polling.kick()
 
-    async def _session_ended(self, host: Watched, since: float, abruptly: bool) -> None:
-        await self._asking.session_ended(host, since, abruptly)
+    async def _session_ended(self, host: HostState, since: float, abruptly: bool) -> None:
+        await self._polling.session_ended(host, since, abruptly)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -205,7 +205,7 @@ class Watcher:
         if self._snapshot is None:
             return
         directory, hosts, now = self._directory, self._hosts, clock.now()
-        whole = self._attachment.whole or all(host.polled for host in hosts.by_id.values())
+        whole = self._own_holder.whole or all(host.polled for host in hosts.by_id.values())
         first = not self._current and whole
         silent = directory.silent(now)
         stood = tuple(hosts.stands(holder=True)) if self._own else ()

@@ -48,7 +48,8 @@ from mddns.registry.registry import Registry
 from mddns.responder import push_subscriptions, responder
 from mddns.responder.reaction import Messages
 from mddns.responder.responder import Ask, Responder
-from mddns.server import connection_limits, dns_connection, push_sessions
+from mddns.server import dns_connection, push_sessions
+from mddns.system import connection_limits
 from mddns.watching import host_state, mirrors_by_apex, own_holder, polling, push_client, session_schedule
 from mddns.zone import apex, journal, transfer, zone
 

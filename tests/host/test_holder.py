@@ -36,11 +36,11 @@ def test_a_tenant_that_looks_for_another_holder_and_finds_the_same_was_never_awa
     """As where the holder had no turn for a moment."""
 
     async def work(holder: Node, tenant: Node) -> None:
-        tenant.seat._move(at_once=False)
-        while tenant.seat._membership.joined:
+        tenant.role._move(at_once=False)
+        while tenant.role._tenant_side.joined:
             await asyncio.sleep(0)
         seen = []
-        while not tenant.seat._membership.joined:
+        while not tenant.role._tenant_side.joined:
             seen.append(ports(holder))
             await asyncio.sleep(0)
         await tenant.settled()
@@ -60,7 +60,7 @@ def test_what_a_tenant_offered_that_has_left_for_good_is_gone_in_a_moment() -> N
 
 def test_a_tenant_that_does_not_come_back_is_waited_for_no_longer_than_after_a_change_of_holder() -> None:
     async def work(holder: Node, tenant: Node) -> None:
-        tenant.seat._membership.leave(moving=True)
+        tenant.role._tenant_side.leave(moving=True)
         await asyncio.sleep(0.1)
         assert ports(holder) == {80, 81}
         await eventually(lambda: ports(holder) == {80})

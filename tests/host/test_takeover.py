@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mddns.host.takeover import OUTDATED_AFTER, OUTDATED_LAST, SILENT_AFTER, SUCCESSOR_AFTER, Knowledge
+from mddns.host.takeover import OUTDATED_AFTER, OUTDATED_LAST, SILENT_AFTER, SUCCESSOR_AFTER, Takeover
 
 
-def knowledge(generation: int, now: float) -> Knowledge:
-    known = Knowledge()
+def knowledge(generation: int, now: float) -> Takeover:
+    known = Takeover()
     known.holds(generation, now)
     return known
 
@@ -31,7 +31,7 @@ def test_two_holders_that_end_in_a_row_leave_their_tenants_what_they_know() -> N
 
 
 def test_who_knows_nothing_of_a_host_is_outdated() -> None:
-    assert Knowledge().is_outdated(1, 0.0)
+    assert Takeover().is_outdated(1, 0.0)
 
 
 def test_who_is_outdated_lets_those_go_first_who_know() -> None:

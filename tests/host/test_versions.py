@@ -17,7 +17,7 @@ from mddns.base.names import Name
 from mddns.base.offer import make
 from mddns.base.policy import Policy
 from mddns.host import holder, unix_socket
-from mddns.host.holder import Desk
+from mddns.host.holder import HolderSide
 from mddns.host.unix_socket import HELLO, OLDEST, REFUSED, VERSION, WELCOME, channel_path, connect
 from mddns.node import Node
 
@@ -119,23 +119,23 @@ def test_one_that_the_next_holder_refuses_does_not_spin_and_goes_on_when_that_en
         old.advertise(make(81, "old"))
         await old.settled()
         asked = 0
-        greet = Desk._greet
+        greet = HolderSide._greet
 
-        def strict(self: Desk, line: Any, number: list[int], hello: dict[str, Any]) -> None:
+        def strict(self: HolderSide, line: Any, number: list[int], hello: dict[str, Any]) -> None:
             nonlocal asked
-            asked += self is upgraded.seat._desk
-            if self is upgraded.seat._desk:
+            asked += self is upgraded.role._holder_side
+            if self is upgraded.role._holder_side:
                 hello = {**hello, "version": OLDEST - 1, "oldest": OLDEST - 1}
             greet(self, line, number, hello)
 
-        monkeypatch.setattr(Desk, "_greet", strict)
+        monkeypatch.setattr(HolderSide, "_greet", strict)
         await first.close()
-        await until(lambda: upgraded.seat.is_holder)
+        await until(lambda: upgraded.role.is_holder)
         await until(lambda: asked > 0)
         await asyncio.sleep(1.5)
         assert asked <= 3, "it spins"
         await upgraded.close()
-        await until(lambda: old.seat.is_holder)
+        await until(lambda: old.role.is_holder)
         assert len(await asyncio.to_thread(answers, me, "old SRV")) == 1
         await old.close()
 

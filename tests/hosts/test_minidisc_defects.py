@@ -52,7 +52,7 @@ def listed(world: World) -> set[str]:
 
 
 def test_1_no_program_is_orphaned_when_the_one_that_answers_dies(world: World) -> None:
-    """Guard: a tenant takes over, or registers with the next holder (`Seat._find_place`)."""
+    """Guard: a tenant takes over, or registers with the next holder (`Role._find_place`)."""
     names = [f"s{number}" for number in range(5)]
     running = {}
     for number, name in enumerate(names):
@@ -78,7 +78,7 @@ def start(place: Peer, **more: float) -> mddns.Registry:
 
 
 def test_5_a_foreign_program_on_udp_is_an_error_and_leaves_nothing(place: Peer) -> None:
-    """Guard: `Seat.take` gives up after JOIN_WITHIN."""
+    """Guard: `Role.take` gives up after JOIN_WITHIN."""
     before = threading.active_count()
     with socket.socket(type=socket.SOCK_DGRAM) as hog:
         hog.bind((place.addresses[0], place.port))
@@ -89,7 +89,7 @@ def test_5_a_foreign_program_on_udp_is_an_error_and_leaves_nothing(place: Peer) 
 
 
 def test_5_a_foreign_program_on_tcp_keeps_nobody_from_answering_over_udp(place: Peer) -> None:
-    """Guard: `Seat.also_at` goes on without what it cannot bind, and takes it when it is free."""
+    """Guard: `Role.also_at` goes on without what it cannot bind, and takes it when it is free."""
     with socket.socket() as hog:
         hog.bind((place.addresses[0], place.port))
         hog.listen()

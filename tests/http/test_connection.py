@@ -18,9 +18,9 @@ from loopback import address, free_port
 
 from mddns.http import connection
 from mddns.http.messages import Head, Response
-from mddns.server import connection_limits
 from mddns.server.binding import bind_tcp
 from mddns.server.listeners import TcpListener
+from mddns.system import connection_limits
 
 QUERY = bytes(range(1, 13)) + b"what"
 

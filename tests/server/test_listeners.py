@@ -14,6 +14,7 @@ import pytest
 from loopback import QUERY, Client, address, echo, free_port
 
 import mddns.server.dns_connection
+import mddns.system.connection_limits
 from mddns.base.errors import NetworkError, PortInUse
 from mddns.responder.reaction import Messages, Reaction
 from mddns.server import dns_connection
@@ -294,7 +295,7 @@ def test_a_source_has_8_connections_and_others_have_theirs() -> None:
 
 
 def test_when_all_places_are_taken_the_longest_idle_one_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.server.connection_limits, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(mddns.system.connection_limits, "MOST_CONNECTIONS", 4)
 
     async def work(place: tuple[str, int]) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -313,8 +314,8 @@ def test_when_all_places_are_taken_the_longest_idle_one_ends(monkeypatch: pytest
 
 
 def test_a_source_that_has_all_it_may_have_pushes_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mddns.server.connection_limits, "MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(mddns.server.connection_limits, "MOST_PER_SOURCE", 3)
+    monkeypatch.setattr(mddns.system.connection_limits, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(mddns.system.connection_limits, "MOST_PER_SOURCE", 3)
 
     async def work(place: tuple[str, int]) -> None:
         async with contextlib.AsyncExitStack() as stack:

@@ -28,7 +28,8 @@ from mddns.dns.message import REFUSED, SERVFAIL, SOA, TXT
 from mddns.node import Node
 from mddns.responder import push_subscriptions
 from mddns.responder.push_subscriptions import SUBSCRIBE, Held, Kind, subscription
-from mddns.server import connection_limits, dns_connection, push_sessions
+from mddns.server import dns_connection, push_sessions
+from mddns.system import connection_limits
 from mddns.zone.secondary import Progress, Secondary
 
 APEX = Name.parse("minidisc.")

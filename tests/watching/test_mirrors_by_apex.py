@@ -29,7 +29,7 @@ from mddns.system import clock
 from mddns.system.clock import Turns
 from mddns.watching import mirrors_by_apex
 from mddns.watching.mirror_zone import MirrorCopy, State
-from mddns.watching.polling import Asking
+from mddns.watching.polling import Polling
 from mddns.watching.watcher import Watcher
 from mddns.zone.secondary import Progress
 
@@ -398,7 +398,7 @@ def test_a_mirror_with_a_fault_is_followed_by_another_one(monkeypatch: pytest.Mo
             client.subscribe("minidisc.", SOA)
             await current(client, MirrorCopy(APEX))
             with monkeypatch.context() as patch:
-                patch.setattr(Asking, "_probe", lambda *_: 1 / 0)
+                patch.setattr(Polling, "_probe", lambda *_: 1 / 0)
                 while True:
                     if not await client.reader.read(1 << 16):
                         break

@@ -11,9 +11,9 @@ from mddns.base.model import Peer, Service, Snapshot
 from mddns.base.policy import Policy
 from mddns.directory.directory import Directory
 from mddns.directory.peer_memory import Memory
-from mddns.watching.host_state import Watched
+from mddns.watching.host_state import HostState
 from mddns.watching.mirror_zone import State, Stood, census
-from mddns.watching.own_holder import AGREE_WITHIN, ALONE_FOR, HEARD_WITHIN, Attachment
+from mddns.watching.own_holder import AGREE_WITHIN, ALONE_FOR, HEARD_WITHIN, OwnHolder
 from tests.watching.test_mirror_zone import ALPHA, BRAVO, Holder, service
 
 OWN = Peer("own", ("100.64.0.9",), node="n9")
@@ -27,11 +27,11 @@ class Scene:
     def __init__(self, *, allowed: bool = True) -> None:
         self.directory = Directory(APEX.wire, Memory(), Policy())
         self.directory.network(Snapshot(OWN, (ALPHA, BRAVO), "net"), with_own_host=True)
-        self.attachment = Attachment(self.directory, allowed=allowed)
-        self.hosts = {peer.id: Watched(peer, APEX, 0.0) for peer in PEERS}
+        self.own_holder = OwnHolder(self.directory, allowed=allowed)
+        self.hosts = {peer.id: HostState(peer, APEX, 0.0) for peer in PEERS}
         self.own, self.alpha, self.bravo = self.hosts.values()
         self.holder = Holder()
-        self.attachment.network(self.own, census(PEERS), 0.0)
+        self.own_holder.network(self.own, census(PEERS), 0.0)
         self.now = 0.0
         self.known = False
         self.mirrored = PEERS
@@ -50,15 +50,15 @@ class Scene:
 
     def look(self) -> bool:
         self.now += 0.01
-        return self.attachment.told(self.hosts, "net", self.known, self.now, self.now)
+        return self.own_holder.told(self.hosts, "net", self.known, self.now, self.now)
 
     def ports(self) -> set[int]:
         return {each.endpoint.port for each in self.directory.services(self.now)}
 
-    def asked(self) -> list[Watched]:
-        return [host for host in self.hosts.values() if self.attachment.asked_from(host, self.now) <= self.now]
+    def asked(self) -> list[HostState]:
+        return [host for host in self.hosts.values() if self.own_holder.asked_from(host, self.now) <= self.now]
 
-    def hears(self, host: Watched, *services: Service, serial: int) -> None:
+    def hears(self, host: HostState, *services: Service, serial: int) -> None:
         """A session of our own with a host has told."""
         session: Any = object()
         host.session, host.copy.serial, host.spoke = session, serial, True
@@ -68,14 +68,14 @@ class Scene:
 def test_our_own_host_is_asked_alone_and_the_others_when_it_has_no_mirror() -> None:
     scene = Scene()
     assert scene.asked() == [scene.own]
-    assert scene.attachment.none(scene.hosts.values())
+    assert scene.own_holder.none(scene.hosts.values())
     assert len(scene.asked()) == 3
-    assert not scene.attachment.none(scene.hosts.values())
+    assert not scene.own_holder.none(scene.hosts.values())
 
 
 def test_the_others_are_asked_too_when_our_own_host_takes_too_long() -> None:
     scene = Scene()
-    assert scene.attachment.asked_from(scene.alpha, 0.0) == ALONE_FOR
+    assert scene.own_holder.asked_from(scene.alpha, 0.0) == ALONE_FOR
     scene.now = ALONE_FOR
     assert len(scene.asked()) == 3
 
@@ -88,21 +88,21 @@ def test_while_a_mirror_begins_what_it_has_heard_is_told_and_then_nobody_else_is
     scene = Scene()
     scene.hears(scene.own, service(OWN, 1), serial=5)
     assert scene.says(service(ALPHA, 80), current=False, bravo=UNHEARD, own=None)
-    assert (scene.ports(), scene.attachment.complete) == ({1, 80}, False)
+    assert (scene.ports(), scene.own_holder.complete) == ({1, 80}, False)
     assert scene.says(service(OWN, 1), service(ALPHA, 80), service(BRAVO, 81))
-    assert (scene.ports(), scene.attachment.complete) == ({1, 80, 81}, True)
+    assert (scene.ports(), scene.own_holder.complete) == ({1, 80, 81}, True)
     scene.now = 100.0
     assert scene.asked() == [scene.own]
-    assert scene.attachment.asked_from(scene.alpha, scene.now) == math.inf
+    assert scene.own_holder.asked_from(scene.alpha, scene.now) == math.inf
 
 
 def test_what_was_known_stands_until_a_mirror_that_begins_has_heard_of_it() -> None:
     scene = Scene()
     scene.says(service(ALPHA, 80), service(BRAVO, 81))
-    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.own_holder.lost(scene.hosts.values(), scene.now)
     scene.known = True
     scene.says(current=False, alpha=UNHEARD, bravo=UNHEARD)
-    assert (scene.ports(), scene.attachment.complete) == ({80, 81}, False)
+    assert (scene.ports(), scene.own_holder.complete) == ({80, 81}, False)
     assert scene.says(service(BRAVO, 82), alpha=UNHEARD)
     assert scene.ports() == {80, 82}
     assert scene.says(service(BRAVO, 82), alpha=None)
@@ -110,14 +110,14 @@ def test_what_was_known_stands_until_a_mirror_that_begins_has_heard_of_it() -> N
 
 
 def test_whom_a_mirror_has_not_heard_of_is_asked_by_ourselves_where_something_is_known_of_it() -> None:
-    """Mirrors that come and go each begin anew to wait for who has vanished."""
+    """MirrorsByApex that come and go each begin anew to wait for who has vanished."""
     scene = Scene()
     scene.says(service(ALPHA, 80))
-    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.own_holder.lost(scene.hosts.values(), scene.now)
     scene.known = True
     scene.alpha.unanswered = 2
     scene.says(alpha=UNHEARD, bravo=UNHEARD)
-    assert (scene.ports(), scene.attachment.complete, scene.asked()) == ({80}, True, [scene.own])
+    assert (scene.ports(), scene.own_holder.complete, scene.asked()) == ({80}, True, [scene.own])
     scene.now += HEARD_WITHIN
     assert scene.asked() == [scene.own, scene.alpha]
     scene.look()
@@ -131,7 +131,7 @@ def test_when_the_session_is_lost_a_successor_is_asked_first() -> None:
     scene = Scene()
     scene.says()
     scene.now = 50.0
-    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.own_holder.lost(scene.hosts.values(), scene.now)
     assert scene.asked() == [scene.own]
     scene.now += ALONE_FOR
     assert len(scene.asked()) == 3
@@ -140,25 +140,25 @@ def test_when_the_session_is_lost_a_successor_is_asked_first() -> None:
 def test_a_mirror_that_has_not_heard_what_we_have_waits() -> None:
     """Nothing of what we know is told again, or taken back."""
     scene = Scene()
-    scene.attachment.none(scene.hosts.values())
+    scene.own_holder.none(scene.hosts.values())
     scene.known = True
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
     for scene.serials in ({}, {"alpha": 99}):
         for states in ({}, {"alpha": UNHEARD}, {"alpha": SILENT}, {"alpha": None}):
             scene.says(**states)  # type: ignore[arg-type]
-            assert (scene.ports(), scene.attachment.complete) == ({80}, False)
+            assert (scene.ports(), scene.own_holder.complete) == ({80}, False)
     scene.serials = {"alpha": 100}
     assert scene.says(service(ALPHA, 80))
-    assert scene.attachment.complete
+    assert scene.own_holder.complete
 
 
 def test_while_a_mirror_is_waited_for_it_tells_of_our_own_host() -> None:
     scene = Scene()
-    scene.attachment.none(scene.hosts.values())
+    scene.own_holder.none(scene.hosts.values())
     scene.known = True
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
     assert scene.says(service(OWN, 1))
-    assert (scene.ports(), scene.attachment.complete) == ({1, 80}, False)
+    assert (scene.ports(), scene.own_holder.complete) == ({1, 80}, False)
     assert scene.says(service(OWN, 2))
     assert scene.ports() == {2, 80}
 
@@ -166,12 +166,12 @@ def test_while_a_mirror_is_waited_for_it_tells_of_our_own_host() -> None:
 def test_what_we_heard_in_a_lookup_keeps_a_mirror_that_says_otherwise_waiting_for_a_while() -> None:
     """There is no serial to tell which of them is newer."""
     scene = Scene()
-    scene.attachment.none(scene.hosts.values())
+    scene.own_holder.none(scene.hosts.values())
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
     scene.alpha.session, scene.alpha.heard_at = None, scene.now
     scene.says(service(ALPHA, 79))
     scene.says(alpha=None)
-    assert (scene.ports(), scene.attachment.complete) == ({80}, False)
+    assert (scene.ports(), scene.own_holder.complete) == ({80}, False)
     scene.now += AGREE_WITHIN
     assert scene.look()
     assert scene.ports() == set()
@@ -179,7 +179,7 @@ def test_what_we_heard_in_a_lookup_keeps_a_mirror_that_says_otherwise_waiting_fo
 
 def test_a_mirror_that_says_the_same_as_we_have_heard_is_taken_at_once() -> None:
     scene = Scene()
-    scene.attachment.none(scene.hosts.values())
+    scene.own_holder.none(scene.hosts.values())
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
     scene.alpha.session, scene.alpha.heard_at = None, scene.now
     assert scene.says(service(ALPHA, 80))
@@ -187,22 +187,22 @@ def test_a_mirror_that_says_the_same_as_we_have_heard_is_taken_at_once() -> None
 
 def test_what_we_heard_before_a_mirror_told_of_it_does_not_keep_the_next_one_waiting() -> None:
     scene = Scene()
-    scene.attachment.none(scene.hosts.values())
+    scene.own_holder.none(scene.hosts.values())
     scene.hears(scene.alpha, service(ALPHA, 80), serial=100)
     scene.alpha.session, scene.alpha.heard_at = None, scene.now
     scene.says(service(ALPHA, 80))
     scene.says(service(ALPHA, 81))
-    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.own_holder.lost(scene.hosts.values(), scene.now)
     scene.known = True
     scene.says(service(ALPHA, 82))
-    assert (scene.ports(), scene.attachment.complete) == ({82}, True)
+    assert (scene.ports(), scene.own_holder.complete) == ({82}, True)
 
 
 def test_what_is_said_of_another_node_at_that_address_is_passed_over() -> None:
     scene = Scene()
     scene.says(service(ALPHA, 80))
     other = ALPHA._replace(node="n7")  # type: ignore[attr-defined]
-    scene.hosts[ALPHA.id] = Watched(other, APEX, 0.0)
+    scene.hosts[ALPHA.id] = HostState(other, APEX, 0.0)
     scene.directory.network(Snapshot(OWN, (other, BRAVO), "net"), with_own_host=True)
     scene.look()
     assert scene.ports() == set()
@@ -221,7 +221,7 @@ def test_what_we_heard_ourselves_since_is_not_taken_for_what_the_mirror_said() -
     """It said the same before we asked for ourselves, and after."""
     scene = Scene()
     scene.says(service(ALPHA, 80), current=False)
-    scene.attachment.none(scene.hosts.values())
+    scene.own_holder.none(scene.hosts.values())
     scene.hears(scene.alpha, serial=3)
     scene.alpha.session = None
     scene.says(service(ALPHA, 80))
@@ -230,7 +230,7 @@ def test_what_we_heard_ourselves_since_is_not_taken_for_what_the_mirror_said() -
 
 def test_a_host_that_is_none_of_ours_changes_nothing() -> None:
     scene = Scene()
-    scene.attachment.network(None, census(PEERS), 0.0)
+    scene.own_holder.network(None, census(PEERS), 0.0)
     assert len(scene.asked()) == 3
     assert not scene.look()
 
@@ -240,12 +240,12 @@ def test_peers_that_the_mirror_does_not_know_of_are_asked_by_ourselves() -> None
     scene = Scene()
     scene.mirrored = (OWN, ALPHA)
     assert scene.says(service(ALPHA, 80), bravo=None)
-    assert scene.attachment.complete
-    assert not scene.attachment.whole
+    assert scene.own_holder.complete
+    assert not scene.own_holder.whole
     assert scene.asked() == [scene.own, scene.bravo]
     scene.hears(scene.bravo, service(BRAVO, 81), serial=7)
     scene.bravo.polled = True
-    assert scene.attachment.whole
+    assert scene.own_holder.whole
     scene.look()
     assert scene.ports() == {80, 81}
     scene.mirrored, scene.serials = PEERS, {"bravo": 6}
@@ -268,21 +268,21 @@ def test_a_mirror_that_knows_less_than_the_one_before_it_is_waited_for() -> None
     scene = Scene()
     scene.serials = {"alpha": 100, "bravo": 7}
     scene.says(service(ALPHA, 80), service(BRAVO, 81))
-    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.own_holder.lost(scene.hosts.values(), scene.now)
     scene.known = True
     scene.serials = {"alpha": 99}
     scene.says(service(ALPHA, 79), service(BRAVO, 82))
-    assert (scene.ports(), scene.attachment.waits) == ({80, 82}, True)
+    assert (scene.ports(), scene.own_holder.waits) == ({80, 82}, True)
     scene.serials = {"alpha": 101, "bravo": 8}
     scene.says(service(ALPHA, 79), service(BRAVO, 82))
-    assert (scene.ports(), scene.attachment.waits) == ({79, 82}, False)
+    assert (scene.ports(), scene.own_holder.waits) == ({79, 82}, False)
 
 
 def test_it_is_not_waited_for_without_end() -> None:
     scene = Scene()
     scene.serials = {"alpha": 100}
     scene.says(service(ALPHA, 80))
-    scene.attachment.lost(scene.hosts.values(), scene.now)
+    scene.own_holder.lost(scene.hosts.values(), scene.now)
     scene.serials = {"alpha": 99}
     scene.says(service(ALPHA, 79))
     scene.now += AGREE_WITHIN + 1

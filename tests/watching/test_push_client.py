@@ -18,7 +18,7 @@ from mddns.dns.message import AA, ANY, AXFR, IN, QR, SERVFAIL, SOA
 from mddns.dns.writer import Packer
 from mddns.responder.push_subscriptions import PUSH, RECONFIRM, SUBSCRIBE, UNSUBSCRIBE, Change, write_pushes
 from mddns.watching import push_client
-from mddns.watching.push_client import LONGEST_REFUSAL, Subscriber
+from mddns.watching.push_client import LONGEST_REFUSAL, PushClient
 from mddns.zone.secondary import Secondary
 
 APEX = Name.parse("minidisc.")
@@ -27,7 +27,7 @@ APEX = Name.parse("minidisc.")
 class Line:
     """The host's end: what `subscriber` asks."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, subscriber: Subscriber) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, subscriber: PushClient) -> None:
         self.reader, self.writer, self.subscriber = reader, writer, subscriber
         self.transfers: list[bytes] = []
 
@@ -52,10 +52,10 @@ class Line:
         return self
 
 
-def told(work: Callable[[Line], Awaitable[None]]) -> Subscriber:
+def told(work: Callable[[Line], Awaitable[None]]) -> PushClient:
     """A subscriber to a host that does `work`, when it has ended; raises what the subscriber does."""
 
-    async def main() -> Subscriber:
+    async def main() -> PushClient:
         done = asyncio.get_running_loop().create_future()
 
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,7 +69,7 @@ def told(work: Callable[[Line], Awaitable[None]]) -> Subscriber:
 
         where = address()
         server = await asyncio.start_server(accepted, where, 0)
-        made = Subscriber((where,), server.sockets[0].getsockname()[1], Secondary(APEX), APEX, lambda: None)
+        made = PushClient((where,), server.sockets[0].getsockname()[1], Secondary(APEX), APEX, lambda: None)
         async with asyncio.timeout(20), server:
             try:
                 await made.run()

@@ -32,10 +32,10 @@ from mddns.lookup.fanout import Lookup
 from mddns.networks.settings import Settings
 from mddns.sync_watch import Watch
 from mddns.system import clock
-from mddns.watching.host_state import Watched
+from mddns.watching.host_state import HostState
 from mddns.watching.hosts import UNHURRIED
 from mddns.watching.mirror_zone import State
-from mddns.watching.polling import MOST_AT_ONCE, Asking
+from mddns.watching.polling import MOST_AT_ONCE, Polling
 from mddns.watching.watcher import View, Watcher
 
 PATIENCE = 10.0
@@ -174,7 +174,7 @@ def test_who_was_stopped_asks_until_it_has_heard_what_it_missed(monkeypatch: pyt
     with registry(peers[0], peers), mddns.Resolver(network_of(None, peers)) as resolver, resolver.watch() as watch:
         watcher = watcher_of(watch)
         assert eventually(lambda: watcher.view is not None)
-        watcher._asking.pulse = Pulse(clock.now() - 10.0)
+        watcher._polling.pulse = Pulse(clock.now() - 10.0)
         assert watcher.view is None
         assert eventually(lambda: watcher.view is not None)
 
@@ -185,7 +185,7 @@ def test_while_it_may_have_missed_something_who_watches_is_not_told_what_was_so_
         assert not resolver.resolve("web")
         there.advertise_service(80, "web")
         with resolver.watch() as watch:
-            watcher_of(watch)._asking.pulse.doubt(clock.now() + 100)
+            watcher_of(watch)._polling.pulse.doubt(clock.now() + 100)
             assert len(resolver.resolve("web")) == 1
             there.advertise_service(81, "web")
             assert len(resolver.resolve("web")) == 2
@@ -202,9 +202,9 @@ def test_who_slept_asks_until_it_has_heard_of_all_that_it_knows_something_of(mon
             watcher = watcher_of(watch)
             assert eventually(lambda: watcher.view is not None)
             with monkeypatch.context() as lost:
-                lost.setattr(watcher._asking._prober, "ask", lambda *_: None)
+                lost.setattr(watcher._polling._prober, "ask", lambda *_: None)
                 assert watch._thread
-                watch._thread._background.soon(watcher._asking.slept)
+                watch._thread._background.soon(watcher._polling.slept)
                 watch._thread._background.soon(watcher.publish)
                 assert eventually(lambda: watcher.view is None)
             assert eventually(lambda: watcher.view is not None)
@@ -215,10 +215,10 @@ def test_while_its_holder_misses_a_question_it_asks_too(monkeypatch: pytest.Monk
     peers = fleet(1)
     with registry(peers[0], peers), mddns.Resolver(network_of(peers[0], peers)) as resolver, resolver.watch() as watch:
         watcher = watcher_of(watch)
-        assert eventually(lambda: watcher._attachment.complete and watcher.view is not None)
+        assert eventually(lambda: watcher._own_holder.complete and watcher.view is not None)
         (host,) = watcher._hosts.by_id.values()
         assert watch._thread
-        watch._thread._background.soon(watcher._asking._missed, host)
+        watch._thread._background.soon(watcher._polling._missed, host)
         assert eventually(lambda: watcher.view is None)
         assert eventually(lambda: watcher.view is not None)
 
@@ -423,7 +423,7 @@ def test_in_an_event_loop_too_who_watches_is_not_told_what_was_so_before() -> No
             async with resolver.watch():
                 watcher = resolver._watching._watcher
                 assert watcher
-                watcher._asking.pulse.doubt(clock.now() + 100)
+                watcher._polling.pulse.doubt(clock.now() + 100)
                 for port in (80, 81):
                     there.advertise_service(port, "web")
                     found.append(len(await resolver.resolve("web")))
@@ -538,10 +538,10 @@ def test_an_answer_counts_no_more_when_the_host_has_said_something_newer_while_o
         watcher = Watcher(Settings(Fixed(None, (peer,)), "fixed", Name.parse("minidisc."), 28004, 1.0))
         await watcher._seen(Snapshot(None, (peer,), "fixed"), 0.0)
         (host,) = watcher._hosts.by_id.values()
-        watcher._attachment._relay(host, State.REGISTRY, (newer,), 10.0)
-        watcher._asking._polled(host, cast("Ask", refused), 9.9)
+        watcher._own_holder._relay(host, State.REGISTRY, (newer,), 10.0)
+        watcher._polling._polled(host, cast("Ask", refused), 9.9)
         assert list(watcher._directory.said_by(peer).values()) == [newer]
-        watcher._asking._polled(host, cast("Ask", refused), 10.1)
+        watcher._polling._polled(host, cast("Ask", refused), 10.1)
         assert not watcher._directory.said_by(peer)
 
     asyncio.run(work())
@@ -560,8 +560,8 @@ def test_a_lookup_that_was_overtaken_by_another_one_counts_no_more() -> None:
         watcher = Watcher(Settings(Fixed(None, (peer,)), "fixed", Name.parse("minidisc."), 28004, 1.0))
         await watcher._seen(Snapshot(None, (peer,), "fixed"), 0.0)
         (host,) = watcher._hosts.by_id.values()
-        watcher._asking._polled(host, cast("Ask", answered), 10.1)
-        watcher._asking._polled(host, cast("Ask", refused), 10.0)
+        watcher._polling._polled(host, cast("Ask", answered), 10.1)
+        watcher._polling._polled(host, cast("Ask", refused), 10.0)
         assert watcher._directory.memory.standing(peer.id, 11.0) is Standing.REGISTRY
 
     asyncio.run(work())
@@ -581,8 +581,8 @@ def test_a_lookup_that_ends_when_there_is_a_session_begins_no_other() -> None:
         assert host.session is session
 
 
-async def polled(watcher: Watcher, host: Watched, ask: object) -> None:
-    watcher._asking._polled(host, cast("Ask", ask), clock.now())
+async def polled(watcher: Watcher, host: HostState, ask: object) -> None:
+    watcher._polling._polled(host, cast("Ask", ask), clock.now())
 
 
 @pytest.mark.parametrize(("hosts", "pace"), [(10, 1.0), (UNHURRIED, 1.0), (3 * UNHURRIED, 3.0)])
@@ -605,7 +605,7 @@ def _broken(*_: object) -> None:
 def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Asking, "_probe", _broken)
+    monkeypatch.setattr(Polling, "_probe", _broken)
     peers = fleet(1)
     with registry(peers[0], peers), mddns.Resolver(network_of(None, peers)) as resolver:
         for _ in range(2):  # the second one finds it broken
@@ -617,7 +617,7 @@ def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
 
 @pytest.mark.usefixtures("asks_often")
 def test_a_fault_of_ours_ends_a_watch_in_a_loop_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Asking, "_probe", _broken)
+    monkeypatch.setattr(Polling, "_probe", _broken)
 
     async def main(network: Fixed) -> None:
         async with aio.Resolver(network) as resolver, resolver.watch() as watch, asyncio.timeout(PATIENCE):

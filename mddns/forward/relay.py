@@ -23,6 +23,7 @@ from ..responder.bounded_cache import Cache
 from .rebinding import private_address
 from .reply_cache import STALE_TTL, Entry, Key, ReplyCache
 from .server_selection import LOOP_PAUSE, Options, Server, Servers
+from .special_use import special_reply
 from .upstream_query import Pursuit
 from .upstream_reply import For, Reply, compose_failure, compose_reply, read_reply
 from .upstream_sockets import Chases, entropy, socket_budget
@@ -121,6 +122,8 @@ class Relay:
 
         `question` is of class IN and no matter of ours.
         """
+        if (special := special_reply(question)) is not None:
+            return compose_reply(special, asked, 0), math.inf
         key = Key(question.key, question.qtype, asked.flags & (RD | CD), asked.do)
         entry = self._cache.get(key, now)
         if entry is not None and entry.fresh(now):

@@ -7,7 +7,7 @@ the answer names. All is written anew, so a :class:`Reply` is octets in which on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -32,6 +32,7 @@ from ..dns.message import (
     A,
     Message,
     Names,
+    Question,
     Record,
     read_record,
 )
@@ -96,7 +97,9 @@ class For(NamedTuple):
     do: bool
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
+    """A record that is kept: its owner in lower case, its TTL in seconds."""
+
     owner: bytes
     rtype: int
     ttl: int
@@ -143,7 +146,10 @@ def read_reply(message: Message) -> Reply:
         if record.rclass == IN and record.key in named and record.rtype in (A, AAAA, RRSIG)
     ]
     keep = min((keep, *(record.ttl for record in beside)))
-    return _write(message, (_even(answer), _even(authority), _even(beside)), keep)
+    errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
+    rcode = message.rcode if message.rcode == NXDOMAIN else NOERROR
+    sections = _even(answer), _even(authority), _even(beside)
+    return write_reply(question, rcode, sections, keep, bool(message.flags & AD), errors)
 
 
 def compose_reply(
@@ -220,12 +226,12 @@ def _may_deny(record: Record, end: bytes, found: bool) -> bool:
     return record.rtype in _DENIES
 
 
-def _kept(message: Message, record: Record) -> _Kept:
+def _kept(message: Message, record: Record) -> Kept:
     ttl = record.ttl if record.ttl <= _MOST_TTL else 0  # RFC 2181 8
-    return _Kept(record.key, record.rtype, min(ttl, LONGEST), _rdata(message, record))
+    return Kept(record.key, record.rtype, min(ttl, LONGEST), _rdata(message, record))
 
 
-def _denial(message: Message, record: Record) -> _Kept:
+def _denial(message: Message, record: Record) -> Kept:
     kept = _kept(message, record)
     minimum = _SOA_TIMERS.unpack(kept.rdata[0][-20:])[4]
     return kept._replace(ttl=min(kept.ttl, minimum, LONGEST_DENIAL))  # RFC 2308 3
@@ -251,7 +257,7 @@ def _rdata(message: Message, record: Record) -> Rdata:
     return one + other + wire[at:end], None
 
 
-def _even(records: list[_Kept]) -> list[_Kept]:
+def _even(records: list[Kept]) -> list[Kept]:
     """With one TTL for all records of a set, the lowest (RFC 2181 5.2), and each once."""
     lowest: dict[tuple[bytes, int], int] = {}
     for record in records:
@@ -260,35 +266,32 @@ def _even(records: list[_Kept]) -> list[_Kept]:
     return list(dict.fromkeys(record._replace(ttl=lowest[record.owner, record.rtype]) for record in records))
 
 
-def _write(message: Message, sections: tuple[list[_Kept], ...], keep: int) -> Reply:
-    question = message.question
+def write_reply(
+    question: Question,
+    rcode: int,
+    sections: tuple[Sequence[Kept], Sequence[Kept], Sequence[Kept]],
+    keep: int,
+    authentic: bool = False,
+    errors: tuple[tuple[int, str], ...] = (),
+) -> Reply:
+    """The reply to `question` that has these records. BadMessage where no message holds them."""
     packer = Packer(question.key, question.qtype, question.qclass)
     begin, additional = len(packer), 0
     for section in sections:
         additional = len(packer) - begin  # the last one's
         for owner, rtype, ttl, rdata in section:
             packer.record(None if owner == question.key else owner, rtype, ttl, rdata)
-    counts = tuple(map(len, sections))
+    answers, authorities, others = map(len, sections)
+    counts = answers, authorities, others
     wire = packer.finish(0, 0, counts)
     if len(wire) > MAX_MESSAGE - 512:
         raise BadMessage("an answer that no message holds when it is written out")
     addresses = tuple(each for section in sections for record in section for each in _addresses(record))
-    errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
-    rcode = message.rcode if message.rcode == NXDOMAIN else NOERROR
-    return Reply(
-        rcode,
-        bool(message.flags & AD),
-        wire[begin:],
-        tuple(_ttls(wire, begin, sum(counts))),
-        counts,  # type: ignore[arg-type]
-        additional,
-        keep,
-        errors,
-        addresses,
-    )
+    ttls = tuple(_ttls(wire, begin, sum(counts)))
+    return Reply(rcode, authentic, wire[begin:], ttls, counts, additional, keep, errors, addresses)
 
 
-def _addresses(record: _Kept) -> Iterator[bytes]:
+def _addresses(record: Kept) -> Iterator[bytes]:
     """Those that a record tells; hints of SVCB and HTTPS are taken as addresses by browsers (RFC 9460 7.3)."""
     rdata = record.rdata[0]
     if record.rtype in (A, AAAA):

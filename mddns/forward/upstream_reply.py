@@ -7,11 +7,12 @@ the answer names. All is written anew, so a :class:`Reply` is octets in which on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
 from ..base.errors import BadMessage
+from ..base.names import Name
 from ..dns.message import (
     AAAA,
     ANY,
@@ -63,11 +64,21 @@ _HEADER: Final = Struct("!6H")
 _SOA_TIMERS: Final = Struct("!5I")
 
 
+class Kept(NamedTuple):
+    """A record that is kept: its owner in lower case, its TTL in seconds."""
+
+    owner: bytes
+    rtype: int
+    ttl: int
+    rdata: Rdata
+
+
 class Reply(NamedTuple):
     """An answer behind its question. `ttls` are offsets in `body` and what stands there.
 
     `additional` is where that section begins; `keep` for how many seconds it may be given out (0: to nobody but who
     asked); `errors` are Extended DNS Errors, `addresses` those in it.
+    `leads` is the name under our apex at which its `aliases` end; no name where they do not lead there.
     """
 
     rcode: int
@@ -79,6 +90,8 @@ class Reply(NamedTuple):
     keep: int
     errors: tuple[tuple[int, str], ...]
     addresses: tuple[bytes, ...]
+    leads: bytes = b""
+    aliases: tuple[Kept, ...] = ()
 
     @property
     def octets(self) -> int:
@@ -97,26 +110,21 @@ class For(NamedTuple):
     do: bool
 
 
-class Kept(NamedTuple):
-    """A record that is kept: its owner in lower case, its TTL in seconds."""
+def read_reply(message: Message, apex: Name | None = None) -> Reply:
+    """What `message` says of its own question. BadMessage where its records are broken.
 
-    owner: bytes
-    rtype: int
-    ttl: int
-    rdata: Rdata
-
-
-def read_reply(message: Message) -> Reply:
-    """What `message` says of its own question. BadMessage where its records are broken."""
+    A chain of aliases ends at the first name under `apex`, and nothing that the upstream says of names there counts.
+    """
     question = message.question
-    chain = _chain(message)
+    chain = _chain(message, apex)
     end = chain[-1]
-    on_chain = frozenset(chain)
+    leads = end if apex and is_under(end, apex) else b""
+    on_chain = frozenset(chain) - {leads}
     asked = question.qtype
     kinds = {asked, CNAME, RRSIG}
     answer = []
     for record in message.answer:
-        if record.rclass != IN:
+        if record.rclass != IN or (apex and is_under(record.key, apex)):
             continue
         if record.key in on_chain:
             wanted = asked == ANY or record.rtype in kinds
@@ -127,6 +135,9 @@ def read_reply(message: Message) -> Reply:
             answer.append(_kept(message, record))
     found = any(record.owner == end and (asked in (ANY, record.rtype)) for record in answer)
     keep = min((record.ttl for record in answer), default=LONGEST)
+    if leads:
+        aliases = tuple(_even(answer))
+        return write_reply(question, NOERROR, (aliases, (), ()), keep)._replace(leads=leads, aliases=aliases)
     authority = []
     for record in message.authority:
         if record.rclass != IN or not _may_deny(record, end, found):
@@ -144,6 +155,7 @@ def read_reply(message: Message) -> Reply:
         _kept(message, record)
         for record in message.additional
         if record.rclass == IN and record.key in named and record.rtype in (A, AAAA, RRSIG)
+        if not (apex and is_under(record.key, apex))
     ]
     keep = min((keep, *(record.ttl for record in beside)))
     errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
@@ -195,8 +207,21 @@ def compose_failure(asked: For, rcode: int, errors: tuple[tuple[int, str], ...])
     return b"".join((asked.ident, flags.to_bytes(2, "big"), _COUNTS.pack(1, 0, 0, bool(opt)), asked.question, opt))
 
 
-def _chain(message: Message) -> list[bytes]:
-    """The names from the question's on, alias by alias."""
+def continue_reply(question: Question, aliases: Iterable[Kept], age: int, own: Message) -> Reply:
+    """The reply to `question` whose `aliases`, told `age` seconds ago, end at the name that `own` answers."""
+    before = [each._replace(ttl=max(0, each.ttl - age)) for each in aliases]
+    sections = own.answer, own.authority, own.additional
+    answer, authority, additional = ([_kept(own, record) for record in each] for each in sections)
+    return write_reply(question, own.rcode, ([*before, *answer], authority, additional), 0, False, tuple(own.errors()))
+
+
+def is_under(name: bytes, apex: Name) -> bool:
+    """Whether a name in lower case is `apex` or below it."""
+    return name.endswith(apex.key) and _is_below(name, apex.key)
+
+
+def _chain(message: Message, apex: Name | None) -> list[bytes]:
+    """The names from the question's on, alias by alias, to the first one under `apex`."""
     key, qtype = message.question.key, message.question.qtype
     names = [key]
     if qtype in (CNAME, ANY):
@@ -204,6 +229,8 @@ def _chain(message: Message) -> list[bytes]:
     aliases = {record.key: record for record in message.answer if record.rtype == CNAME and record.rclass == IN}
     while (record := aliases.pop(names[-1], None)) is not None and len(names) <= _MOST_ALIASES:
         names.append(message.target(record).lower())
+        if apex and is_under(names[-1], apex):
+            break
     return names
 
 

@@ -214,13 +214,25 @@ class Peer(_Peer):
         return self[:-2]
 
     def is_same_node(self, other: "Peer") -> bool:
-        """Whether what was learned of one holds for the other: one machine, at one address, under one name."""
-        return (self.id, self.node, self.name) == (other.id, other.node, other.name)
+        """Whether what was learned of one holds for the other: one machine, at one address, whatever it is called."""
+        return self.id == other.id and is_one_node(self.node, other.node)
 
     @property
     def shown(self) -> str:
         """What to call it before people."""
         return self.name or self.addresses[0]
+
+
+def is_one_node(one: str, other: str) -> bool:
+    """Whether two values of `Peer.node` are of one machine: the same stable ID, and its key or its name stayed as well.
+
+    A machine or a whole network may be renamed, and a key may be renewed. Another network may use the same IDs.
+    """
+    if one == other:
+        return True
+    stable, *marks = one.split(" ")
+    other_stable, *others = other.split(" ")
+    return stable == other_stable and any(mark and mark == mine for mark, mine in zip(marks, others, strict=False))
 
 
 class Snapshot(NamedTuple):

@@ -20,6 +20,7 @@ from .grammar import (
 )
 from .health_check import Check
 from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, fold, order_addresses, split_address
+from .reach import LOOPBACK, why_unreachable
 
 Key = tuple[str, str | None, int, str]
 
@@ -50,6 +51,20 @@ class Offer:
         `own` is the node's first address, which is what an offer without address stands for.
         """
         return fold(self.name), None if self.address == own else self.address, self.port, self.protocol
+
+    def out_of_reach(self, *, on_loopback: bool = False) -> str | None:
+        """Why it cannot be found, and the remedy, where it has an address that no other machine can use.
+
+        With `on_loopback`, all nodes of the network are on this machine, and loopback is as good as any address.
+        """
+        for address in (*((self.address,) if self.address else ()), *self.addresses):
+            why = why_unreachable(address)
+            if why and not (on_loopback and why == LOOPBACK):
+                return (
+                    f"{self.name} at {address}: no other machine can use this address ({why}). "
+                    f"Write ':{self.port}' to offer the port at this machine's own address"
+                )
+        return None
 
 
 def parse_address(text: str) -> tuple[str | None, int]:

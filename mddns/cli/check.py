@@ -43,7 +43,11 @@ def command(files: tuple[str, ...], options: Options) -> int:
                 talk(problem)
             code = error.exit_code
             continue
-        for remark in (*remarks, *without_view(offers)):
+        for remark in (
+            *remarks,
+            *without_view(offers),
+            *(f"{each.where}: {why}" for each in offers if (why := each.out_of_reach())),
+        ):
             talk(remark)
         for offer in offers:
             if options.asked:

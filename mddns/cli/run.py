@@ -96,7 +96,10 @@ def _run(argv: list[str]) -> int:
         except (OSError, ValueError) as error:
             return _not_run(argv[0], error)
         # WNOWAIT: the pid stays reserved until waitpid below, so os.kill cannot reach another process.
-        while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is None or ended.si_pid != pid:
+            if ended is not None:
+                os.waitpid(ended.si_pid, 0)  # an orphan: process 1 of a container becomes the parent of all orphans
+                continue
             number = wait(None)
             if number and number != signal.SIGCHLD and not terminal_sends(number):
                 os.kill(pid, number)

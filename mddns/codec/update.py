@@ -40,7 +40,14 @@ def instance_name(service: Service, apex: Name) -> bytes:
 def updates(added: Iterable[Service], withdrawn: Iterable[Service], apex: Name) -> Iterator[bytes]:
     """What withdraws services and adds or replaces others, at once: one update, or several where one cannot hold it."""
     packer, count = Packer(apex.wire, SOA, IN), 0
-    for records in (*(_withdraw(each, apex) for each in withdrawn), *(_add(each, apex) for each in added)):
+    # A service that has another label from now on is never missing in between, so its two parts stay together.
+    relabelled: dict[tuple[str, str, str], list[Service]] = {}
+    for each in withdrawn:
+        relabelled.setdefault(each.key, []).append(each)
+    pairs = [(relabelled.pop(each.key, ()), (each,)) for each in added]
+    alone = [((each,), ()) for group in relabelled.values() for each in group]
+    for gone, new in (*alone, *pairs):
+        records = [*(r for each in gone for r in _withdraw(each, apex)), *(r for each in new for r in _add(each, apex))]
         if len(packer) > _ENOUGH:
             yield packer.finish(0, UPDATE, (0, count, 0))
             packer, count = Packer(apex.wire, SOA, IN), 0

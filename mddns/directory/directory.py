@@ -84,6 +84,8 @@ class Directory:
         self._peers = tuple(peer for peer in peers if peer.asked)
         before, self._known = self._known or {}, {peer.id: peer for peer in self._peers}
         self._sources = {key: source for key, source in self._sources.items() if not self.has_left(source.peer)}
+        for key, source in self._sources.items():
+            source.is_called(self._known[key])
         self._nothing.clear()
         self.memory.keep_only(self._known)
         self.memory.forget(key for key, peer in before.items() if self.has_left(peer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..base.model import Peer, Service
+from ..base.model import Peer, Service, replace
 from ..codec.instance import TTL
 
 NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
@@ -23,6 +23,16 @@ class Source:
         self.whole: float | None = None  # the same; None once that answer was marked out of date
         self.asked: float | None = None  # when it was last queried for all its services
         self.names: dict[str, float] = {}  # by name: when it last answered with all of that name
+
+    def is_called(self, peer: Peer) -> None:
+        """The peer may have another name, owner or tags: so have its services."""
+        before, self.peer = self.peer, peer
+        if (before.name, before.owner, before.tags) != (peer.name, peer.owner, peer.tags):
+            host = peer.name or None
+            self.services = {
+                name: tuple(replace(each, host=host, owner=peer.owner, tags=peer.tags) for each in services)
+                for name, services in self.services.items()
+            }
 
     def knows(self, name: str | None, now: float) -> bool:
         """Whether its services (of `name`) are known and not out of date."""

@@ -20,6 +20,7 @@ from ..base.errors import BadMessage, NetworkError, PortInUse
 from ..base.model import Snapshot, join_address
 from ..base.policy import Policy, who_may_ask
 from ..dns.message import CD, EDE_PROHIBITED, IN, MAX_MESSAGE, OPCODE, OPT, QR, RD, REFUSED, Query, read_query
+from ..dns.writer import pack_query
 from ..files.resolv_conf import Place
 from ..files.serial_file import Serials
 from ..host.domain import Domain
@@ -91,7 +92,7 @@ class Forwarder:
         self._primary = Primary(self._domain, zone, targets, places, serials)
         self._mirror = Mirror(settings, self._domain, self._apply, self._primary.changed)
         self._domain.responder.allow(frozenset((_ADMITTED,)))
-        self._relay = Relay(settings.apex, self._clock, block_rebinding=block_rebinding)
+        self._relay = Relay(settings.apex, self._clock, self._answer_alias, block_rebinding=block_rebinding)
         self._may_ask: frozenset[str] = frozenset()
         self._refusals = (0, 0)
         self._fronts: list[_Front] = []
@@ -312,6 +313,17 @@ class Forwarder:
             return domain.ask(answer)
         domain.ask_ahead()
         return answer
+
+    async def _answer_alias(self, name: bytes, qtype: int) -> bytes | None:
+        """The answer to a name of ours that an upstream's aliases end at."""
+        query = pack_query(name, qtype, ident=0, rd=True, size=MAX_MESSAGE)
+        client = Client(_ADMITTED, MAX_MESSAGE, True)
+        answer = self._domain.responder.respond(query, client, self._clock())
+        if isinstance(answer, Ask):
+            later = self._domain.ask(answer)
+            return await later if later else None
+        self._domain.ask_ahead()
+        return answer if isinstance(answer, bytes) else None
 
     def _is_ours(self, wire: bytes) -> bool:
         """Whether the name of a query is our apex or below it."""

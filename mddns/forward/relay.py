@@ -12,19 +12,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 from ..base.errors import BadMessage
 from ..base.names import Name, labels_to_wire
-from ..dns.message import CD, EDE_NETWORK_ERROR, EDE_NO_AUTHORITY, IN, RD, REFUSED, SERVFAIL, TXT, Question
+from ..dns.message import (
+    CD,
+    EDE_NETWORK_ERROR,
+    EDE_NO_AUTHORITY,
+    IN,
+    NOERROR,
+    NXDOMAIN,
+    RD,
+    REFUSED,
+    SERVFAIL,
+    TXT,
+    Message,
+    Question,
+)
 from ..files.resolv_conf import Place
 from ..responder.bounded_cache import Cache
 from .rebinding import private_address
 from .reply_cache import STALE_TTL, Entry, Key, ReplyCache
 from .server_selection import LOOP_PAUSE, Options, Server, Servers
+from .special_use import special_reply
 from .upstream_query import Pursuit
-from .upstream_reply import For, Reply, compose_failure, compose_reply, read_reply
+from .upstream_reply import For, Reply, compose_failure, compose_reply, continue_reply, read_reply
 from .upstream_sockets import Chases, entropy, socket_budget
 
 _log = logging.getLogger("mddns")
@@ -34,9 +48,14 @@ MOST_WAITING: Final = 8192  # client queries that wait at the same time
 MOST_PER_FLIGHT: Final = 512  # of these, for the same question
 _EDE_STALE: Final = 3
 _EDE_BLOCKED: Final = 15
+_STALE_ERRORS: Final = ((_EDE_STALE, "the upstreams are silent"),)
 _PROBE: Final = b"test"  # a reserved name (RFC 2606) that no resolver answers by itself
 _PROBE_OCTETS: Final = 8
 _FAILURE_HOLDS: Final = 1.0  # seconds for which a failure is cached (RFC 9520 3.2)
+
+
+# Returns the response to a name below our apex and a type; None if too many queries wait already.
+Ours = Callable[[bytes, int], Awaitable[bytes | None]]
 
 
 class Outcome:
@@ -67,11 +86,21 @@ class Relay:
     """The upstream side of a forwarder. `clock` returns the time in seconds."""
 
     def __init__(
-        self, apex: Name, clock: Callable[[], float], *, block_rebinding: bool = False, sockets: int | None = None
+        self,
+        apex: Name,
+        clock: Callable[[], float],
+        ours: Ours,
+        *,
+        block_rebinding: bool = False,
+        sockets: int | None = None,
     ) -> None:
-        """`block_rebinding` refuses answers with private addresses. Queries below `apex` never come here."""
+        """`block_rebinding` refuses answers with private addresses, and aliases of names in our own zone.
+
+        `ours` answers names below `apex`; queries for these never come here.
+        """
         self._clock = clock
         self._apex = apex
+        self._ours = ours
         self._block = block_rebinding
         self._servers = Servers()
         self._cache = ReplyCache()
@@ -121,6 +150,8 @@ class Relay:
 
         `question` is of class IN and outside our zone.
         """
+        if (special := special_reply(question)) is not None:
+            return compose_reply(special, asked, 0), math.inf
         key = Key(question.key, question.qtype, asked.flags & (RD | CD), asked.do)
         entry = self._cache.get(key, now)
         if entry is not None and entry.fresh(now):
@@ -129,9 +160,13 @@ class Relay:
                 self._fly(key, question, now)
             # All TTLs count down at the same moment, so prepared responses stay right until then.
             second = math.floor(now)
+            if entry.reply.leads:
+                return self._told(entry.reply, question, asked, second - math.floor(entry.since))
             return compose_reply(entry.reply, asked, second - math.floor(entry.since)), min(entry.until, second + 1.0)
         if entry is not None and entry.last_resort(now):
-            return self._stale(entry, asked), now
+            if entry.reply.leads:
+                return self._stale(entry, question, asked)
+            return compose_reply(entry.reply, asked, 0, STALE_TTL, _STALE_ERRORS), now
         failure = self._failures.found.get(key)
         if failure is not None and now - failure.since < _FAILURE_HOLDS and entry is None:
             return compose_failure(asked, failure.rcode, failure.errors), now
@@ -140,9 +175,9 @@ class Relay:
         flight = self._flights.get(key) or self._fly(key, question, now)
         if flight.waiting >= MOST_PER_FLIGHT:
             return None
-        return self._wait(flight, asked, entry)
+        return self._wait(flight, question, asked, entry)
 
-    async def _wait(self, flight: _Flight, asked: For, entry: Entry | None) -> bytes:
+    async def _wait(self, flight: _Flight, question: Question, asked: For, entry: Entry | None) -> bytes:
         self._waiting += 1
         flight.waiting += 1
         try:
@@ -151,18 +186,37 @@ class Relay:
         except TimeoutError:
             assert entry is not None  # noqa: S101 - else there was no time limit
             entry.failed = self._clock()  # the next client does not wait again
-            return self._stale(entry, asked)
+            return await self._stale(entry, question, asked)
         finally:
             flight.waiting -= 1
             self._waiting -= 1
         if outcome.reply is not None:
-            return compose_reply(outcome.reply, asked, 0)
+            return await self._told(outcome.reply, question, asked, 0)
         if entry is not None and outcome.rcode != REFUSED:
-            return self._stale(entry, asked)
+            return await self._stale(entry, question, asked)
         return compose_failure(asked, outcome.rcode, outcome.errors)
 
-    def _stale(self, entry: Entry, asked: For) -> bytes:
-        return compose_reply(entry.reply, asked, 0, STALE_TTL, ((_EDE_STALE, "the upstreams are silent"),))
+    async def _stale(self, entry: Entry, question: Question, asked: For) -> bytes:
+        return await self._told(entry.reply, question, asked, 0, STALE_TTL, _STALE_ERRORS)
+
+    async def _told(
+        self,
+        reply: Reply,
+        question: Question,
+        asked: For,
+        age: int,
+        ttl: int | None = None,
+        errors: tuple[tuple[int, str], ...] = (),
+    ) -> bytes:
+        """Returns the response for one client. Aliases that end at a name in our zone are followed there."""
+        if not reply.leads:
+            return compose_reply(reply, asked, age, ttl, errors)
+        octets = await self._ours(reply.leads, question.qtype)
+        own = Message(octets) if octets else None
+        if own is None or own.rcode not in (NOERROR, NXDOMAIN):
+            return compose_failure(asked, own.rcode if own else SERVFAIL, (*(own.errors() if own else ()), *errors))
+        aliases = reply.aliases if ttl is None else [each._replace(ttl=ttl) for each in reply.aliases]
+        return compose_reply(continue_reply(question, aliases, age, own), asked, 0, None, errors)
 
     def _fly(self, key: Key, question: Question, now: float) -> _Flight:
         """Starts a query to the upstreams, or returns the pending one."""
@@ -205,9 +259,12 @@ class Relay:
                 return Outcome(now, None, SERVFAIL, ((EDE_NETWORK_ERROR, "no upstream is known"),))
             return Outcome(now, None, SERVFAIL, ((EDE_NO_AUTHORITY, "no upstream answered"),))
         try:
-            reply = read_reply(pursuit.result)
+            reply = read_reply(pursuit.result, self._apex)
         except BadMessage:
             return Outcome(now, None, SERVFAIL, ((EDE_NETWORK_ERROR, "an upstream's answer is broken"),))
+        if self._block and reply.leads:
+            why = f"an alias of a name under {self._apex}, which is no name of the Internet"
+            return Outcome(now, None, REFUSED, ((_EDE_BLOCKED, why),))
         if self._block and (private := private_address(reply.addresses)):
             return Outcome(now, None, REFUSED, ((_EDE_BLOCKED, f"{private} is no address of the Internet"),))
         return Outcome(now, reply)

@@ -54,11 +54,12 @@ class Try(NamedTuple):
 class _Asked:
     """The state of a Try."""
 
-    __slots__ = ("edns", "missed", "refused", "since", "told", "what")
+    __slots__ = ("edns", "missed", "mixed", "refused", "since", "told", "what")
 
-    def __init__(self, what: Try, edns: bool, since: float) -> None:
+    def __init__(self, what: Try, edns: bool, mixed: bool, since: float) -> None:
         self.what = what
         self.edns = edns
+        self.mixed = mixed  # whether its name was sent in a random case
         self.since = since
         self.told = False  # answered, or ended
         self.refused = False  # an error reported that no server is there
@@ -154,15 +155,19 @@ class Pursuit:
         if echoed != sent:
             if echoed.lower() != sent.lower():
                 return
-            if not what.tcp:
-                self._ask_next(asked, now)  # a forged response, or a server that does not keep the case
+            if asked.mixed and not what.tcp:
+                # The server does not keep the case, or a forger did not see it. The same query with another port and ID
+                # settles that.
+                what.server.echoes_case = False
+                self._ask_next(asked, now, tcp=False)
                 return
             what.server.echoes_case = False
         if wire[2] & TC >> 8 and not what.tcp:
             self._ask_next(asked, now)
             return
         try:
-            message = Message(wire)
+            # Names that are compressed point into the question, and must not come out in the case that we drew.
+            message = Message(b"".join((wire[:12], self.question.qname, wire[12 + len(self.question.qname) :])))
         except BadMessage:
             if what.tcp:
                 self.failed(number, now)
@@ -204,7 +209,7 @@ class Pursuit:
         opt = opt_record(do=self._do) if server.edns else b""
         wire = packer.finish(random[0] << 8 | random[1], self._flags, (0, 0, 0), opt)
         what = Try(len(self._asked), server, wire, tcp)
-        self._asked.append(_Asked(what, server.edns, now))
+        self._asked.append(_Asked(what, server.edns, server.echoes_case, now))
         return what
 
     def _ask_next(self, asked: _Asked, now: float, *, tcp: bool = True) -> None:

@@ -7,11 +7,12 @@ anew, so a :class:`Reply` is octets in which only TTLs change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
 from ..base.errors import BadMessage
+from ..base.names import Name
 from ..dns.message import (
     AAAA,
     ANY,
@@ -32,6 +33,7 @@ from ..dns.message import (
     A,
     Message,
     Names,
+    Question,
     Record,
     read_record,
 )
@@ -62,11 +64,21 @@ _HEADER: Final = Struct("!6H")
 _SOA_TIMERS: Final = Struct("!5I")
 
 
+class Kept(NamedTuple):
+    """A record that is kept: its owner in lower case, its TTL in seconds."""
+
+    owner: bytes
+    rtype: int
+    ttl: int
+    rdata: Rdata
+
+
 class Reply(NamedTuple):
     """An answer behind its question. `ttls` are offsets in `body` and what stands there.
 
     `additional` is where that section begins; `keep` for how many seconds it may be given out (0: to nobody but who
     asked); `errors` are Extended DNS Errors, `addresses` those in it.
+    `leads` is the name under our apex at which its `aliases` end; no name where they do not lead there.
     """
 
     rcode: int
@@ -78,6 +90,8 @@ class Reply(NamedTuple):
     keep: int
     errors: tuple[tuple[int, str], ...]
     addresses: tuple[bytes, ...]
+    leads: bytes = b""
+    aliases: tuple[Kept, ...] = ()
 
     @property
     def octets(self) -> int:
@@ -96,24 +110,23 @@ class For(NamedTuple):
     do: bool
 
 
-class _Kept(NamedTuple):
-    owner: bytes
-    rtype: int
-    ttl: int
-    rdata: Rdata
+def read_reply(message: Message, apex: Name | None = None) -> Reply:
+    """What `message` says of its own question. BadMessage where its records are broken.
 
+    """Returns the reply to the question of `message`. BadMessage if its records are broken.
 
-def read_reply(message: Message) -> Reply:
-    """Returns the reply to the question of `message`. BadMessage if its records are broken."""
+    A chain of aliases ends at the first name below `apex`. Records of names below it are dropped: they are ours.
+    """
     question = message.question
-    chain = _chain(message)
+    chain = _chain(message, apex)
     end = chain[-1]
-    on_chain = frozenset(chain)
+    leads = end if apex and is_under(end, apex) else b""
+    on_chain = frozenset(chain) - {leads}
     asked = question.qtype
     kinds = {asked, CNAME, RRSIG}
     answer = []
     for record in message.answer:
-        if record.rclass != IN:
+        if record.rclass != IN or (apex and is_under(record.key, apex)):
             continue
         if record.key in on_chain:
             wanted = asked == ANY or record.rtype in kinds
@@ -124,6 +137,9 @@ def read_reply(message: Message) -> Reply:
             answer.append(_kept(message, record))
     found = any(record.owner == end and (asked in (ANY, record.rtype)) for record in answer)
     keep = min((record.ttl for record in answer), default=LONGEST)
+    if leads:
+        aliases = tuple(_even(answer))
+        return write_reply(question, NOERROR, (aliases, (), ()), keep)._replace(leads=leads, aliases=aliases)
     authority = []
     for record in message.authority:
         if record.rclass != IN or not _may_deny(record, end, found):
@@ -141,9 +157,13 @@ def read_reply(message: Message) -> Reply:
         _kept(message, record)
         for record in message.additional
         if record.rclass == IN and record.key in named and record.rtype in (A, AAAA, RRSIG)
+        if not (apex and is_under(record.key, apex))
     ]
     keep = min((keep, *(record.ttl for record in beside)))
-    return _write(message, (_even(answer), _even(authority), _even(beside)), keep)
+    errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
+    rcode = message.rcode if message.rcode == NXDOMAIN else NOERROR
+    sections = _even(answer), _even(authority), _even(beside)
+    return write_reply(question, rcode, sections, keep, bool(message.flags & AD), errors)
 
 
 def compose_reply(
@@ -189,8 +209,21 @@ def compose_failure(asked: For, rcode: int, errors: tuple[tuple[int, str], ...])
     return b"".join((asked.ident, flags.to_bytes(2, "big"), _COUNTS.pack(1, 0, 0, bool(opt)), asked.question, opt))
 
 
-def _chain(message: Message) -> list[bytes]:
-    """Returns the chain of aliases, beginning with the question's name."""
+def continue_reply(question: Question, aliases: Iterable[Kept], age: int, own: Message) -> Reply:
+    """Returns `aliases`, received `age` seconds ago, and then our own answer to the name at which they end."""
+    before = [each._replace(ttl=max(0, each.ttl - age)) for each in aliases]
+    sections = own.answer, own.authority, own.additional
+    answer, authority, additional = ([_kept(own, record) for record in each] for each in sections)
+    return write_reply(question, own.rcode, ([*before, *answer], authority, additional), 0, False, tuple(own.errors()))
+
+
+def is_under(name: bytes, apex: Name) -> bool:
+    """Whether a name in lower case is `apex` or below it."""
+    return name.endswith(apex.key) and _is_below(name, apex.key)
+
+
+def _chain(message: Message, apex: Name | None) -> list[bytes]:
+    """Returns the chain of aliases, from the question's name to the first name below `apex`."""
     key, qtype = message.question.key, message.question.qtype
     names = [key]
     if qtype in (CNAME, ANY):
@@ -198,6 +231,8 @@ def _chain(message: Message) -> list[bytes]:
     aliases = {record.key: record for record in message.answer if record.rtype == CNAME and record.rclass == IN}
     while (record := aliases.pop(names[-1], None)) is not None and len(names) <= _MOST_ALIASES:
         names.append(message.target(record).lower())
+        if apex and is_under(names[-1], apex):
+            break
     return names
 
 
@@ -220,12 +255,12 @@ def _may_deny(record: Record, end: bytes, found: bool) -> bool:
     return record.rtype in _DENIES
 
 
-def _kept(message: Message, record: Record) -> _Kept:
+def _kept(message: Message, record: Record) -> Kept:
     ttl = record.ttl if record.ttl <= _MOST_TTL else 0  # RFC 2181 8
-    return _Kept(record.key, record.rtype, min(ttl, LONGEST), _rdata(message, record))
+    return Kept(record.key, record.rtype, min(ttl, LONGEST), _rdata(message, record))
 
 
-def _denial(message: Message, record: Record) -> _Kept:
+def _denial(message: Message, record: Record) -> Kept:
     kept = _kept(message, record)
     minimum = _SOA_TIMERS.unpack(kept.rdata[0][-20:])[4]
     return kept._replace(ttl=min(kept.ttl, minimum, LONGEST_DENIAL))  # RFC 2308 3
@@ -251,7 +286,7 @@ def _rdata(message: Message, record: Record) -> Rdata:
     return one + other + wire[at:end], None
 
 
-def _even(records: list[_Kept]) -> list[_Kept]:
+def _even(records: list[Kept]) -> list[Kept]:
     """Gives all records of an RRset its lowest TTL (RFC 2181 5.2), and removes duplicates."""
     lowest: dict[tuple[bytes, int], int] = {}
     for record in records:
@@ -260,35 +295,32 @@ def _even(records: list[_Kept]) -> list[_Kept]:
     return list(dict.fromkeys(record._replace(ttl=lowest[record.owner, record.rtype]) for record in records))
 
 
-def _write(message: Message, sections: tuple[list[_Kept], ...], keep: int) -> Reply:
-    question = message.question
+def write_reply(
+    question: Question,
+    rcode: int,
+    sections: tuple[Sequence[Kept], Sequence[Kept], Sequence[Kept]],
+    keep: int,
+    authentic: bool = False,
+    errors: tuple[tuple[int, str], ...] = (),
+) -> Reply:
+    """The reply to `question` that has these records. BadMessage where no message holds them."""
     packer = Packer(question.key, question.qtype, question.qclass)
     begin, additional = len(packer), 0
     for section in sections:
         additional = len(packer) - begin  # the last one's
         for owner, rtype, ttl, rdata in section:
             packer.record(None if owner == question.key else owner, rtype, ttl, rdata)
-    counts = tuple(map(len, sections))
+    answers, authorities, others = map(len, sections)
+    counts = answers, authorities, others
     wire = packer.finish(0, 0, counts)
     if len(wire) > MAX_MESSAGE - 512:
         raise BadMessage("an answer that no message holds when it is written out")
     addresses = tuple(each for section in sections for record in section for each in _addresses(record))
-    errors = tuple((code, text[:100]) for code, text in message.errors()[:MOST_ERRORS])
-    rcode = message.rcode if message.rcode == NXDOMAIN else NOERROR
-    return Reply(
-        rcode,
-        bool(message.flags & AD),
-        wire[begin:],
-        tuple(_ttls(wire, begin, sum(counts))),
-        counts,  # type: ignore[arg-type]
-        additional,
-        keep,
-        errors,
-        addresses,
-    )
+    ttls = tuple(_ttls(wire, begin, sum(counts)))
+    return Reply(rcode, authentic, wire[begin:], ttls, counts, additional, keep, errors, addresses)
 
 
-def _addresses(record: _Kept) -> Iterator[bytes]:
+def _addresses(record: Kept) -> Iterator[bytes]:
     """Yields the addresses of a record. Browsers use hints of SVCB and HTTPS as addresses (RFC 9460 7.3)."""
     rdata = record.rdata[0]
     if record.rtype in (A, AAAA):

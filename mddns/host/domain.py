@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, MutableSequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ..base.model import Peer, Snapshot
+from ..base.model import Peer, Snapshot, replace
 from ..base.names import Name
 from ..base.policy import Policy
 from ..codec.instance import TTL
@@ -92,7 +92,9 @@ class Domain:
             if not services and directory.ready and directory.stale(clock.now(), age):
                 await asyncio.shield(self._refresh(age))
             services = directory.services(clock.now())
-        return Known(str(self.apex), services or [], directory.silent(clock.now()), directory.ready)
+        # What this host offers says the network as well, so that every node tells the same of it.
+        services = [each if each.network else replace(each, network=self._network) for each in services or ()]
+        return Known(str(self.apex), services, directory.silent(clock.now()), directory.ready)
 
     def ask_ahead(self) -> None:
         """Asks anew who will be due soon; meanwhile questions are answered from what is known."""

@@ -184,7 +184,8 @@ class TenantSide:
         table, now_ms = self._table, clock.unix_ms()
         if kind == TABLE:
             number = int.from_bytes(payload[:8], "big")
-            table.apply(number, read(payload[8:], table.apex_of(number)), now_ms)
+            if table.knows(number):  # what a process registered just before it ended may come after the word of its end
+                table.apply(number, read(payload[8:], table.apex_of(number)), now_ms)
         elif kind == ROSTER:
             told = json.loads(payload)
             table.meet(told["apexes"])

@@ -85,7 +85,7 @@ class Static:
 
     def _from_file(self, path: str) -> Iterator[Peer]:
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with U+FEFF
                 lines = file.read().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise NetworkError(f"network file:{path}: {error}") from error

@@ -230,8 +230,8 @@ def _peer(node: Mapping[str, Any], users: Mapping[str, Any], port: int) -> Peer 
         online=bool(node.get("Online")),
         asked=ours and str(node.get("OS") or "").lower() not in _PHONES_AND_TELEVISIONS,
         member=ours,
-        # Another tailnet may give out the same ids, but not under the same domain.
-        node=f"{node.get('ID') or ''} {dns_name}",
+        # Another tailnet may give out the same IDs, but not to machines with the same key, nor under the same domain.
+        node=f"{node.get('ID') or ''} {node.get('PublicKey') or ''} {dns_name}",
     )
 
 

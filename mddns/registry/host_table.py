@@ -83,6 +83,10 @@ class HostTable:
         """What a process registers under. KeyError where it is not known."""
         return self.apex if number == self.number else self._apexes[number]
 
+    def knows(self, number: int) -> bool:
+        """Whether a process is one of this host's."""
+        return number == self.number or number in self._apexes
+
     def let_in(self, number: int, apex: Name, life: str = "") -> None:
         """A process is there, which registers under `apex`. `life` is what somebody else may see its end by."""
         self._lives[number] = life

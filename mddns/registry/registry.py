@@ -13,6 +13,7 @@ from ..base.errors import InvalidService
 from ..base.grammar import MAX_SERVICES, check_labels
 from ..base.model import Endpoint, Peer, Service
 from ..base.offer import Key, Offer
+from ..base.reach import LOOPBACK, why_unreachable
 from ..codec.instance import instance_label, machine_label
 from ..zone.apex import next_serial
 from .file_changes import Difference, difference
@@ -62,6 +63,7 @@ class Registry:
 
     def advertise(self, offer: Offer, now_ms: int) -> Registration:
         """Adds an offer. The same (name, endpoint, protocol) again updates in place and keeps its age."""
+        self._check_reach(offer)
         key = offer.key(self._me.addresses[0])
         standing = self._registrations.get(key)
         if standing is None:
@@ -81,6 +83,7 @@ class Registry:
         """
         wanted: dict[Key, Offer] = {}
         for offer in offers:
+            self._check_reach(offer)
             other = wanted.setdefault(offer.key(self._me.addresses[0]), offer)
             if other is not offer:
                 first, second = other.where or "another", f"{offer.where}: " if offer.where else ""
@@ -97,6 +100,12 @@ class Registry:
         if change:
             self._changed(now_ms)
         return change
+
+    def _check_reach(self, offer: Offer) -> None:
+        """InvalidService for an address that other machines cannot use. On a network of loopback addresses they can."""
+        why = offer.out_of_reach(on_loopback=why_unreachable(self._me.addresses[0]) == LOOPBACK)
+        if why:
+            raise InvalidService(f"{offer.where}: {why}" if offer.where else why)
 
     def relabel(self, registration: Registration, labels: Mapping[str, str], now_ms: int) -> None:
         """Gives a registration other labels; KeyError where it is withdrawn already."""

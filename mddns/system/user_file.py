@@ -28,7 +28,7 @@ def read(path: str | None, most: int) -> dict[str, Any]:
     """The object in that file; empty where there is none, or it has more than `most` octets."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         if path and os.path.getsize(path) <= most:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:
                 data = json.load(file)
             return data if isinstance(data, dict) else {}
     return {}

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ..base.errors import BadMessage
-from ..base.model import Peer, Service, fold, replace
+from ..base.model import Peer, Service, fold, is_one_node, replace
 from ..base.names import Name
 from ..codec.answer import Told, introduce
 from ..dns.message import TXT, read_strings
@@ -52,7 +52,7 @@ class Stood(NamedTuple):
 
     def is_of(self, peer: Peer) -> bool:
         """Whether it is of that node, and not of another one that had its address or has it by now."""
-        return (self.id, self.node, self.name) == (peer.id, _cut(peer.node), _cut(peer.name))
+        return self.id == peer.id and is_one_node(self.node, _cut(peer.node))
 
 
 class Beside(NamedTuple):
@@ -65,7 +65,9 @@ class Beside(NamedTuple):
 
 def census(peers: Iterable[Peer]) -> str:
     """The same for the same peers, and hardly ever for others."""
-    return f"{crc32('|'.join(sorted(f'{peer.id} {peer.node} {peer.name}' for peer in peers)).encode()):08x}"
+    # What a peer is called may change, and not all hear of it at the same moment.
+    known = "|".join(sorted(peer.id + " " + peer.node.partition(" ")[0] for peer in peers))
+    return f"{crc32(known.encode()):08x}"
 
 
 def _cut(text: str) -> str:

@@ -4,6 +4,8 @@ The same code renders a registry's own zone and the merged view of a network. No
 before it is asked for: a question costs what its name holds, not what the zone holds. The apex's
 own records (SOA, NS) belong to whoever answers and stand in :mod:`mddns.zone.apex`.
 
+A question in A-labels (RFC 5890) is answered in A-labels throughout: clients that ask in them take no other names.
+
 A *view* such as ``prod._env`` is the same zone again, of those services alone that carry the
 label, under an origin of its own: targets stay inside it.
 """
@@ -29,6 +31,7 @@ MAX_VIEWS: Final = 64  # compiled at a time, below one zone
 # Where to browse: here, by choice, by default, and for programs that are told of no domain (RFC 6763 11).
 _BROWSING: Final = (b"b", b"db", b"lb")
 _NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
+_ACE: Final = b"xn--"  # what an A-label begins with
 _KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
 
 Labels = tuple[bytes, ...]
@@ -167,7 +170,7 @@ class Zone:
             text = name.decode().lower()
             if not text.isascii():
                 # IDNA 2008 and 2003 part where 2003 writes a letter otherwise, as in "straße" (RFC 5894 7.2).
-                found.setdefault(b"xn--" + text.encode("punycode").lower(), {})[name] = None
+                found.setdefault(_a_label(name), {})[name] = None
                 with contextlib.suppress(UnicodeError):
                     found.setdefault(ToASCII(text).lower(), {})[name] = None
         return found
@@ -241,52 +244,53 @@ class Zone:
         return self._view_node(labels, last[1:])
 
     def _group(self, label: bytes) -> list[Placed]:
-        if label.startswith(b"xn--"):
+        if label.startswith(_ACE):
             return [placed for name in self._by_a_label.get(label, ()) for placed in self._by_name[name]]
         return self._by_name.get(label, [])
 
     def _service_node(self, labels: Labels) -> Node | None:
         group = self._group(labels[-1])
         if len(labels) == 1 and group:
-            pairs = [(placed, self._target(placed)) for placed in group]
+            pairs = self._pairs(group, labels[-1])
             texts = dict.fromkeys(labels_txt(placed.service) for placed in group)
             return Node(
                 (
-                    RRset(SRV, tuple((srv_octets(placed.service), target) for placed, target in pairs)),
+                    _srv_rrset(pairs),
                     RRset(TXT, tuple((text, None) for text in texts)),
                     *address_rrsets(placed.service for placed in group),
                 ),
-                {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
+                {SRV: lambda: self._attachments(pairs)},
             )
         if len(labels) == 1:
             return None
         protocol = labels[-2]
         if protocol in (b"_tcp", b"_udp"):
-            return self._alias_node([p for p in group if p.service.protocol == protocol[1:].decode()], labels[:-2])
+            typed = [p for p in group if p.service.protocol == protocol[1:].decode()]
+            return self._alias_node(typed, labels[:-2], labels[-1])
         if len(labels) > 2:
             return None
         if labels[0] == b"leader":
-            return self._leader_node(group)
-        return self._instance_node(group, labels[0], (SRV, TXT, A, AAAA))
+            return self._leader_node(group, labels[1])
+        return self._instance_node(group, labels[0], labels[1], (SRV, TXT, A, AAAA))
 
-    def _leader_node(self, group: list[Placed]) -> Node | None:
+    def _leader_node(self, group: list[Placed], name: bytes) -> Node | None:
         leading = leader(placed.service for placed in group)
         placed = next((placed for placed in group if placed.service is leading), None)
         if placed is None:
             return None
-        target = self._target(placed)
+        target = self._target(placed, name)
         return Node(placed.rrsets(target), {SRV: lambda: (self._attached(placed, target),)})
 
-    def _alias_node(self, group: list[Placed], labels: Labels) -> Node | None:
+    def _alias_node(self, group: list[Placed], labels: Labels, name: bytes) -> Node | None:
         """``_etcd-client._tcp.NAME``, where instances have declared it: clients insist on such names (RFC 2782)."""
         if not labels:
             return ENT if any(placed.aliases for placed in group) else None
-        pairs = [(placed, self._target(placed)) for placed in group if placed.aliases and labels[0] in placed.aliases]
+        pairs = self._pairs([placed for placed in group if placed.aliases and labels[0] in placed.aliases], name)
         if len(labels) > 1 or not pairs:
             return None
         return Node(
-            (RRset(SRV, tuple((srv_octets(placed.service), target) for placed, target in pairs)),),
-            {SRV: lambda: (self._attached(placed, target) for placed, target in pairs)},
+            (_srv_rrset(pairs),),
+            {SRV: lambda: self._attachments(pairs)},
         )
 
     def _typed_node(self, labels: Labels, protocol_label: bytes) -> Node | None:
@@ -298,43 +302,49 @@ class Zone:
         if len(labels) == 1:
             exists = protocol == "udp" or any(p.service.protocol == "tcp" for p in self._placed)
             return ENT if exists else None
-        group = [p for p in self._group(labels[-2][1:]) if p.service.protocol == protocol]
+        name = labels[-2][1:]
+        group = [p for p in self._group(name) if p.service.protocol == protocol]
         if not labels[-2].startswith(b"_") or not group:
             return ENT if labels == (b"_dns-sd", b"_udp") else None
         if len(labels) == 2:
-            return self._type_node(group, protocol_label)
-        return self._instance_node(group, labels[0], (SRV, TXT)) if len(labels) == 3 else None
+            return self._type_node(group, protocol_label, name)
+        return self._instance_node(group, labels[0], name, (SRV, TXT)) if len(labels) == 3 else None
 
-    def _instance_node(self, group: list[Placed], label: bytes, types: Sequence[int]) -> Node | None:
+    def _instance_node(self, group: list[Placed], label: bytes, name: bytes, types: Sequence[int]) -> Node | None:
         # One, or under an A-label one for each name that shares it.
-        chosen = [placed for placed in group if placed.key == label]
+        in_ace = label.startswith(_ACE)
+        chosen = [each for each in group if each.key == label or (in_ace and _a_label(each.key) == label)]
         if not chosen:
             return None
-        rdatas: dict[int, dict[Rdata, None]] = {rtype: {} for rtype in types}
-        for placed in chosen:
-            for rtype, several in placed.rrsets(self._target(placed)):
-                if rtype in rdatas:
-                    rdatas[rtype].update(dict.fromkeys(several))
+        told = _union(placed.rrsets(self._target(placed, name)) for placed in chosen)
         return Node(
-            (RRset(rtype, tuple(several)) for rtype, several in rdatas.items()),
-            {SRV: lambda: (self._attached(placed, self._target(placed)) for placed in chosen)},
+            [rrset for rrset in told if rrset.rtype in types],
+            {SRV: lambda: (self._attached(placed, self._target(placed, name)) for placed in chosen)},
         )
 
-    def _type_node(self, group: list[Placed], protocol_label: bytes) -> Node:
-        targets = [self._target(placed) for placed in group]
-        names = [self._wire(placed.instance, b"_" + placed.name, protocol_label) for placed in group]
-        srv = tuple((srv_octets(placed.service), target) for placed, target in zip(group, targets, strict=True))
+    def _type_node(self, group: list[Placed], protocol_label: bytes, name: bytes) -> Node:
+        targets = [self._target(placed, name) for placed in group]
+        in_ace = name.startswith(_ACE)
+        names = [
+            self._wire(_a_label(each.instance), b"_" + name, protocol_label)
+            if in_ace
+            else self._wire(each.instance, b"_" + each.name, protocol_label)
+            for each in group
+        ]
 
-        def with_srv() -> Iterator[Group]:
-            return (self._attached(placed, target) for placed, target in zip(group, targets, strict=True))
+        pairs = list(zip(group, targets, strict=True))
 
         def with_ptr() -> Iterator[Group]:
             # What a browser asks next (RFC 6763 12.1): the instance's SRV and TXT, the target's addresses.
-            for placed, target, name in zip(group, targets, names, strict=True):
-                own_srv, own_txt, *addresses = placed.rrsets(target)
-                yield [(name, own_srv), (name, own_txt), *((target, each) for each in addresses)]
+            several: dict[tuple[bytes, bytes], list[Placed]] = {}
+            for placed, target, owner in zip(group, targets, names, strict=True):
+                several.setdefault((owner, target), []).append(placed)
+            for (owner, target), some in several.items():
+                told = _union(placed.rrsets(target) for placed in some)
+                yield [(owner if rrset.rtype in (SRV, TXT) else target, rrset) for rrset in told]
 
-        return Node((RRset(SRV, srv), RRset(PTR, tuple((b"", name) for name in names))), {SRV: with_srv, PTR: with_ptr})
+        ptr = RRset(PTR, tuple(dict.fromkeys((b"", each) for each in names)))
+        return Node((_srv_rrset(pairs), ptr), {SRV: lambda: self._attachments(pairs), PTR: with_ptr})
 
     def _types_node(self) -> Node:
         types = {
@@ -383,7 +393,10 @@ class Zone:
         if (known := self._views.get(path)) is not None:
             return known
         key, value = pair
-        members = [placed for placed in self._members() if pair in placed.pairs] if self._may_chain(key) else []
+        # A view that was asked for in an A-label has an origin of its own, which ends every name in its answers.
+        pairs = {pair} if not value.startswith(_ACE) else {pair, (key, _of_a_label(value))}
+        may_be = self._may_chain(key)
+        members = [each for each in self._members() if not pairs.isdisjoint(each.pairs)] if may_be else []
         if not members:
             return None
         view = Zone(self._wire(value, b"_" + key), ())
@@ -396,8 +409,55 @@ class Zone:
     def _wire(self, *labels: bytes) -> bytes:
         return b"".join(bytes((len(label),)) + label for label in labels) + self.origin
 
-    def _target(self, placed: Placed) -> bytes:
+    def _target(self, placed: Placed, name: bytes = b"") -> bytes:
+        """Where an instance is, for a question of the service `name`: in A-labels where that is one."""
+        if name.startswith(_ACE):
+            return self._wire(_a_label(placed.instance), name)
         return self._wire(placed.instance, placed.name)
+
+    def _pairs(self, group: Iterable[Placed], name: bytes) -> list[tuple[Placed, bytes]]:
+        return [(placed, self._target(placed, name)) for placed in group]
+
+    def _attachments(self, pairs: Sequence[tuple[Placed, bytes]]) -> Iterable[Group]:
+        """What is sent beside the SRV records of instances, a group for each target."""
+        by_target: dict[bytes, list[Placed]] = {}
+        for placed, target in pairs:
+            by_target.setdefault(target, []).append(placed)
+        if len(by_target) == len(pairs):
+            return (self._attached(placed, target) for placed, target in pairs)
+        return (
+            [(target, rrset) for rrset in _union(placed.rrsets(target) for placed in several) if rrset.rtype != SRV]
+            for target, several in by_target.items()
+        )
 
     def _attached(self, placed: Placed, target: bytes) -> Group:
         return [(target, rrset) for rrset in placed.rrsets(target) if rrset.rtype != SRV]
+
+
+def _srv_rrset(pairs: Iterable[tuple[Placed, bytes]]) -> RRset:
+    """The SRV records of instances with their targets. Two names that share an A-label may have one in common."""
+    return RRset(SRV, tuple(dict.fromkeys((srv_octets(placed.service), target) for placed, target in pairs)))
+
+
+def _union(several: Iterable[Iterable[RRset]]) -> list[RRset]:
+    """The RRsets of several instances at one name."""
+    rdatas: dict[int, dict[Rdata, None]] = {}
+    for rrsets in several:
+        for rtype, some in rrsets:
+            rdatas.setdefault(rtype, {}).update(dict.fromkeys(some))
+    return [RRset(rtype, tuple(some)) for rtype, some in rdatas.items()]
+
+
+def _a_label(label: bytes) -> bytes:
+    """A label as IDNA 2008 has it in ASCII (RFC 5891): ``xn--`` and the Punycode of it in lower case."""
+    if label.isascii():
+        return label
+    return _ACE + label.decode("utf-8", "replace").lower().encode("punycode").lower()
+
+
+def _of_a_label(label: bytes) -> bytes:
+    """What an A-label stands for, in lower case; the same where it is none."""
+    try:
+        return label[len(_ACE) :].decode("punycode").lower().encode()
+    except UnicodeError:
+        return label

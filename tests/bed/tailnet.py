@@ -107,7 +107,7 @@ class Node:
     @property
     def key(self) -> str:
         """Its node key: the same for as long as the node lives, another for each node."""
-        return "nodekey:" + hashlib.sha256(f"{self.number}/{self.name}".encode()).hexdigest()
+        return "nodekey:" + hashlib.sha256(f"{self.number}".encode()).hexdigest()
 
     @property
     def stable_id(self) -> str:

@@ -324,3 +324,21 @@ def test_a_check_and_aliases_are_told_in_words(md: Md, written: Callable[..., st
     text = "services: [{name: web, address: ':8080', srv: [a, b], check: {http: /x, status: 200}}]"
     _, out, _ = md("check", written("a.yaml", text))
     assert out == "--srv a --srv b --check /x web :8080  # its check has more settings\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "services: [{name: db, address: '127.0.0.1:5432', labels: {}}]"),
+        ("a.yaml", "services: [{name: db, address: ':5432', labels: {}, addresses: ['fe80::1', '100.64.0.1']}]"),
+        ("a.zone", "db SRV 10 10 5432 here\nhere A 127.0.0.1\n"),
+        ("a.zone", "db SRV 10 10 5432 here\nhere A 169.254.0.1\n"),
+    ],
+)
+def test_an_address_that_no_other_machine_can_use_is_told(
+    md: Md, written: Callable[..., str], name: str, text: str
+) -> None:
+    code, _, err = md("check", written(name, text))
+    assert code == 0
+    assert f"md: {name}:1: db at " in err
+    assert "Write ':5432'" in err

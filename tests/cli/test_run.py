@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from bed.hosts import Bed
 from bed.process import Process, wait_until
 from conftest import MakeBed
 from inside import md_inside
+from loopback import free_port
 
 from mddns import sync
 from mddns.base.offer import make
@@ -381,3 +383,29 @@ def test_where_we_cannot_answer_nothing_runs(alpha: Host, fault: str) -> None:
     assert done.returncode == 3
     assert ("/nowhere" if fault == "no network" else f"{alpha.ipv4}:{PORT}") in done.stderr
     assert not (alpha.directory / "ran").exists()
+
+
+# Leaves five orphans behind, says how many of its parent's children are zombies by then, and ends with 7.
+FORGETFUL = """
+import os, pathlib, subprocess, sys, time
+for _ in range(5):
+    subprocess.run(["sh", "-c", "sleep 0.05 &"])
+time.sleep(0.6)
+stats = [path.read_text().rpartition(") ")[2].split() for path in pathlib.Path("/proc").glob("[0-9]*/stat")]
+print(sum(state == "Z" and int(parent) == os.getppid() for state, parent, *_ in stats), flush=True)
+sys.exit(7)
+"""
+# A process that orphans below it are given to, as process 1 of a container is.
+SUBREAPER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_CHILD_SUBREAPER is Linux's")
+def test_orphans_are_reaped_and_the_programs_own_exit_code_counts() -> None:
+    where = f"static:127.0.0.1:{free_port()}"
+    md = ["-m", "mddns", "--network", where, "run", "web", ":8080", "--protocol", "udp", "--", *python(FORGETFUL)]
+    done = subprocess.run([*python(SUBREAPER), *md], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("0\n", 7), done.stderr

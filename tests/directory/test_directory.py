@@ -368,17 +368,47 @@ def two(node: str, name: str = "bravo") -> Snapshot:
     return Snapshot(None, (Peer(name, ("100.64.0.2",), node=node),))
 
 
-@pytest.mark.parametrize("now", [two("n2"), two("n1", "renamed")], ids=["another-node", "another-name"])
-def test_what_the_former_owner_of_an_address_said_is_dropped_at_once(now: Snapshot) -> None:
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (two("n1"), two("n2")),
+        (two("n1 key1 bravo.one.ts.net."), two("n2 key1 bravo.one.ts.net.")),
+        (two("1 key1 bravo.one.example."), two("1 key2 bravo.other.example.", "bravo")),
+        (two("1  bravo.one.example."), two("1  bravo.other.example.")),
+    ],
+    ids=["another-node", "another-id", "another-tailnet", "another-tailnet-without-keys"],
+)
+def test_what_the_former_owner_of_an_address_said_is_dropped_at_once(before: Snapshot, now: Snapshot) -> None:
     """At the very address: its id, by which everything is kept, is the same."""
     made = Directory(APEX.wire, Memory(), Policy())
-    made.network(two("n1"), with_own_host=False)
+    made.network(before, with_own_host=False)
     former = made.peers[0]
     made.answered(former, [service(former)], 0.0, rtt=0.1)
     made.network(now, with_own_host=False)
     assert made.services(0.0) == []
     assert made.due(0.0) == list(now.peers)
     assert made.memory.standing(former.id, 0.0) is Standing.NEW
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (two("n1 key1 bravo.one.ts.net."), two("n1 key1 omega.one.ts.net.", "omega")),
+        (two("n1 key1 bravo.one.ts.net."), two("n1 key1 bravo.other.ts.net.")),
+        (two("n1 key1 bravo.one.ts.net."), two("n1 key2 bravo.one.ts.net.")),
+        (two(""), two("", "omega")),
+    ],
+    ids=["machine", "tailnet", "key", "static"],
+)
+def test_a_node_that_is_renamed_keeps_what_it_said_under_its_new_name(before: Snapshot, now: Snapshot) -> None:
+    made = Directory(APEX.wire, Memory(), Policy())
+    made.network(before, with_own_host=False)
+    bravo = made.peers[0]
+    made.answered(bravo, [replace(service(bravo), host=bravo.name)], 0.0, rtt=0.1)
+    made.network(now, with_own_host=False)
+    assert [each.host for each in made.services(0.0)] == [now.peers[0].name]
+    assert made.due(0.0) == []
+    assert made.memory.standing(made.peers[0].id, 0.0) is Standing.REGISTRY
 
 
 def test_what_the_former_owner_still_says_is_not_learned() -> None:

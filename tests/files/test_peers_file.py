@@ -49,6 +49,12 @@ def test_only_the_latest_networks_are_kept(cache: Path) -> None:
     assert kept[-1] == "network 29"
 
 
+def test_the_file_may_begin_with_a_byte_order_mark(cache: Path) -> None:
+    save("tailscale", known(), 10.0, 1e9)
+    cache.write_bytes(b"\xef\xbb\xbf" + cache.read_bytes())
+    assert load("tailscale", 3.0, 1e9 + 60).standing(P, 3.0) is Standing.REGISTRY
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -19,6 +19,7 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import pytest
 from bed.process import Process
 from conftest import Measured
@@ -550,5 +551,112 @@ def test_noise_ends_nothing() -> None:
                     if draw.random() < 0.05:
                         await asyncio.sleep(0)
             assert texts(await ask(place, "a.example"))
+
+    run(work)
+
+
+# Aliases of the world that end at a name of ours
+
+
+def alias_to(*records: str) -> Callable[[dns.message.Message, bool], Iterable[bytes]]:
+    """A server that knows these records whatever it is asked, and says that nothing else exists."""
+
+    def script(query: dns.message.Message, tcp: bool) -> Iterable[bytes]:
+        response = dns.message.make_response(query, recursion_available=True)
+        response.set_rcode(dns.rcode.NXDOMAIN)
+        for record in records:
+            owner, ttl, rclass, kind, rest = record.split(None, 4)
+            response.answer.append(dns.rrset.from_text(owner, int(ttl), rclass, kind, rest))
+        response.authority.append(dns.rrset.from_text(".", 60, "IN", "SOA", "a.root. b.root. 1 2 3 4 60"))
+        yield response.to_wire(max_size=65535)
+
+    return script
+
+
+ALIAS = "app.example. 60 IN CNAME web.minidisc."
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize(
+    ("records", "question", "rcode", "ends"),
+    [
+        ((ALIAS,), "app.example A", "NOERROR", ["A 127.8.0.1"]),
+        ((ALIAS,), "app.example AAAA", "NOERROR", []),
+        ((ALIAS,), "app.example SRV", "NOERROR", ["SRV 10 10 80 host1-80.web.minidisc."]),
+        (("app.example. 60 IN CNAME web.prod._env.minidisc.",), "app.example SRV", "NOERROR", ["SRV 10 10 80 …"]),
+        (("app.example. 60 IN CNAME nobody.minidisc.",), "app.example A", "NXDOMAIN", []),
+        (("app.example. 60 IN CNAME minidisc.",), "app.example A", "NOERROR", []),
+        (
+            ("example. 60 IN DNAME minidisc.", "web.example. 60 IN CNAME web.minidisc."),
+            "web.example A",
+            "NOERROR",
+            ["A 127.8.0.1"],
+        ),
+        # What an upstream says of our names does not count.
+        ((ALIAS, "web.minidisc. 60 IN A 192.0.2.66"), "app.example A", "NOERROR", ["A 127.8.0.1"]),
+        ((ALIAS, "web.minidisc. 60 IN CNAME evil.example."), "app.example A", "NOERROR", ["A 127.8.0.1"]),
+    ],
+)
+def test_an_alias_of_the_world_is_followed_into_the_network(
+    records: tuple[str, ...], question: str, rcode: str, ends: list[str], tcp: bool
+) -> None:
+    async def work() -> None:
+        (only,) = everybody = fleet(1)
+        async with (
+            node(network_of(only, everybody)) as opened,
+            Upstream(alias_to(*records)) as upstream,
+            forwarding(upstream, network=network_of(None, everybody)) as (_, place),
+        ):
+            opened.advertise(make(80, "web", {"env": "prod"}))
+            name, rtype = question.split()
+            own = only.addresses[0]
+            for _ in range(2):  # as it is learned, and as it is kept
+                found = await ask(place, name, rtype, tcp=tcp)
+                lines = [line.split(None, 3)[3] for line in texts(found)]
+                kept = [line for line in lines if not line.startswith(("CNAME", "DNAME"))]
+                wanted = [end.replace("127.8.0.1", own) for end in ends]
+                assert [line[: len(end.rstrip("…"))] for line, end in zip(kept, wanted, strict=True)] == [
+                    end.rstrip("…") for end in wanted
+                ]
+                assert dns.rcode.to_text(found.rcode()) == rcode
+                assert any(line.startswith("CNAME") for line in lines)
+                soa = [rrset.name.to_text() for rrset in found.authority]
+                assert soa == ([] if ends else ["minidisc."])
+                assert "evil" not in found.to_text()
+
+    run(work)
+
+
+def test_a_service_that_comes_later_is_found_by_an_alias_that_is_kept() -> None:
+    async def work() -> None:
+        (only,) = everybody = fleet(1)
+        async with (
+            node(network_of(only, everybody)) as opened,
+            Upstream(alias_to(ALIAS)) as upstream,
+            forwarding(upstream, network=network_of(None, everybody)) as (_, place),
+        ):
+            assert (await ask(place, "app.example")).rcode() == dns.rcode.NXDOMAIN
+            opened.advertise(make(80, "web", {}))
+            found = await ask(place, "app.example")
+            while found.rcode() == dns.rcode.NXDOMAIN:
+                await asyncio.sleep(0.02)
+                found = await ask(place, "app.example")
+            assert texts(found)[-1].split()[3:] == ["A", only.addresses[0]] or "CNAME" in texts(found)[-1]
+            assert upstream.names() == ["app.example"]
+
+    run(work)
+
+
+def test_with_block_rebinding_no_name_of_the_world_leads_into_the_network() -> None:
+    async def work() -> None:
+        (only,) = everybody = fleet(1)
+        async with (
+            node(network_of(only, everybody), ("web", 80)),
+            Upstream(alias_to(ALIAS)) as upstream,
+            forwarding(upstream, network=network_of(None, everybody), block_rebinding=True) as (_, place),
+        ):
+            found = await ask(place, "app.example", use_edns=0)
+            assert found.rcode() == dns.rcode.REFUSED
+            assert codes(found) == [15]
 
     run(work)

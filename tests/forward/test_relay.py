@@ -72,7 +72,11 @@ class Bench:
 @contextlib.asynccontextmanager
 async def bench(**options: Any) -> AsyncIterator[Bench]:
     clock = Clock()
-    relay = Relay(APEX, clock, **options)
+
+    async def ours(name: bytes, qtype: int) -> bytes | None:
+        return None
+
+    relay = Relay(APEX, clock, ours, **options)
     try:
         yield Bench(relay, clock)
     finally:
@@ -562,3 +566,35 @@ def test_a_bomb_does_not_delay_others_past_250_ms(measured: Measured) -> None:
             assert worst < 0.25
 
     run(work)
+
+
+@pytest.mark.parametrize("name", ["localhost", "foo.localhost", "x.invalid", "x.onion", "_dns.resolver.arpa"])
+def test_nobody_is_asked_for_a_name_of_special_use(name: str) -> None:
+    async def main() -> None:
+        async with bench() as made, Upstream(answering("60 IN A 192.0.2.1")) as upstream:
+            made.use(upstream)
+            told = await made.ask(name)
+            assert "192.0.2.1" not in told.to_text()
+            assert upstream.names() == []
+
+    asyncio.run(main())
+
+
+def test_a_server_that_loses_the_case_and_has_no_tcp_is_understood() -> None:
+    """Some home routers answer in lower case, and refuse TCP."""
+
+    def lower(query: dns.message.Message, tcp: bool) -> Iterable[bytes]:
+        for wire in answering()(query, tcp):
+            end = 12 + len(query.question[0].name.to_wire())
+            yield wire[:12] + wire[12:end].lower() + wire[end:]
+
+    async def main() -> None:
+        async with bench() as made, Upstream(lower, with_tcp=False) as upstream:
+            made.use(upstream)
+            for name in ("a-rather-long-name.example.com", "another-rather-long-name.example.com"):
+                told = await made.ask(name)
+                assert [str(rdata) for rrset in told.answer for rdata in rrset] == ["192.0.2.1"]
+            # The first was asked twice, the second once.
+            assert len(upstream.names()) == 3
+
+    asyncio.run(main())

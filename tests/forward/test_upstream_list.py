@@ -122,3 +122,11 @@ def test_to_name_ourselves_is_a_mistake() -> None:
 
 def test_another_port_of_ours_is_somebody_else() -> None:
     assert source(None, Place("127.0.0.1", 5353)).look(0.0)
+
+
+def test_resolv_conf_may_begin_with_a_byte_order_mark(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file.write_text("\ufeffnameserver 10.0.0.1\n", "utf-8")
+    found = source(file).look(0.0)
+    assert found
+    assert found.places == (Place("10.0.0.1"),)
+    assert not caplog.records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 
 import dns.flags
@@ -10,10 +11,11 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from mddns.dns.message import CD, IN, RD, A, Question
+from mddns.dns.message import CD, IN, NS, PTR, RD, SRV, A, Question
 from mddns.files.resolv_conf import Place
 from mddns.forward.server_selection import LINGER, LONGEST_PAUSE, Options, Servers
 from mddns.forward.upstream_query import AGAIN, HEDGE, Pursuit, Try
+from mddns.forward.upstream_reply import MX
 
 NAME = "www.example.com."
 QNAME = b"\3www\7example\3com\0"
@@ -303,12 +305,44 @@ def test_what_is_no_answer_is_ignored_and_the_answer_behind_it_believed(what: st
     assert asked.result is not None
 
 
-def test_another_case_is_asked_for_over_tcp() -> None:
+def test_a_server_that_changes_the_case_is_asked_again_without_a_random_one_and_so_from_then_on() -> None:
+    of = servers(1)
+    asked = pursuit(of)
+    (first,) = asked.due(0.0)
+    good = answer(first)
+    asked.received(first.number, good[:12] + good[12:29].lower() + good[29:], 0.01)
+    (second,) = asked.due(0.01)
+    assert (second.tcp, second.wire[12:29]) == (False, QNAME)
+    asked.received(second.number, answer(second), 0.02)
+    assert asked.result
+    (third,) = pursuit(of, 1.0).due(1.0)
+    assert third.wire[12:29] == QNAME
+
+
+def test_a_server_that_answers_in_capitals_is_believed_once_no_random_case_was_sent() -> None:
     asked = pursuit(servers(1))
     (first,) = asked.due(0.0)
     good = answer(first)
     asked.received(first.number, good[:12] + good[12:29].swapcase() + good[29:], 0.01)
-    assert names(asked.due(0.01)) == ["10.0.0.1 tcp"]
+    (second,) = asked.due(0.01)
+    good = answer(second)
+    asked.received(second.number, good[:12] + good[12:29].upper() + good[29:], 0.02)
+    assert asked.result
+
+
+@pytest.mark.parametrize(("rtype", "fixed"), [(SRV, 6), (MX, 2), (NS, 0), (PTR, 0)])
+def test_the_random_case_of_a_question_never_comes_out_in_rdata(rtype: int, fixed: int) -> None:
+    """A server compresses names in RDATA by pointing into the question, whose case we drew."""
+    question = Question(b"\3WWW\7eXample\3com\0", QNAME, rtype, IN)
+    asked = Pursuit(question, RD, False, servers(1), 0.0, random_octets())
+    (first,) = asked.due(0.0)
+    rdata = bytes(fixed) + b"\4host\xc0\x10"  # host, and the question's name from its second label on
+    record = b"\xc0\x0c" + struct.pack("!HHIH", rtype, IN, 60, len(rdata)) + rdata
+    header = first.wire[:2] + struct.pack("!5H", 0x8180, 1, 1, 0, 0)
+    asked.received(first.number, header + first.wire[12 : 16 + len(QNAME)] + record, 0.01)
+    assert asked.result is not None
+    (told,) = asked.result.answer
+    assert asked.result.names.read(told.start + fixed)[0] == b"\4host\7eXample\3com\0"
 
 
 def test_who_loses_the_case_over_tcp_too_is_not_asked_in_such_a_way_again() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
+import pytest
 from loopback import fleet
 
+from mddns.codec.update import updates
+from mddns.host.unix_socket import TABLE
 from mddns.node import Node
 from tests.watching.test_mirrors_by_apex import PATIENCE, eventually, opened
 
@@ -66,3 +70,22 @@ def test_a_tenant_that_does_not_come_back_is_waited_for_no_longer_than_after_a_c
         await eventually(lambda: ports(holder) == {80})
 
     run(work)
+
+
+@pytest.mark.parametrize("last", ["what it offers", "what it withdraws"])
+def test_the_table_of_a_process_that_has_just_ended_is_passed_over_without_a_word(
+    last: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The holder had the message of a process in its hands when the line of that process ended."""
+
+    async def work(holder: Node, tenant: Node) -> None:
+        services = holder.table.of(holder.table.number)
+        added, withdrawn = (services, ()) if last == "what it offers" else ((), services)
+        (update,) = updates(added, withdrawn, holder.table.apex)
+        before = ports(tenant)
+        tenant.seat._membership._on_frame(TABLE, (12345).to_bytes(8, "big") + update, [])
+        assert ports(tenant) == before
+        assert tenant.table.of(12345) == []
+
+    run(work)
+    assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]

@@ -44,6 +44,14 @@ def test_the_targets_of_the_whole_network_are_had_from_any_host(bed: Bed) -> Non
         assert found == {f"{bed.host(each).ipv4}:8080": each for each in ("alpha", "bravo")}
 
 
+def test_every_node_tells_the_same_labels_whoever_offers_the_service(bed: Bed) -> None:
+    told = {curl(bed.host("charlie"), "/sd/prometheus", at=bed.host(name).ipv4)[1] for name in ("alpha", "bravo")}
+    (body,) = told
+    for group in json.loads(body):
+        assert group["labels"]["__meta_minidisc_network"] == "tailscale"
+        assert "__meta_minidisc_owner" in group["labels"]
+
+
 def test_filters_apply(bed: Bed) -> None:
     _, body = curl(bed.host("charlie"), "/sd/prometheus?name=web&label=env%3Ddev", at=bed.host("alpha").ipv4)
     assert [group["targets"] for group in json.loads(body)] == [[f"{bed.host('bravo').ipv4}:8080"]]

@@ -184,3 +184,9 @@ def test_the_address_towards_somewhere_is_ours() -> None:
     found = address_towards("127.0.0.9")
     assert found is not None
     assert is_own(found)
+
+
+def test_a_file_of_nodes_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "nodes"
+    path.write_text("\ufeffalpha=203.0.113.1\nbravo=203.0.113.2\n", "utf-8")
+    assert [each[0] for each in everyone(Static(f"file:{path}", 28004).read(1.0))] == ["alpha", "bravo"]

@@ -252,3 +252,25 @@ def test_without_its_check_a_service_is_offered_and_with_another_it_is_checked_a
     assert len(ours.services()) == 1
     ours.replace([make(8080, "web", check="/healthz")], SINCE)
     assert ours.services() == []
+
+
+UNREACHABLE = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.1.1", "fe80::1", "255.255.255.255"]
+
+
+@pytest.mark.parametrize("address", UNREACHABLE)
+def test_an_address_that_no_other_machine_can_use_is_refused_with_the_remedy(address: str) -> None:
+    for offer in (make(5432, "db", address=address, where="my.yaml:3"), make(5432, "db", addresses=[address])):
+        ours = registry()
+        for advertise in (lambda: ours.advertise(offer, SINCE), lambda: ours.replace([offer], SINCE)):  # noqa: B023
+            with pytest.raises(InvalidService, match=r"no other machine can use .* ':5432'") as caught:
+                advertise()
+            assert str(caught.value).startswith(offer.where)
+        assert ours.services() == []
+
+
+def test_on_a_network_of_loopback_addresses_loopback_may_be_offered_and_nothing_else_of_the_kind() -> None:
+    ours = registry(peer("alpha", "127.0.0.1"))
+    ours.advertise(make(5432, "db", address="127.0.0.2"), SINCE)
+    assert [service.endpoint for service in ours.services()] == ["127.0.0.2:5432"]
+    with pytest.raises(InvalidService, match="link-local"):
+        ours.advertise(make(5432, "db", address="169.254.0.1"), SINCE)

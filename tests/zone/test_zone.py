@@ -284,13 +284,53 @@ def test_names_compare_without_ascii_case_and_print_as_given() -> None:
 def test_a_question_for_the_a_label_is_answered_as_the_name(service: str, a_label: str) -> None:
     host = Host(ALPHA)
     host.advertise(service, 80, {"env": "prod"})
-    octets = "".join(f"\\{octet:03d}" if octet > 126 else chr(octet) for octet in service.encode())
     said = host.ask(f"{a_label} SRV")
-    assert said.answer == zone(f"{a_label} 5 IN SRV 10 10 80 alpha-80.{octets}")
+    assert said.answer == zone(f"{a_label} 5 IN SRV 10 10 80 alpha-80.{a_label}")
     assert host.ask(f"alpha-80.{a_label} A").answer == zone(f"alpha-80.{a_label} 5 IN A 100.64.0.1")
     assert len(host.ask(f"_{a_label}._tcp SRV").answer) == 1
     assert len(host.ask(f"{a_label}.prod._env SRV").answer) == 1
     assert host.ask("xn--nope SRV").rcode == "NXDOMAIN"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "{} SRV",
+        "{} TXT",
+        "_{}._tcp SRV",
+        "_{}._tcp PTR",
+        "leader.{} SRV",
+        "alpha-80.{} SRV",
+        "alpha-80._{}._tcp SRV",
+        "_caf._tcp.{} SRV",
+        "{}.prod._env SRV",
+        "_{}._tcp.prod._env PTR",
+        "leader.{}.prod._env SRV",
+        "{}.xn--prf-ioa._stage SRV",
+        "caf.xn--prf-ioa._stage SRV",
+    ],
+)
+def test_a_question_in_a_labels_is_answered_in_a_labels_throughout(question: str) -> None:
+    """A client that asks in A-labels refuses names that are not ASCII: c-ares, and so Node; HAProxy."""
+    host = Host(ALPHA)
+    host.advertise("Café", 80, {"env": "prod", "stage": "prüf"}, srv=["caf"])
+    host.advertise("caf", 81, {"stage": "prüf"})
+    said = host.ask(question.format("xn--caf-dma"))
+    assert said.rcode == "NOERROR"
+    assert said.answer
+    told = [line for line in (*said.answer, *said.additional) if " TXT " not in line]
+    assert not [line for line in told if "\\" in line]
+    # Each target is a name that is answered, in the same letters.
+    for line in said.answer:
+        if " SRV " in line or " PTR " in line:
+            target = line.split()[-1].removesuffix(".minidisc.")
+            assert host.ask(f"{target} {'SRV' if ' PTR ' in line else 'A'}").answer
+
+
+def test_a_question_in_letters_is_answered_in_letters() -> None:
+    host = Host(ALPHA)
+    host.advertise("café", 80, {"stage": "prüf"})
+    assert host.ask("caf\\195\\169 SRV").answer == zone("caf\\195\\169 5 IN SRV 10 10 80 alpha-80.caf\\195\\169")
 
 
 @pytest.mark.parametrize(
@@ -301,12 +341,18 @@ def test_a_question_for_the_a_label_is_answered_as_the_name(service: str, a_labe
 def test_names_that_share_an_a_label_are_all_found(names: list[str], a_label: str) -> None:
     host = Host(ALPHA)
     for name in names:
-        host.advertise(name, 80, {"name": "x" * len(name.encode())})
+        host.advertise(name, 80, {"name": name})
+    host.advertise(names[0], 81)
     said = host.ask(f"{a_label} SRV")
-    assert len(said.answer) == 2
+    # What has one name in ASCII, and one endpoint, is one there.
+    assert said.answer == zone(
+        f"{a_label} 5 IN SRV 10 10 80 alpha-80.{a_label}\n{a_label} 5 IN SRV 10 10 81 alpha-81.{a_label}"
+    )
     assert {line.split()[0] for line in said.additional} == {line.split()[-1] for line in said.answer}
-    for text in (f"alpha-80.{a_label} SRV", f"_{a_label}._tcp PTR", f"alpha-80._{a_label}._tcp SRV"):
-        assert len(host.ask(text).answer) == 2
+    assert len(said.additional) == len(set(said.additional)) == 5
+    assert len(host.ask(f"_{a_label}._tcp PTR").answer) == 2
+    assert len(host.ask(f"alpha-80.{a_label} TXT").answer) == 2
+    assert len(host.ask(f"alpha-80._{a_label}._tcp TXT").answer) == 2
     assert host.ask(f"alpha-80.{a_label} A").answer == zone(f"alpha-80.{a_label} 5 IN A 100.64.0.1")
 
 

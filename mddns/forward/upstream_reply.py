@@ -111,8 +111,6 @@ class For(NamedTuple):
 
 
 def read_reply(message: Message, apex: Name | None = None) -> Reply:
-    """What `message` says of its own question. BadMessage where its records are broken.
-
     """Returns the reply to the question of `message`. BadMessage if its records are broken.
 
     A chain of aliases ends at the first name below `apex`. Records of names below it are dropped: they are ours.

@@ -83,7 +83,7 @@ def test_the_table_of_a_process_that_has_just_ended_is_passed_over_without_a_wor
         added, withdrawn = (services, ()) if last == "what it offers" else ((), services)
         (update,) = updates(added, withdrawn, holder.table.apex)
         before = ports(tenant)
-        tenant.seat._membership._on_frame(TABLE, (12345).to_bytes(8, "big") + update, [])
+        tenant.role._tenant_side._on_frame(TABLE, (12345).to_bytes(8, "big") + update, [])
         assert ports(tenant) == before
         assert tenant.table.of(12345) == []
 

@@ -9,7 +9,7 @@
         weight: 10
         addresses: [100.64.0.1]   # what the instance's A and AAAA say
         srv: [etcd-client]        # also found as _etcd-client._tcp.web.minidisc
-        check: /healthz           # offered only while this passes: see mddns/check.py
+        check: /healthz           # offered only while this passes: see mddns/base/health_check.py
 
 Scalars stay as they are written (``version: 1.10`` is "1.10", ``region: no`` is "no"): the file is read
 as YAML *events*, which know lines and no types, and which can be stopped before a nest of brackets or of

@@ -490,5 +490,5 @@ def test_query_refuses_a_format_that_it_has_not_unless_the_environment_said_it(w
 
 
 def test_an_unknown_format_is_told_with_where_it_was_said(world: World) -> None:
-    assert world.md("list", "-o", "xml").stderr.startswith("md: output 'xml': one of table, wide,")
-    assert world.md("list", env={"MDDNS_OUTPUT": "xml"}).stderr.startswith("md: MDDNS_OUTPUT 'xml': one of")
+    assert world.md("list", "-o", "xml").stderr.startswith("md: output 'xml': must be one of table, wide,")
+    assert world.md("list", env={"MDDNS_OUTPUT": "xml"}).stderr.startswith("md: MDDNS_OUTPUT 'xml': must be one of")

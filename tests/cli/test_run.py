@@ -350,7 +350,7 @@ def test_a_port_that_is_connected_to_itself_does_not_accept(bed: Bed) -> None:
         (["web", ":8080"], "the command to run is missing; write it after '--', as in: md run web :8080 -- CMD"),
         (["web", ":8080", "--"], "the command to run is missing"),
         (["web", "--", "touch", "ran"], "the address after 'web' is missing, as in: md run web :8080"),
-        (["web", ":8080", "touch", "ran"], "'touch' is no label"),
+        (["web", ":8080", "touch", "ran"], "'touch' is not a label"),
         (["--", "touch", "ran"], "NAME ADDRESS"),
         (["ns", ":8080", "--", "touch", "ran"], "service name 'ns': reserved"),
         (["web", ":8080", "-o", "json", "--", "touch", "ran"], "output 'json'"),

@@ -91,7 +91,7 @@ def client(address: str, own: frozenset[str], *, tcp: bool) -> Client:
 
 
 class Ask(NamedTuple):
-    """Says that the caller must first query all peers whose last query is `age` seconds old or older.
+    """Asks the caller to first query all peers whose last query is `age` seconds old or older.
 
     Call ``finish(now)`` for the answer when the directory has the answers of the peers.
     """

@@ -68,7 +68,7 @@ def _compose_part(
     errors: Errors,
     shuffle: Shuffle,
 ) -> bytes:
-    """Writes a random part of an RRset that no message can hold, with its size; SRV records in order of priority."""
+    """Writes a random part of an RRset that no message can hold, and how much it is; SRV records by priority."""
     rdatas = list(rrset.rdatas)
     shuffle(rdatas)
     if rrset.rtype == SRV:

@@ -28,7 +28,7 @@ class Names:
         name = _without_port(host)
         if name is None:
             return False
-        import ipaddress  # slow to load, and for HTTP alone
+        import ipaddress  # slow to load, and only needed for HTTP
 
         try:
             ipaddress.ip_address(name.partition("%")[0])

@@ -60,7 +60,7 @@ class Site:
 
     def answer(self, head: Head, body: bytes) -> Response | Awaitable[Response]:
         """Returns the response of the handler for this path."""
-        from urllib.parse import parse_qs, unquote, urlsplit  # slow to load, and for HTTP alone
+        from urllib.parse import parse_qs, unquote, urlsplit  # slow to load, and only needed for HTTP
 
         try:
             address = urlsplit(head.target) if _authority(head.target) is not None else None

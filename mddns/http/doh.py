@@ -39,7 +39,7 @@ class DnsQuery:
             return plain(400, "one query parameter 'dns' is wanted: a DNS message in base64url, without padding")
         if not _BASE64URL.issuperset(given[0]):
             return plain(400, "the query parameter 'dns' is no base64url without padding")
-        from base64 import urlsafe_b64decode  # for HTTP alone
+        from base64 import urlsafe_b64decode  # only needed for HTTP
 
         try:
             wire = urlsafe_b64decode(given[0] + "=" * (-len(given[0]) % 4))

@@ -239,7 +239,7 @@ class Responder:
     def _counted(
         self, wire: bytes, client: Client, answer: bytes | Messages | Ask | None
     ) -> bytes | Messages | Ask | None:
-        """The same answer, counted now, or when it has been made."""
+        """Returns the same answer. It is counted now, or, for an Ask, when it is finished."""
         if isinstance(answer, Ask):
             finish = answer.finish
 

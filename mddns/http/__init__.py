@@ -1,5 +1,5 @@
-"""What a node says over HTTP: connections, who is let in, DNS over HTTPS' format, metrics, Prometheus' targets.
+"""HTTP of a node: connections, access control, the format of DNS over HTTPS, metrics, targets for Prometheus.
 
-It does not listen: the server hands it octets.
-Start with dispatch.py; cross_site.py refuses requests that a foreign web page makes.
+This package does not listen: the server passes octets to it.
+Start with dispatch.py; cross_site.py refuses requests from web pages of other sites.
 """

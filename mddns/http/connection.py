@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection, read and written by h11, with limits on all that a client may do (RFC 9110, 9112).
 
-Whom to answer, and what, is asked of a :class:`Serving`. Requests of one connection are answered one after
-the other. Nothing that is received raises, and nothing is logged for it.
+A :class:`Serving` decides which clients get an answer, and which answer. Requests of one connection are answered
+one after the other. No input from a client raises an exception or writes to the log.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LARGEST_BODY: Final = 64 << 10
 WHOLE_REQUEST: Final = 5.0  # seconds from a request's first octet to its last
 IDLE: Final = 10.0  # seconds between requests
 ANSWER_WITHIN: Final = 15.0  # seconds that a handler may wait for the network
-SEND_WITHIN: Final = 30.0  # seconds in which a client has taken a response
-MOST_UNSENT: Final = 64 << 10  # octets that it has not taken when the next request is read
-LINGER: Final = 1.0  # seconds for the last response to be read, before the connection is closed
+SEND_WITHIN: Final = 30.0  # seconds in which a client must have read a response
+MOST_UNSENT: Final = 64 << 10  # octets that the client may leave unread when its next request is read
+LINGER: Final = 1.0  # seconds in which the client can read the last response, before the connection is closed
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-# An empty SETTINGS, with which a server begins; GOAWAY: no stream, HTTP_1_1_REQUIRED (RFC 9113 3.4, 6.8, 7).
+# An empty SETTINGS, which a server sends first; GOAWAY: no stream, HTTP_1_1_REQUIRED (RFC 9113 3.4, 6.8, 7).
 _GOAWAY: Final = b"\0\0\0\x04\0\0\0\0\0" + b"\0\0\x08\x07\0\0\0\0\0" + (0).to_bytes(4, "big") + (0xD).to_bytes(4, "big")
 
 
@@ -41,7 +41,7 @@ def _plain(status: int, text: str) -> Response:
 
 
 class HttpConnection(asyncio.Protocol):
-    """Takes over a transport whose first octet is no DNS: see :meth:`begin`."""
+    """Takes over a transport whose first octet is not DNS: see :meth:`begin`."""
 
     def __init__(self, serving: Serving, connections: Connections, transport: asyncio.Transport) -> None:
         self._serving = serving
@@ -50,7 +50,7 @@ class HttpConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._address, self._port = str(peer[0]), int(peer[1])
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
-        self._begun = b""  # the connection's first octets, until it is known that they are not HTTP/2's
+        self._begun = b""  # the connection's first octets, while they may still be the preface of HTTP/2
         self._first = True
         self._head: Head | None = None
         self._body = bytearray()
@@ -65,26 +65,26 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way on it."""
+        """Whether no request is being received or answered."""
         return self._idle
 
     @property
     def fresh(self) -> bool:
-        """It is another protocol's connection that something came on."""
+        """False: the client has sent something already, to the protocol that had the transport before."""
         return False
 
     def fileno(self) -> int:
-        """Its socket's descriptor; -1 when it is closed."""
+        """Returns the descriptor of the socket; -1 if it is closed."""
         return int(self._transport.get_extra_info("socket").fileno())
 
     def begin(self, data: bytes) -> None:
-        """The transport is ours, and this came already."""
+        """Takes over the transport, which has received `data` already."""
         self._transport.set_write_buffer_limits(high=MOST_UNSENT)
         self._give(WHOLE_REQUEST)
         self.data_received(data)
 
     def end(self) -> None:
-        """Ends the connection at once."""
+        """Ends the connection; unsent octets are dropped."""
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -117,13 +117,13 @@ class HttpConnection(asyncio.Protocol):
             self._first, self._begun = False, b""
         self._feed(data)
         if self._task is not None:
-            # Reading goes on for a while, or it would not be noticed that the client has gone.
+            # Reading continues up to a limit, because only reading shows that the client has closed the connection.
             self._ahead += len(data)
             if self._ahead > LARGEST_HEAD:
                 self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        # Half closed: what was asked whole is still answered.
+        # Half closed: a complete request is still answered.
         self._half_closed = True
         return self._task is not None
 
@@ -136,7 +136,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(_plain(error.error_status_hint, f"this is no HTTP request: {error}"))
 
     def _proceed(self) -> None:
-        """Takes what has come as far as it goes. RemoteProtocolError where it is no HTTP."""
+        """Handles the received octets as far as they are complete. Raises RemoteProtocolError if they are not HTTP."""
         while self._task is None and not self._closing:
             event = self._http.next_event()
             if isinstance(event, h11.Request):
@@ -163,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
                     self._task = asyncio.get_running_loop().create_task(self._answer(head, body))
                     self._task.add_done_callback(self._answered)
             else:
-                return  # more must come first
+                return  # the request is incomplete
 
     def _read_head(self, request: h11.Request) -> Head:
         headers: dict[str, str] = {}
@@ -190,7 +190,7 @@ class HttpConnection(asyncio.Protocol):
                     response = await response
         except TimeoutError:
             response = _plain(503, "the network has not answered in time")
-        except Exception:  # a fault of a handler is ours, and no reason to leave a client waiting
+        except Exception:  # a bug in a handler must not leave the client waiting
             _log.exception("%s %.200r cannot be answered", head.method, head.target)
             response = _plain(500, "this is a fault of mddns: its log tells more")
         self._send(response, head.method)
@@ -214,10 +214,10 @@ class HttpConnection(asyncio.Protocol):
         waiting = bool(self._http.trailing_data[0])
         self._idle = not waiting
         self._give(WHOLE_REQUEST if waiting else IDLE)
-        self._feed(b"")  # what came behind the last request may be one whole, or a part of one
+        self._feed(b"")  # the octets after the last request may hold another one, or a part of it
 
     def _refuse(self, response: Response) -> None:
-        """The last response of this connection: what else comes is not read."""
+        """Sends the last response of this connection: later requests are not read."""
         self._send(response, self._head.method if self._head else "", last=True)
         self._finish()
 
@@ -241,7 +241,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(out + (send(h11.EndOfMessage()) or b""))
 
     def _finish(self) -> None:
-        """Closes when the last response has been taken: closing at once could take it back (RFC 9112 9.6)."""
+        """Closes when the client has read the last response; an earlier close could destroy it (RFC 9112 9.6)."""
         self._closing = True
         self._body.clear()
         if self._transport.is_closing():
@@ -251,14 +251,14 @@ class HttpConnection(asyncio.Protocol):
             return
         try:
             self._transport.write_eof()
-        except OSError:  # it was reset, and the loop has not noticed yet
+        except OSError:  # the client reset it, and the loop has not noticed that yet
             self._transport.abort()
             return
         self._transport.resume_reading()
         self._give(LINGER)
 
     def _give(self, seconds: float) -> None:
-        """This long until the connection is ended, unless what is awaited comes."""
+        """Restarts the timer that ends the connection after `seconds`."""
         self._stop_timer()
         if not self._transport.is_closing():
             self._timer = asyncio.get_running_loop().call_later(seconds, self.end)

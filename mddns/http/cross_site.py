@@ -1,8 +1,8 @@
-"""Whether an HTTP request comes from a program, or from a web page that a browser was lured to.
+"""Decides whether an HTTP request comes from a program, or from a web page in a browser.
 
-A page of any site may make its visitor's browser send requests to this machine, and a name that its owner
-controls may point here (DNS rebinding). Neither is answered: what a browser says of the page that it acts for
-must be absent, and the name by which we are called must be ours.
+A page of any site can make its visitor's browser send requests to this machine, and the owner of the site can
+point a name at this machine (DNS rebinding). Neither gets an answer: the request must not have the header fields
+that a browser adds for a page, and its Host must be an address or one of our names.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-# What browsers add when a page asks (Fetch, RFC 9110 10.1.3); programs, and people typing an address, do not.
+# Fields that browsers add to requests of a page (Fetch, RFC 9110 10.1.3), but not to an address that a person typed.
 _OF_PAGES: Final = ("origin", "referer")
 _OF_PEOPLE: Final = frozenset(("none", "same-origin"))
 
 
 class Names:
-    """The names by which this machine may be called: its own, and all under our apexes."""
+    """The names that a Host field may have: those of this machine, and all names under our apexes."""
 
     def __init__(self, machine: Iterable[str], apexes: Iterable[str]) -> None:
         """`machine` are names of this machine, short or full; `apexes` in presentation format."""
@@ -24,11 +24,11 @@ class Names:
         self._apexes = tuple(each for apex in apexes if (each := _plain(apex)))
 
     def include(self, host: str) -> bool:
-        """Whether `host`, as it stands in a URL or a Host field, with or without a port, is one of ours."""
+        """Returns whether `host`, from a URL or a Host field, with or without port, is one of these or an address."""
         name = _without_port(host)
         if name is None:
             return False
-        import ipaddress  # slow to load, and for HTTP alone
+        import ipaddress  # slow to load, and only needed for HTTP
 
         try:
             ipaddress.ip_address(name.partition("%")[0])
@@ -40,9 +40,9 @@ class Names:
 
 
 def why_not(headers: Mapping[str, str], hosts: Iterable[str], names: Names) -> str | None:
-    """Why a request is not answered; None where it is. Header names in lower case.
+    """Returns why a request is refused, None if it is not. Header names in lower case.
 
-    `hosts` are all that the request says about whom it is for: its Host field, its target.
+    `hosts` are the hosts that the request names: in its Host field, in its target.
     """
     for each in _OF_PAGES:
         if each in headers:
@@ -60,7 +60,7 @@ def _plain(name: str) -> str:
 
 
 def _without_port(host: str) -> str | None:
-    """The host of ``host[:port]``, without the brackets of IPv6; None for what is neither."""
+    """Returns the host of ``host[:port]``, without the brackets of IPv6; None if it is malformed."""
     if host.startswith("["):
         name, bracket, rest = host[1:].partition("]")
         if not bracket or ":" not in name:

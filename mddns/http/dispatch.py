@@ -1,4 +1,4 @@
-"""Who is answered over HTTP, and by which handler."""
+"""Decides which clients get an answer over HTTP, and which handler answers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Routes = Mapping[tuple[str, str], Handler]  # handlers by method and path, as ("
 
 
 def is_loopback(address: str) -> bool:
-    """Whether it is a loopback address: who asks from there is on this machine, or comes through its daemon."""
+    """Whether it is a loopback address: the client runs on this machine, or comes through the network's daemon."""
     return address.startswith(_LOOPBACK)
 
 
 def plain(status: int, text: str) -> Response:
-    """A response for people: one line."""
+    """Makes a response with one line of plain text."""
     return Response(status, f"{text}\n".encode(), "text/plain; charset=utf-8")
 
 
 class Site:
-    """Serves `web` to programs of this machine and of the network's nodes; everybody else, and web pages, get 403.
+    """Serves programs of this machine and of the network's nodes; all other clients, and web pages, get 403.
 
-    Programs of this machine that come from loopback are let in as well. In userspace networking everybody
-    does, and nobody gets merged answers there, as over DNS.
+    Clients from loopback addresses are served too. In userspace networking all clients come from loopback. They
+    get no merged answers there, as over DNS.
     """
 
     def __init__(self, merged: Routes, others: Routes, counts: Counts) -> None:
-        """`merged` are handlers whose answers tell of the whole network, `others` those that tell of this host."""
+        """`merged` are the handlers that answer for the whole network, `others` those that answer for this host."""
         self._web = Web({**{place: self._members_only(each) for place, each in merged.items()}, **others})
         self._counts = counts
         self._own: frozenset[str] = frozenset()
@@ -41,11 +41,11 @@ class Site:
         self._names = Names((), ())
 
     def moved(self, own: frozenset[str], may_ask: frozenset[str], names: Names) -> None:
-        """From now on these are this machine's addresses, those that get merged answers, and its names."""
+        """Sets the addresses of this machine, the addresses that get merged answers, and the names of this machine."""
         self._own, self._may_ask, self._names = own, may_ask, names
 
     def look(self, head: Head) -> Response | None:
-        """A refusal, for which the head is enough."""
+        """Returns a refusal if the head alone is reason enough, else None."""
         hosts = [head.headers["host"]] if "host" in head.headers else []
         authority = _authority(head.target)
         if authority is not None:
@@ -59,8 +59,8 @@ class Site:
         return plain(403, reason)
 
     def answer(self, head: Head, body: bytes) -> Response | Awaitable[Response]:
-        """What the handler of this path says."""
-        from urllib.parse import parse_qs, unquote, urlsplit  # slow to load, and for HTTP alone
+        """Returns the response of the handler for this path."""
+        from urllib.parse import parse_qs, unquote, urlsplit  # slow to load, and only needed for HTTP
 
         try:
             address = urlsplit(head.target) if _authority(head.target) is not None else None
@@ -76,7 +76,7 @@ class Site:
         return self._web.handle(Request(head.method, path, several, head.headers, body, head.address, head.port, own))
 
     def responded(self, status: int) -> None:
-        """A response was sent."""
+        """Counts a response that was sent."""
         self._counts.responded(status)
 
     def _members_only(self, handler: Handler) -> Handler:
@@ -90,7 +90,7 @@ class Site:
 
 
 def _authority(target: str) -> str | None:
-    """The host and port that an absolute-form target names (RFC 9112 3.2.2); None for other targets."""
+    """Returns the host and port of an absolute-form target (RFC 9112 3.2.2); None for other targets."""
     scheme, mark, rest = target.partition("://")
     if not mark or scheme.lower() not in ("http", "https"):
         return None

@@ -1,7 +1,7 @@
 """DNS over HTTP (RFC 8484): ``/dns-query``, for stubs that take a URL instead of an address.
 
-Split DNS under headscale is one: it posts messages to ``http://node:28004/dns-query``. A stub wants to
-know what the network offers, so a question is always one for the merged view.
+Split DNS under headscale is such a stub: it posts messages to ``http://node:28004/dns-query``. A stub wants to
+know what the network offers, so every question is answered from the merged view.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ MEDIA_TYPE: Final = "application/dns-message"
 _BASE64URL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _QR, _RD = 0x80, 0x01  # in the header's third octet
 
-# Answers to one message from an address, as a listener gets them.
+# Returns the answer to one message from an address, as for a listener.
 Asking = Callable[[bytes, str], bytes | Messages | Awaitable[bytes] | None]
 
 
 class DnsQuery:
-    """The handlers of GET and POST."""
+    """The handlers for GET and POST."""
 
     def __init__(self, answering: Asking) -> None:
         self._answering = answering
 
     def get(self, request: Request) -> Response | Awaitable[Response]:
-        """``?dns=`` and the message in base64url, without padding (RFC 8484 4.1)."""
+        """Answers a GET: ``?dns=`` has the message in base64url, without padding (RFC 8484 4.1)."""
         given = request.query.get("dns", ())
         if len(given) != 1 or not given[0]:
             return plain(400, "one query parameter 'dns' is wanted: a DNS message in base64url, without padding")
         if not _BASE64URL.issuperset(given[0]):
             return plain(400, "the query parameter 'dns' is no base64url without padding")
-        from base64 import urlsafe_b64decode  # for HTTP alone
+        from base64 import urlsafe_b64decode  # only needed for HTTP
 
         try:
             wire = urlsafe_b64decode(given[0] + "=" * (-len(given[0]) % 4))
@@ -48,7 +48,7 @@ class DnsQuery:
         return self._ask(wire, request.address)
 
     def post(self, request: Request) -> Response | Awaitable[Response]:
-        """The message is the body."""
+        """Answers a POST, whose body is the message."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != MEDIA_TYPE:
             return plain(415, f"the body's Content-Type must be {MEDIA_TYPE}")
@@ -59,10 +59,10 @@ class DnsQuery:
             return plain(413, f"a DNS message has at most {MAX_MESSAGE} octets")
         if len(wire) < 12 or wire[2] & _QR:
             return plain(400, "this is no DNS query")
-        # As if the stub had wanted recursion; its answer has the bit as it was asked.
+        # RD=1 selects the merged view; the answer then gets the RD bit of the query.
         answer = self._answering(wire[:2] + bytes((wire[2] | _RD,)) + wire[3:], address)
         if isinstance(answer, Messages):
-            answer = compose_header(wire, wire[2] << 8 | wire[3], NOTIMP)  # a transfer: RFC 8484 knows of none
+            answer = compose_header(wire, wire[2] << 8 | wire[3], NOTIMP)  # RFC 8484 has no zone transfer
         if answer is None or isinstance(answer, bytes):
             return _response(wire, answer)
         return _later(wire, answer)
@@ -80,11 +80,11 @@ def _response(wire: bytes, answer: bytes | None) -> Response:
 
 
 def lifetime(answer: bytes) -> int:
-    """Seconds for which an answer may be kept: its smallest TTL; where it denies, the SOA's (RFC 8484 5.1)."""
+    """Returns for how many seconds an answer may be cached: its smallest TTL, or that of the SOA (RFC 8484 5.1)."""
     try:
         message = Message(answer)
     except BadMessage:
-        return 0  # a header alone
+        return 0  # the answer is only a header
     if message.rcode not in (NOERROR, NXDOMAIN):
         return 0
     records = message.answer

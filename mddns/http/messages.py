@@ -1,7 +1,7 @@
-"""HTTP as values: a request in, a response out, and the table of what is answered at which path.
+"""Types for HTTP requests and responses, and the table of handlers by path.
 
-It knows neither sockets nor HTTP's octets. What is answered is decided by handlers, each of which stands
-with what it is about; how requests arrive is the business of whoever reads them.
+This module uses neither sockets nor the octets of HTTP. Handlers decide what to answer; each is in the module
+of its subject. :mod:`mddns.http.connection` reads the requests.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from typing import NamedTuple, Protocol
 
 
 class Head(NamedTuple):
-    """A request of which the body may still be to come. Header names are in lower case; `target` is as it came."""
+    """A request without its body. Header names are in lower case; `target` is as the client sent it."""
 
     method: str
     target: str
     headers: Mapping[str, str]
-    address: str  # who asks
+    address: str  # of the client
     port: int
 
 
 class Serving(Protocol):
-    """What a connection asks about the requests that it reads."""
+    """Answers the requests that a connection reads."""
 
     def look(self, head: Head) -> Response | None:
-        """Whether to refuse a request by its head alone, before its body is read."""
+        """Returns a refusal if the head alone is reason enough, before the body is read; else None."""
 
     def answer(self, head: Head, body: bytes) -> Response | Awaitable[Response]:
-        """The response to a whole request."""
+        """Returns the response to a complete request."""
 
     def responded(self, status: int) -> None:
-        """A response was sent."""
+        """Is called when a response was sent."""
 
 
 class Request(NamedTuple):
-    """One whole request. Header names are in lower case; `path` is decoded, without query."""
+    """One complete request. Header names are in lower case; `path` is decoded, without query."""
 
     method: str
     path: str
     query: Mapping[str, tuple[str, ...]]
     headers: Mapping[str, str]
     body: bytes
-    address: str  # who asks
+    address: str  # of the client
     port: int
-    own: bool  # whether that is one of this host's own addresses
+    own: bool  # whether `address` is one of this host's own addresses
 
 
 class Response(NamedTuple):
-    """What is answered: `content_type` is left out where there is no body to speak of."""
+    """A response. `content_type` is empty if there is no body."""
 
     status: int
     body: bytes = b""
@@ -59,14 +59,14 @@ Handler = Callable[[Request], Response | Awaitable[Response]]
 
 
 class Web:
-    """Handlers by path and method; else 404 or 405."""
+    """Calls the handler for a path and method; without one, the response is 404 or 405."""
 
     def __init__(self, routes: Mapping[tuple[str, str], Handler]) -> None:
-        """`routes` are handlers by (method, path), as ``("GET", "/ping")``."""
+        """`routes` has the handlers by (method, path), as ``("GET", "/ping")``."""
         self._routes = dict(routes)
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
-        """The response to one request."""
+        """Returns the response to one request."""
         method = "GET" if request.method == "HEAD" else request.method
         handler = self._routes.get((method, request.path))
         if handler is not None:

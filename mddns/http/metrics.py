@@ -1,6 +1,6 @@
-"""``/metrics``: numbers in Prometheus' text exposition format 0.0.4.
+"""``/metrics``: the counters in Prometheus' text exposition format 0.0.4.
 
-Names and units follow its conventions; no label has values that a stranger could make many.
+Names and units follow its conventions. Clients cannot increase the number of values of a label.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _Labels = Mapping[str, str]
 
 
 class Extent(NamedTuple):
-    """What there is under one domain."""
+    """The numbers of peers and services of one domain."""
 
     domain: str
-    peers: Mapping[str, int]  # how many, by state: see :func:`peer_states`
+    peers: Mapping[str, int]  # number of peers by state: see :func:`peer_states`
     services: int  # on the whole network
     host_services: int
 
 
 class State(NamedTuple):
-    """What there is at this moment."""
+    """The current state of a process."""
 
     version: str
     tenants: int  # other processes of this host that offer services
@@ -36,7 +36,7 @@ class State(NamedTuple):
 
 
 def peer_states(directory: Directory, now: float) -> dict[str, int]:
-    """How many peers are a ``registry``; are one and owe an answer (``silent``); were one (``gone``); or ``none``."""
+    """Counts peers by state: ``registry``, ``silent`` (one that owes an answer), ``gone`` (a former one), ``none``."""
     counts = dict.fromkeys(("registry", "silent", "gone", "none"), 0)
     memory = directory.memory
     for peer in directory.peers:
@@ -50,7 +50,7 @@ def peer_states(directory: Directory, now: float) -> dict[str, int]:
 
 
 def exposition(counts: Counts, state: State) -> Response:
-    """All numbers of a process."""
+    """Returns the response with all numbers of a process."""
     return Response(200, "".join(f"{line}\n" for line in _lines(counts, state)).encode(), CONTENT_TYPE)
 
 

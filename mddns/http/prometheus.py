@@ -1,7 +1,7 @@
 """``/sd/prometheus``: the services of the network as targets for Prometheus' ``http_sd_configs``.
 
-Each instance is a target group of its own, so that its labels are its own. Prometheus keeps the targets that
-it has where it gets an error, and drops those that an answer leaves out: see :func:`answer`.
+Each instance is a separate target group, because each has its own labels. After an error Prometheus keeps its
+targets; after an answer it drops the targets that are not in the answer: see :func:`answer`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 class Known(NamedTuple):
-    """What is known of the network under one domain. ``ready``: whether it is known who is on it."""
+    """The known services of one domain. ``silent`` names the silent peers; ``ready``: the list of peers is known."""
 
     domain: str
     services: list[Service]
@@ -28,11 +28,11 @@ class Known(NamedTuple):
 
 
 class BadFilter(ValueError):
-    """A query string that asks for nothing there is."""
+    """A query string with an unknown parameter, or with a label that is malformed or has two values."""
 
 
 def read_filter(query: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str | None, ...], dict[str, str]]:
-    """The names (any of them; None is every name) and the labels (all of them) that are wanted; or BadFilter."""
+    """Returns the wanted names (any of them; None is every name) and labels (all of them); raises BadFilter."""
     unknown = sorted(set(query) - {"name", "label"})
     if unknown:
         raise BadFilter(f"query parameter {unknown[0]!r}: there are only name=NAME and label=KEY=VALUE")
@@ -47,7 +47,7 @@ def read_filter(query: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str | None,
 
 
 def answer(request: Request, known: Sequence[Known]) -> Response:
-    """The target groups that are asked for; 503 where finding none may well be due to who is silent."""
+    """Returns the requested target groups; 503 without a list of peers, or if none is found while peers are silent."""
     try:
         names, labels = read_filter(request.query)
     except BadFilter as error:
@@ -69,13 +69,13 @@ def answer(request: Request, known: Sequence[Known]) -> Response:
 
 
 def target_group(service: Service, domain: str) -> dict[str, Any]:
-    """One instance. What is unknown is left out."""
+    """Returns the target group of one instance. Unknown values are left out."""
     labels = {
         "name": service.name,
         "instance": service.instance,
         "host": service.host,
         "owner": service.owner,
-        # Between commas on both sides, so that a regular expression can find one of them.
+        # There is a comma on both sides of each tag, so that a regular expression can match a whole tag.
         "tags": f",{','.join(service.tags)}," if service.tags else None,
         "protocol": service.protocol,
         "domain": domain.removesuffix("."),
@@ -85,6 +85,6 @@ def target_group(service: Service, domain: str) -> dict[str, Any]:
         "remote": "true" if service.remote else "false",
     }
     for key in sorted(service.labels):
-        # Of two keys that become the same name, the first stands.
+        # If two keys become the same name, the first is used.
         labels.setdefault(f"label_{_NOT_IN_NAMES.sub('_', key)}", service.labels[key])
     return {"targets": [str(service.endpoint)], "labels": {_META + key: text for key, text in labels.items() if text}}

@@ -1,5 +1,5 @@
-"""The octets of a query in, the octets of its answer out, without I/O.
+"""Turns the octets of a query into the octets of its answer, without I/O.
 
-It does not know which socket a query came from, only which client sent it and how.
+This package does not know which socket received a query, only which client sent it and by which transport.
 Start with responder.py; compose.py writes an answer, truncation.py cuts it to size.
 """

@@ -1,7 +1,7 @@
-"""A bounded cache of answers: when it is full, it starts over.
+"""A bounded cache of answers: when it is full, it is emptied.
 
-Nobody's flood of different questions can make it grow, and what is hot comes back with the next
-question. Evicting one by one would cost every query for the sake of the flood's.
+A flood of different questions cannot make it grow, and a frequent answer is cached again with the next
+question. To evict single entries would make every query more expensive, only because of such a flood.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Values that hold for one `epoch`; another epoch empties it. ``found`` is the plain dictionary, to be read."""
+    """Caches values that are valid in one `epoch`; another epoch empties it. Callers read the dictionary ``found``."""
 
     __slots__ = ("_epoch", "_most", "_octets", "_room", "found")
 
     def __init__(self, most: int, octets: int) -> None:
-        """At most `most` entries whose sizes sum up to `octets`."""
+        """Limits the cache to `most` entries, and the sum of their sizes to `octets`."""
         self.found: dict[K, V] = {}
         self._most = most
         self._octets = octets
@@ -27,14 +27,14 @@ class Cache(Generic[K, V]):
         self._epoch: object = None
 
     def at(self, epoch: object) -> dict[K, V]:
-        """The entries that hold in `epoch`."""
+        """Returns the entries that are valid in `epoch`; removes all others."""
         if epoch != self._epoch:
             self.clear()
             self._epoch = epoch
         return self.found
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keeps `value`, which weighs `size` octets with its key."""
+        """Caches `value`, unless it is larger than a quarter of the cache. `size` is its octets, with its key."""
         if size > self._octets // 4:
             return
         if len(self.found) >= self._most or size > self._room:
@@ -43,6 +43,6 @@ class Cache(Generic[K, V]):
         self._room -= size
 
     def clear(self) -> None:
-        """Starts over."""
+        """Removes all entries."""
         self.found.clear()
         self._room = self._octets

@@ -1,7 +1,7 @@
-"""Writes answers: records, or the SOA that denies them, or an error (RFC 1035, 2308, 6891).
+"""Writes answers: records, or a negative answer with the SOA, or an error (RFC 1035, 2308, 6891).
 
-What to answer is decided by :mod:`mddns.responder.responder`; an answer that is too large is cut in
-:mod:`mddns.responder.truncation`.
+:mod:`mddns.responder.responder` decides what to answer; :mod:`mddns.responder.truncation` cuts an answer that is
+too large.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from .variant import Errors, Variant
 
 
 def compose_header(wire: bytes, flags: int, rcode: int) -> bytes:
-    """A header alone: what can be said of a message that was not understood (RFC 1035 4.1.1)."""
+    """Writes an answer that is only a header, for a message that cannot be read (RFC 1035 4.1.1)."""
     return HEADER.pack(wire[0] << 8 | wire[1], QR | flags & (OPCODE | RD) | rcode, 0, 0, 0, 0)
 
 
 def compose_plain(query: Query, variant: Variant, rcode: int, errors: Errors = ()) -> bytes:
-    """An answer without records: question, OPT, rcode."""
+    """Writes an answer without records: question, OPT, rcode."""
     message = compose_error(query.question, variant, rcode, errors)
     return query.id.to_bytes(2, "big") + message[2:]
 
 
 def compose_error(question: Question, variant: Variant, rcode: int, errors: Errors) -> bytes:
-    """The same with the message ID 0, for whoever keeps it."""
+    """Writes the same answer with the message ID 0, so that it can be cached."""
     packer = Packer(question.qname, question.qtype, question.qclass)
     opt = variant.opt(errors, rcode)
-    # Recursion is to be had for our zone alone.
+    # RA is only set for names of our own zone: for all others recursion is not available.
     bits = RA if rcode == SERVFAIL else 0
     return packer.finish(0, variant.flags(rcode, bits), (0, 0, 0), opt)
 
@@ -60,7 +60,7 @@ def compose(
     errors: Errors,
     shuffle: Shuffle,
 ) -> bytes:
-    """The whole answer: records, or what denies them, as much as the client can take."""
+    """Writes the answer: the records of `node`, as many as the client can receive, or NXDOMAIN or NODATA."""
     rrset = _asked(node, question.qtype) if node else None
     if node is None or rrset is None:
         packer = Packer(question.qname, question.qtype)
@@ -73,6 +73,6 @@ def compose(
 def _asked(node: Node, qtype: int) -> RRset | None:
     if qtype != ANY:
         return node.rrsets.get(qtype)
-    # One RRset is a whole answer to ANY (RFC 8482 4.1); the one that says most.
+    # One RRset is a complete answer to ANY (RFC 8482 4.1): the most useful one.
     telling = [node.rrsets[each] for each in (SOA, SRV, PTR, TXT) if each in node.rrsets]
     return next(iter(telling or node.rrsets.values()), None)

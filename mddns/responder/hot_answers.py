@@ -1,8 +1,8 @@
-"""Answers by the octets of their questions: what the loop that reads a socket finds without calling anybody.
+"""Caches answers by the octets of their queries, so that the loop that reads a socket need not call the responder.
 
-A question asked again costs two look-ups there: who asks, and what. An answer is kept here only when the
-responder gave it, for those alone whom it would give it to, and until it might be another. Everything is
-bounded, and when it is full it starts over: a flood of different names makes nothing grow.
+A repeated query costs two look-ups there: the client's address and the query. This cache only has answers that
+the responder gave, only for clients that would get the same answer, and only until the answer may change.
+Everything is bounded, and a full cache is emptied: a flood of different names cannot make it grow.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ COOKIE_OCTETS: Final = 8  # of a client cookie (RFC 7873 4)
 
 _COOKIE: Final = b"\0\x0a\0\x08"  # the head of a COOKIE option with a client cookie alone (RFC 7873 4)
 
-# An answer without its id, and the number that it counts in.
+# An answer without its message ID, and its counters.
 Ready = tuple[bytes, Tally]
 
-# Answers by the question's octets behind the id, and by the same without the client cookie at
-# their end, which is another with each question of dig. A key of the second kind ends with the cookie option's
-# head, so nothing but such a question, cookie and all, is cut to one.
+# Two dictionaries of answers. The key of the first is the query's octets after the message ID. The key of the second
+# also lacks the client cookie at the end, because dig sends a new cookie with each query. A key of the second
+# ends with the head of the cookie option, so only a query with a whole client cookie can be cut to such a key.
 Kept = tuple[dict[bytes, Ready], dict[bytes, Ready]]
 
 
 def is_client_cookie(options: bytes) -> bool:
-    """Whether that is all there is of EDNS options."""
+    """Whether these EDNS options are one client cookie and nothing else."""
     return len(options) == len(_COOKIE) + COOKIE_OCTETS and options.startswith(_COOKIE)
 
 
 class Hot:
-    """Answers that hold for one `epoch`, and until a moment; for each kind of client its own."""
+    """Caches answers for each kind of client. They are valid in one `epoch`, and until the first of them expires."""
 
     __slots__ = ("_clients", "_entries", "_epoch", "_kinds", "_most", "_octets", "_room", "_until")
 
     def __init__(self, most: int, octets: int) -> None:
-        """At most `most` answers, which are `octets` together with their questions."""
+        """Limits the cache to `most` answers, and to `octets` for answers and queries together."""
         self._clients: dict[str, Kept] = {}
         self._kinds: dict[object, Kept] = {}
         self._most = most
@@ -49,22 +49,22 @@ class Hot:
         self._until = math.inf
 
     def at(self, epoch: object, now: float) -> Mapping[str, Kept]:
-        """What holds in `epoch` at `now`, by the client's address."""
+        """Returns the answers that are valid in `epoch` at `now`, by the client's address."""
         if now >= self._until or epoch != self._epoch:
             self._epoch = epoch
             self._start_over()
         return self._clients
 
     def admit(self, address: str, kind: object) -> None:
-        """From now on questions from `address` are answered from here, if they are known for its `kind` of client."""
+        """Lets the client at `address` get the cached answers for its `kind` of client."""
         if len(self._clients) >= _MOST_CLIENTS:
             self._clients.clear()
         self._clients[address] = self._kinds.setdefault(kind, ({}, {}))
 
     def put(self, kind: object, wire: bytes, cookie: bool, answer: bytes, tally: Tally, until: float) -> None:
-        """Keeps the `answer` to `wire`, which counts in `tally`, for a `kind` of client.
+        """Caches the `answer` to the query `wire` for a `kind` of client; it expires at `until`.
 
-        `cookie`: the question ends with a client cookie.
+        `tally` counts how often it is used; `cookie`: the query ends with a client cookie.
         """
         size = len(wire) + len(answer)
         if size > self._octets // 4:
@@ -81,11 +81,11 @@ class Hot:
         self._until = min(self._until, until)
 
     def forget_clients(self) -> None:
-        """Everybody is to be looked at again before anything is answered from here."""
+        """Removes all clients: each must be admitted again before it gets cached answers."""
         self._clients.clear()
 
     def clear(self) -> None:
-        """Keeps nothing, for nobody."""
+        """Removes all answers and all clients."""
         self._clients.clear()
         self._start_over()
 

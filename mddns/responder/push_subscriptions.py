@@ -1,6 +1,6 @@
-"""DNS Push Notifications (RFC 8765): who has subscribed to what, and the changes that they are told.
+"""DNS Push Notifications (RFC 8765): the subscriptions of a session, and the changes that it gets.
 
-They go over DSO sessions (:mod:`mddns.dns.dso`), here without TLS: what carries them encrypts already.
+They go over DSO sessions (:mod:`mddns.dns.dso`), here without TLS: the network encrypts already.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from ..dns.message import (
 SUBSCRIBE, PUSH, UNSUBSCRIBE, RECONFIRM = 0x40, 0x41, 0x42, 0x43
 KINDS: Final = frozenset((SUBSCRIBE, PUSH, UNSUBSCRIBE, RECONFIRM))
 
-REMOVED: Final = 0xFFFFFFFF  # in place of a TTL: this record is gone
-REMOVED_ALL: Final = 0xFFFFFFFE  # all records of the name, type and class are; of all types where the class is ANY
+REMOVED: Final = 0xFFFFFFFF  # in place of a TTL: this record was removed
+REMOVED_ALL: Final = 0xFFFFFFFE  # all records of the name, type and class were; of all types if the class is ANY
 MOST_TTL: Final = 0x7FFFFFFF
 MOST_OCTETS: Final = 16_382  # of a PUSH message, with the header
 MOST_SUBSCRIPTIONS: Final = 64  # of one session
@@ -44,11 +44,11 @@ _HEADERS: Final = 12 + 4  # of the message and of its TLV
 Key = tuple[bytes, int, int]  # name in lower case, type, class
 Held = tuple[int, bytes]  # a record at a name: type and RDATA
 Look = Callable[[bytes, int], frozenset[Held] | None]
-"""What stands at a name (in lower case) of a type, or of ANY; None where the name is not ours to tell of."""
+"""Returns the records at a name (in lower case) of a type, or of ANY; None if the name is not in our zone."""
 
 
 class Kind(enum.Enum):
-    """What a change does."""
+    """The kinds of changes."""
 
     ADD = "a record is there"
     REMOVE = "a record is gone"
@@ -66,20 +66,20 @@ class Change(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What it does (RFC 8765 6.3.1)."""
+        """The kind of this change (RFC 8765 6.3.1)."""
         if self.ttl == REMOVED:
             return Kind.REMOVE
         return Kind.REMOVE_ALL if self.ttl == REMOVED_ALL else Kind.ADD
 
 
 def subscription(name: bytes, qtype: int, qclass: int = IN) -> bytes:
-    """The data of a SUBSCRIBE TLV."""
+    """Returns the data of a SUBSCRIBE TLV."""
     return name + qtype.to_bytes(2, "big") + qclass.to_bytes(2, "big")
 
 
 def without_place(wire: bytes, seconds: float, rcode: int) -> bytes | None:
-    """What a DSO message is answered with where there is no place for a session; nothing for an UNSUBSCRIBE, which may
-    have been sent before its SUBSCRIBE was refused (RFC 8765 6.4.1). Fatal where anything else wants no answer.
+    """Writes the answer to a DSO message when there is no place for a session. None for an UNSUBSCRIBE: the client may
+    have sent it before its SUBSCRIBE was refused (RFC 8765 6.4.1). Raises Fatal for any other unidirectional message.
     """
     if not (wire[0] or wire[1] or is_response(wire)):
         message = read(wire)
@@ -89,9 +89,9 @@ def without_place(wire: bytes, seconds: float, rcode: int) -> bytes | None:
 
 
 def write_pushes(changes: Iterable[Change]) -> Iterator[bytes]:
-    """PUSH messages that tell of changes, in their order, as many as are needed.
+    """Yields as many PUSH messages as the changes need, in the same order.
 
-    An owner that was named before is pointed to. That is all the compression there is.
+    A repeated owner is written as a pointer. No other name is compressed.
     """
     body = bytearray()
     owners: dict[bytes, int] = {}
@@ -111,7 +111,7 @@ def write_pushes(changes: Iterable[Change]) -> Iterator[bytes]:
 
 
 def read_push(tlv: Tlv, wire: bytes) -> list[Change]:
-    """The changes in a PUSH. Fatal where it makes no sense."""
+    """Returns the changes in a PUSH. Raises Fatal if it is malformed."""
     end = tlv.at + len(tlv.data)
     at, names, found = tlv.at, Names(wire), []
     if at == end:
@@ -133,7 +133,7 @@ def read_push(tlv: Tlv, wire: bytes) -> list[Change]:
 
 
 def _change(owner: bytes, record: Record, wire: bytes, names: Names) -> Change | None:
-    """The change that a record tells of; None where its TTL means nothing, and it is to be passed over."""
+    """Returns the change that a record means; None if its TTL has no meaning, so that the record is ignored."""
     rtype, rclass, ttl = record.rtype, record.rclass, record.ttl
     if ttl == REMOVED_ALL:
         if record.start != record.end:
@@ -147,7 +147,7 @@ def _change(owner: bytes, record: Record, wire: bytes, names: Names) -> Change |
 
 
 def _removed(name: bytes, qtype: int, before: frozenset[Held], now: frozenset[Held]) -> Iterator[Change]:
-    """What tells, in the fewest notifications, what of a subscription's records is gone (RFC 8765 6.3.1)."""
+    """Yields the fewest notifications for the removed records of a subscription (RFC 8765 6.3.1)."""
     if qtype == ANY and not now:
         yield Change(name, ANY, IN, REMOVED_ALL, b"")
         return
@@ -161,20 +161,20 @@ def _removed(name: bytes, qtype: int, before: frozenset[Held], now: frozenset[He
 
 
 class Subscriptions:
-    """What one session has subscribed to, and what it was told."""
+    """The subscriptions of one session, and the records that were sent for each."""
 
     def __init__(self, look: Look) -> None:
         self._look = look
-        self._standing: dict[int, tuple[bytes, Key]] = {}  # by message id: the name as given, and the question
+        self._standing: dict[int, tuple[bytes, Key]] = {}  # by message ID: the name as given, and the question
         self._told: dict[int, frozenset[Held]] = {}
 
     @property
     def active(self) -> bool:
-        """Whether there is any."""
+        """Whether the session has any subscription."""
         return bool(self._standing)
 
     def request(self, ident: int, tlv: Tlv, wire: bytes) -> int:
-        """Takes a SUBSCRIBE in; the rcode for it."""
+        """Handles a DSO request, which must be a SUBSCRIBE; returns its rcode. Raises Fatal if the session must end."""
         if tlv.kind == PUSH:
             raise Fatal("a client that pushes")
         if tlv.kind in (UNSUBSCRIBE, RECONFIRM):
@@ -199,12 +199,12 @@ class Subscriptions:
         return NOERROR
 
     def told(self, tlv: Tlv, wire: bytes) -> bool:
-        """Takes UNSUBSCRIBE and RECONFIRM in."""
+        """Handles an UNSUBSCRIBE or RECONFIRM; returns False for any other TLV. Raises Fatal if it is malformed."""
         if tlv.kind == UNSUBSCRIBE:
             if len(tlv.data) != _ID.size:
                 raise Fatal("an UNSUBSCRIBE of the wrong length")
             (ident,) = _ID.unpack(tlv.data)
-            # One that was refused may cross with our refusal.
+            # The subscription may be unknown: the client may send this before it receives our refusal.
             self._standing.pop(ident, None)
             self._told.pop(ident, None)
             return True
@@ -214,10 +214,10 @@ class Subscriptions:
             read_question(tlv.data, 0)
         except BadMessage as error:
             raise Fatal(str(error)) from error
-        return True  # the records are our own: nobody could tell us better (6.5)
+        return True  # there is nothing to confirm: the records are our own (6.5)
 
     def changes(self, look: Look | None = None) -> list[Change]:
-        """What is new since this was last called; `look` may be one that remembers."""
+        """Returns the changes since the last call. `look` replaces the one of the session, for example by a cache."""
         look = look or self._look
         gone: dict[Change, None] = {}
         new: dict[Change, None] = {}

@@ -1,4 +1,4 @@
-"""What a message is answered with, between those who decide and those who hold the sockets."""
+"""The types of answers that the responder returns to the servers, which own the sockets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from itertools import chain
 
 
 class Messages:
-    """The messages of a transfer, of which only the first is made already; all others when they are taken, once."""
+    """The messages of a zone transfer. The first is made already, the others while the caller iterates; only once."""
 
     __slots__ = ("_rest", "alone", "first")
 
     def __init__(self, messages: Iterator[bytes], *, alone: bool = False) -> None:
-        """There is one at least; `alone`: there are no others."""
+        """`messages` must have at least one message; `alone` says that it is the only one."""
         self.first = next(messages)
         self.alone = alone
         self._rest = messages
@@ -22,7 +22,7 @@ class Messages:
 
 
 class Later:
-    """A transfer that can only begin later (TCP alone)."""
+    """A zone transfer that can only begin later (only over TCP)."""
 
     __slots__ = ("answer",)
 
@@ -30,7 +30,7 @@ class Later:
         self.answer = answer
 
 
-# Octets, several messages (TCP alone), octets later, or nothing.
+# One message, several messages (only over TCP), one message later, or no answer.
 Reaction = bytes | Messages | Awaitable[bytes] | None
-# By message, address of whoever sent it, and whether over TCP.
+# Its parameters are the message, the address of the client, and whether it came over TCP.
 Answering = Callable[[bytes, str, bool], Reaction | Later]

@@ -1,8 +1,8 @@
-"""Octets of a query in, octets of an answer out: what a node says on its port.
+"""Turns the octets of a query into the octets of the answer that a node sends from its port.
 
-It knows neither sockets nor clocks. RD=0 is answered from this host's own registry; RD=1 from the
-directory, or, where that is out of date, by an :class:`Ask` that whoever does the I/O fulfils and
-then calls ``finish``. Answers are kept as octets: a question asked again costs a look-up.
+This module uses neither sockets nor clocks. A query with RD=0 is answered from this host's own registry. A query with
+RD=1 is answered from the directory. If the directory is out of date, the responder returns an :class:`Ask`: the
+caller queries the peers and then calls ``finish``. Answers are cached as octets: a repeated query costs a look-up.
 """
 
 from __future__ import annotations
@@ -61,29 +61,29 @@ from .variant import Variant
 if TYPE_CHECKING:
     from ..zone.merged_zone import MergedZone
 
-PLAIN_SIZE: Final = 512  # what a client without EDNS takes over UDP (RFC 1035 2.3.4)
+PLAIN_SIZE: Final = 512  # the largest answer over UDP for a client without EDNS (RFC 1035 2.3.4)
 TAILNET_SIZE: Final = 1232
 LOOPBACK_SIZE: Final = 65_507
 
-# What a stranger's questions for merged answers cost us at most.
+# The limit of REFUSED answers, so that queries from outside for merged answers cost little.
 _REFUSALS_PER_SECOND: Final = 5
 
 _CACHED_ANSWERS: Final = 4096
 _CACHED_OCTETS: Final = 4 << 20
-_HOT_ANSWERS: Final = 10_000  # each name is asked with and without a cookie, from near and from afar
+_HOT_ANSWERS: Final = 10_000  # a name may need four: with and without a cookie, for local and for remote clients
 
 
 class Client(NamedTuple):
-    """Who asks, and how. ``limit`` is what the way back carries: see :func:`client`."""
+    """A client and its transport. ``limit`` is the most octets that an answer may have: see :func:`client`."""
 
     address: str
     limit: int
     tcp: bool = False
-    transport: str = "udp"  # under which it is counted: one of mddns.responder.counters.TRANSPORTS
+    transport: str = "udp"  # for the counters: one of mddns.responder.counters.TRANSPORTS
 
 
 def client(address: str, own: frozenset[str], *, tcp: bool) -> Client:
-    """A client as the responder sees it: TCP carries 65,535 octets, UDP 1,232 off loopback."""
+    """Makes a Client: its limit is 65,535 octets over TCP, 65,507 over UDP on this host, else 1,232."""
     if tcp:
         return Client(address, MAX_MESSAGE, True, "tcp")
     loopback = address in own or address.startswith("127.") or address == "::1"
@@ -91,9 +91,9 @@ def client(address: str, own: frozenset[str], *, tcp: bool) -> Client:
 
 
 class Ask(NamedTuple):
-    """A question for which the peers that were last asked `age` seconds ago, or earlier, must be asked first.
+    """Asks the caller to first query all peers whose last query is `age` seconds old or older.
 
-    Call ``finish(now)`` when the directory has their answers.
+    Call ``finish(now)`` for the answer when the directory has the answers of the peers.
     """
 
     finish: Callable[[float], bytes]
@@ -101,21 +101,21 @@ class Ask(NamedTuple):
 
 
 class Served(Protocol):
-    """What a responder answers from as its own: a registry, or the table of all processes of a host."""
+    """The source of a responder's own records: a registry, or the table of all processes of a host."""
 
     @property
     def serial(self) -> int:
-        """Moves with every change."""
+        """Increases with every change."""
 
     @property
     def me(self) -> Peer:
         """The node that answers."""
 
     def services(self) -> list[Service]:
-        """Everything that it offers."""
+        """Returns all services that it offers."""
 
     def held_back(self) -> list[Service]:
-        """What it would offer, if it passed its check."""
+        """Returns the services that it does not offer because they have not passed their checks."""
 
 
 class Responder:
@@ -124,7 +124,7 @@ class Responder:
     def __init__(
         self, apex: Name, registry: Served, directory: Directory, shuffle: Shuffle, counts: Counts | None = None
     ) -> None:
-        """`shuffle` puts records into random order where not all of them can be told."""
+        """`shuffle` puts records into random order when an answer cannot hold all of them."""
         self.counts = counts or Counts()
         self.apex = apex
         self._shuffle = shuffle
@@ -133,32 +133,33 @@ class Responder:
         self._may_ask: frozenset[str] = frozenset()
         self._rendered: tuple[int, Apex, Zone] | None = None
         self._journal = Journal()
-        # The last differences that were told: of which state, to what question, and all behind the message's id.
+        # The last incremental transfer: its state, its question, and the octets of the message after the ID.
         self._told: tuple[Apex, tuple[Question, int | None, bytes], bytes] | None = None
-        # By everything that an answer depends on, with what it counts in.
+        # Own answers by everything that they depend on, with their counters.
         self._own: Cache[_Shape, tuple[bytes, Tally]] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
-        # The same of merged answers, of which only the TTLs fall while nothing changes.
+        # The same for merged answers, in which only the TTLs change while the view stays the same.
         self._merged: Cache[_Shape, _Merged] = Cache(_CACHED_ANSWERS, _CACHED_OCTETS)
-        # By the question's octets, of what came over UDP: a stub that asks the same again, dig.
+        # Answers over UDP by the query's octets, for a client that repeats its query: a stub, dig.
         self._hot = Hot(_HOT_ANSWERS, _CACHED_OCTETS)
         self._refusals = (0, 0)
-        self.whole: MergedZone | None = None  # a forwarder's: it has nothing of its own, and merges whatever RD says
+        # Only in a forwarder: it has no services of its own, and gives merged answers for RD=0 too.
+        self.whole: MergedZone | None = None
 
     def may_ask(self, address: str) -> bool:
-        """Whether this address gets merged answers."""
+        """Returns whether this address gets merged answers."""
         return address in self._may_ask
 
     def allow(self, addresses: frozenset[str]) -> None:
-        """These addresses, and no others, get merged answers."""
+        """Sets the addresses that get merged answers."""
         self._may_ask = addresses
         self._hot.clear()
 
     def hot(self, now: float) -> Mapping[str, Kept]:
-        """The answers that need nobody to be called, by client: see :mod:`mddns.responder.hot_answers`."""
+        """Returns the answers that need no call of the responder, by client: see :mod:`mddns.responder.hot_answers`."""
         return self._hot.at((self._registry.serial, self._directory.stirred), now)
 
     def admit(self, client: Client) -> None:
-        """Nothing but what it asks is worth knowing of `client` from now on: its questions may be answered by `hot`."""
+        """Lets `hot` answer the queries of `client` from now on, so that the responder no longer sees each of them."""
         self._hot.admit(client.address, self._kind(client))
 
     def forget_clients(self) -> None:
@@ -166,14 +167,14 @@ class Responder:
         self._hot.forget_clients()
 
     def forget_hot(self) -> None:
-        """Every question comes here again."""
+        """Empties `hot`: every query is passed to the responder again."""
         self._hot.clear()
 
     def _kind(self, client: Client) -> tuple[int, bool]:
         return client.limit, client.address in self._may_ask
 
     def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
-        """This host's records at a name (in lower case), of a type or of ANY; None where it is not under the apex."""
+        """Returns this host's records at a name (in lower case), of a type or ANY; None if it is not under the apex."""
         labels = Name(name).relative_to(self.apex)
         if labels is None:
             return None
@@ -187,7 +188,7 @@ class Responder:
         )
 
     def respond(self, wire: bytes, client: Client, now: float) -> bytes | Messages | Ask | None:
-        """The answer to one message, the messages of a transfer, an Ask, or None where silence is right."""
+        """Returns the answer to one message, the messages of a zone transfer, an Ask, or None to send no answer."""
         serial = self._registry.serial
         shape, end = _shape(wire, client.limit)
         if shape is not None:
@@ -202,7 +203,7 @@ class Responder:
     def _again(
         self, wire: bytes, end: int, client: Client, kept: bytes, tally: Tally, until: float, now: float
     ) -> bytes:
-        """What is kept as the answer to `wire`, whose name ends at `end`; from now on without asking here."""
+        """Returns the cached answer for `wire`, whose name ends at `end`, and puts it into `hot` for the next time."""
         tally[client.transport] += 1
         answer = wire[:2] + kept[2:12] + wire[12:end] + kept[end:]
         options = len(wire) - end - 4 - _EMPTY_OPT
@@ -213,7 +214,7 @@ class Responder:
         return answer
 
     def _kept_merged(self, shape: _Shape, serial: int, now: float) -> _Merged | None:
-        """The merged answer that is kept, if it still holds, with the TTLs of now."""
+        """Returns the cached merged answer with current TTLs; None if it is no longer valid."""
         directory = self._directory
         kept = self._merged.found.get(shape)
         if kept is None:
@@ -238,7 +239,7 @@ class Responder:
     def _counted(
         self, wire: bytes, client: Client, answer: bytes | Messages | Ask | None
     ) -> bytes | Messages | Ask | None:
-        """The same answer, counted now, or when it has been made."""
+        """Returns the same answer. It is counted now, or, for an Ask, when it is finished."""
         if isinstance(answer, Ask):
             finish = answer.finish
 
@@ -255,11 +256,11 @@ class Responder:
     def _read_and_answer(
         self, wire: bytes, shape: _Shape | None, client: Client, now: float
     ) -> bytes | Messages | Ask | None:
-        """The long way, for what is not kept."""
+        """Reads and answers a query that is not in a cache."""
         if len(wire) < 12:
             return None
         flags = wire[2] << 8 | wire[3]
-        # Answering answers would let two responders keep each other busy.
+        # If responses were answered, two responders could answer each other for ever.
         if flags & QR:
             return None
         if flags & OPCODE:
@@ -270,7 +271,7 @@ class Responder:
             return compose_header(wire, flags, error.rcode)
         question, edns = query.question, query.edns
         if shape is not None and len(shape[0]) != len(question.qname):
-            shape = None  # a name with a zero octet in a label, which was cut there: see _shape
+            shape = None  # a label has a zero octet, at which _shape cut the name
         limit = client.limit
         if not client.tcp:
             limit = min(limit, max(PLAIN_SIZE, edns.size)) if edns else PLAIN_SIZE
@@ -318,7 +319,7 @@ class Responder:
         if directory.stale(now):
             return Ask(finish, TTL)
         answer, found = self._compose_merged(query.question, labels, variant, now)
-        # That there is nothing is only believed for as long as a cache would believe us.
+        # A negative answer is only valid for as long as a client would cache it.
         if not found and directory.stale(now, NEGATIVE_TTL):
             return Ask(finish, NEGATIVE_TTL)
         if shape is not None:
@@ -329,7 +330,7 @@ class Responder:
         return wire[:2] + answer[2:]
 
     def _compose_merged(self, question: Question, labels: Labels, variant: Variant, now: float) -> tuple[bytes, bool]:
-        """The merged answer, and whether it has any records."""
+        """Returns the merged answer, and whether it has any records."""
         view = self._directory.merged(now)
         node = view.zone.node(labels)
         found = node is not None and (question.qtype in node.rrsets or question.qtype == ANY)
@@ -337,14 +338,14 @@ class Responder:
         if not view.silent:
             return compose(question, node, apex, variant, view.ttl, (), self._shuffle), found
         told = sentence(view.silent, view.asked)
-        # "No such name" would make Prometheus drop its targets, and we do not know that it is so.
+        # NXDOMAIN would make Prometheus drop its targets, although a silent peer may have such a name.
         if node is None or (node is not ENT and not node.rrsets):
             return compose_error(question, variant, SERVFAIL, ((EDE_NO_AUTHORITY, told),)), False
         return compose(question, node, apex, variant, view.ttl, ((EDE_NETWORK_ERROR, told),), self._shuffle), found
 
     def _transfer(self, query: Query, variant: Variant, client: Client, now: float) -> bytes | Messages | None:
-        """This host's own zone, a forwarder's merged one, to those who may ask: whole over TCP alone (RFC 5936 4.2), or
-        what is new in it."""
+        """Answers AXFR and IXFR: transfers this host's own zone, or the merged zone of a forwarder, to a client with
+        permission. The whole zone only goes over TCP (RFC 5936 4.2)."""
         question = query.question
         if question.qtype == AXFR and not client.tcp:
             return compose_plain(query, variant, FORMERR)
@@ -359,21 +360,21 @@ class Responder:
         opt = opt_record(do=variant.do) if variant.edns else b""
         steps: list[Step] | None = None
         if query.serial is not None:
-            # Whoever is ahead of us has what we cannot know of (RFC 1995 2).
+            # A client whose serial is newer than ours gets the SOA alone (RFC 1995 2).
             up_to_date = query.serial == apex.serial or is_after(query.serial, apex.serial)
             steps = [] if up_to_date else journal.since(query.serial)
         if client.tcp:
             if steps is None:
                 return Messages(transfer_out(question, query.id, apex, zone, opt))
             return self._differences(query, apex, steps, opt)
-        # One datagram, or the SOA alone, which says that there is more to be had over TCP (RFC 1995 2).
+        # One datagram, or the SOA alone, after which the client asks again over TCP (RFC 1995 2).
         answer, *rest = differences_out(question, query.id, apex, steps or (), opt)
         if rest or len(answer) > variant.limit:
             (answer,) = differences_out(question, query.id, apex, (), opt)
         return answer
 
     def _differences(self, query: Query, apex: Apex, steps: list[Step], opt: bytes) -> Messages:
-        """What is new, for TCP. All who follow ask the same at once, and are told the same octets."""
+        """Returns an incremental transfer over TCP. All secondaries ask at the same time: they get the same octets."""
         question = query.question
         alone = sum(step.octets for step in steps) < IN_ONE
         if not alone:
@@ -385,7 +386,7 @@ class Responder:
         return Messages(iter((query.id.to_bytes(2, "big") + self._told[2],)), alone=True)
 
     def _is_ours(self, labels: Labels) -> bool:
-        """Whether a name is of whoever answers, even for RD=1."""
+        """Returns whether a name is one of the apex's own names, which are answered without a merge even for RD=1."""
         return self._render()[0].node(labels) is not None
 
     def _render(self) -> tuple[Apex, Zone]:
@@ -414,7 +415,10 @@ class Responder:
 
 
 class _Merged(NamedTuple):
-    """A merged answer, what it counts in, where its TTLs stand, whether it has records, when it is right as it is."""
+    """A cached merged answer. ``ttls`` are the offsets of its TTLs, ``found`` says whether it has records.
+
+    It is valid as it is while ``stamp`` is current, and until ``until``.
+    """
 
     answer: bytes
     tally: Tally
@@ -424,7 +428,7 @@ class _Merged(NamedTuple):
     until: float
 
 
-# Question in lower case, type and class, flags, the fixed part of the OPT record, the client's limit.
+# The name in lower case, type and class, flags, the fixed part of the OPT record, the client's limit.
 _Shape = tuple[bytes, bytes, bytes, bytes, int]
 _EMPTY_OPT: Final = 11  # octets of an OPT record without options
 _COOKIE: Final = b"\0\x0a\0\x08"  # the head of a COOKIE option with a client cookie alone (RFC 7873 4)
@@ -435,11 +439,11 @@ _ROOT_OPT: Final = b"\0\0\x29"
 
 
 def _shape(wire: bytes, limit: int) -> tuple[_Shape | None, int]:
-    """All that the answer to a query depends on, and where its question's name ends; None for an odd one.
+    """Returns everything that the answer depends on, and the offset at which the name ends; None and 0 if unusual.
 
-    A query is not checked here. Its answer is only ever kept after it was read properly. A label may hold a
-    zero octet, at which its name is cut wrongly: such an answer is not kept, and as every kept name ends where
-    it is cut, whatever is cut to the same octets ends there too.
+    This does not check the query. Its answer is only cached after the query was parsed. A zero octet in a label
+    makes this cut the name too early. Such an answer is not cached. Every cached name ends where it was cut, so a
+    query that is cut to the same octets has the same name.
     """
     end = wire.find(0, 12) + 1
     opt = end + 4
@@ -454,7 +458,7 @@ def _shape(wire: bytes, limit: int) -> tuple[_Shape | None, int]:
         or wire[4:12] != _QUESTION_AND_OPT
         or wire[opt : opt + 3] != _ROOT_OPT
         or wire[opt + 9] << 8 | wire[opt + 10] != options
-        # One option, as dig sends it, or none; whether many are well formed is not for here.
+        # No option or one, as dig sends it; several options are left to the parser.
         or (options and (options < 4 or wire[opt + 13] << 8 | wire[opt + 14] != options - 4))
     ):
         return None, 0

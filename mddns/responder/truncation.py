@@ -1,7 +1,7 @@
-"""Cuts an answer that is too large: to the records that fit, or to TC and nothing (RFC 2181 9).
+"""Truncates an answer that is too large: it keeps the records that fit, or sends TC without records (RFC 2181 9).
 
-A client with TCP is told by TC to ask again. What not even TCP can carry is sent in part, and an Extended DNS Error
-tells how much of it that is.
+TC lets the client ask again over TCP. An RRset that is too large even for TCP is sent in part, with an
+Extended DNS Error that gives the number of records sent and the total.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fit(
     errors: Errors,
     shuffle: Shuffle,
 ) -> bytes:
-    """The answer that has `rrset` and what is attached to it, as much of it as the client can take."""
+    """Writes an answer with `rrset` and its additional records, truncated to the size that the client can receive."""
     opt = variant.opt(errors)
     packer = Packer(question.qname, question.qtype)
     room = variant.limit - len(opt)
@@ -34,7 +34,7 @@ def fit(
         packer.record(None, rrset.rtype, ttl, rdata)
         if len(packer) > room:
             if variant.limit < MAX_MESSAGE and rrset.rtype in (A, AAAA):
-                # Some of the addresses are enough for a stub that has no TCP: musl before 1.2.4.
+                # A stub without TCP (musl before 1.2.4) can use some of the addresses.
                 return packer.finish(0, variant.flags(NOERROR, AA | RA | TC), (count, 0, 0), opt, end)
             if variant.limit < MAX_MESSAGE or node.whole:
                 return _truncated(question, variant, opt)
@@ -55,7 +55,7 @@ def fit(
 
 
 def _truncated(question: Question, variant: Variant, opt: bytes) -> bytes:
-    """TC with question and OPT, and nothing half said."""
+    """Writes a truncated answer without records: TC, question and OPT."""
     packer = Packer(question.qname, question.qtype)
     return packer.finish(0, variant.flags(NOERROR, AA | RA | TC), (0, 0, 0), opt)
 
@@ -68,7 +68,7 @@ def _compose_part(
     errors: Errors,
     shuffle: Shuffle,
 ) -> bytes:
-    """An RRset that no message holds: the best priority first, then a random part, and how much it is."""
+    """Writes a random part of an RRset that no message can hold, and how much it is; SRV records by priority."""
     rdatas = list(rrset.rdatas)
     shuffle(rdatas)
     if rrset.rtype == SRV:

@@ -1,4 +1,4 @@
-"""What an answer depends on beside its question: the size that fits, header flags, EDNS."""
+"""What an answer depends on apart from its question: the size limit, header flags, EDNS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Errors = tuple[tuple[int, str], ...]  # Extended DNS Errors: info-code and text
 
 
 class Variant(NamedTuple):
-    """How the client wants its answer; equal for questions whose answers have the same octets. `limit` is octets."""
+    """How the client wants its answer. The same question and Variant give the same answer. `limit` is in octets."""
 
     limit: int
     rd: bool
@@ -20,9 +20,9 @@ class Variant(NamedTuple):
     do: bool
 
     def flags(self, rcode: int, bits: int) -> int:
-        """The second 16 bits of the answer's header."""
+        """Returns the second 16 bits of the answer's header."""
         return QR | bits | (RD if self.rd else 0) | (CD if self.cd else 0) | rcode & 0xF
 
     def opt(self, errors: Errors, rcode: int = 0) -> bytes:
-        """The OPT record of the answer; nothing where the client sent none."""
+        """Returns the OPT record of the answer; empty if the client sent none."""
         return opt_record(rcode, do=self.do, errors=errors) if self.edns else b""

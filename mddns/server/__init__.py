@@ -1,5 +1,5 @@
-"""Sockets that clients reach: UDP in batches, TCP with limits, DSO sessions.
+"""The sockets that clients use: UDP in batches, TCP with limits, DSO sessions.
 
-It decides no answer: it hands octets to a function and sends what comes back.
+This package does not decide what to answer: it passes octets to a function and sends what that returns.
 Start with listeners.py.
 """

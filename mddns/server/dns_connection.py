@@ -1,6 +1,6 @@
 """DNS over one TCP connection, with limits on time, questions and octets (RFC 7766).
 
-It may turn out to speak something else: HTTP, which has a connection of its own kind, or a session (RFC 8490).
+The client may also speak HTTP, for which another class takes the connection over, or begin a DSO session (RFC 8490).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ..responder.reaction import Answering, Later, Messages, Reaction
 from ..system.connection_limits import Connections, give_up_after, reset
 from .push_sessions import Session, Sessions
 
-STAY_AWAY: Final = 30.0  # seconds that whoever got no session is asked to stay without one
-MOST_QUESTIONS: Final = 64  # of one connection that wait for their answers
-LARGEST_QUERY: Final = 16_383  # a connection's first octet of 0x40 and above is not DNS, but HTTP
+STAY_AWAY: Final = 30.0  # seconds that a client without a place for its session is asked to wait
+MOST_QUESTIONS: Final = 64  # the most questions of one connection that wait for their answers
+LARGEST_QUERY: Final = 16_383  # octets: a connection whose first octet is 0x40 or more is HTTP, not DNS
 FIRST_OCTET: Final = 3.0  # seconds for the first octet of a connection
 WHOLE_MESSAGE: Final = 3.0  # seconds from a message's first octet to its last
 IDLE: Final = 10.0  # seconds between messages
 TRANSFER: Final = 30.0  # seconds for a whole transfer
-MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not taken
+MOST_UNSENT: Final = 256 << 10  # octets of answers that a client has not read
 
 
 class DnsConnection(asyncio.Protocol):
-    """One TCP connection, until it turns out to speak something else."""
+    """One TCP connection that speaks DNS, until the client begins to speak HTTP."""
 
     def __init__(
         self, answering: Answering, connections: Connections, serving: Serving | None, sessions: Sessions | None
@@ -53,12 +53,12 @@ class DnsConnection(asyncio.Protocol):
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing came on it yet."""
+        """Whether the client has not sent anything yet."""
         return self._first
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way on it."""
+        """Whether no message is incomplete and no question waits for its answer."""
         return not self._received and not self._waiting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,12 +91,12 @@ class DnsConnection(asyncio.Protocol):
         self._serve()
 
     def eof_received(self) -> bool:
-        # Half closed: what was asked is still answered (RFC 7766 6.2.4), then the connection ends.
+        # Half closed: the questions that came before are still answered (RFC 7766 6.2.4), then the connection ends.
         self._ended = True
         return bool(self._waiting)
 
     def pause_writing(self) -> None:
-        # Whoever asks more than it reads waits for its own reading; not for ever.
+        # A client that does not read its answers gets no more of them, and after a while loses its connection.
         self._writable.clear()
         self._read_on(False)
         self._give(IDLE)
@@ -107,21 +107,21 @@ class DnsConnection(asyncio.Protocol):
         self._serve()
 
     def fileno(self) -> int:
-        """Its socket's descriptor; -1 when it is closed."""
+        """Returns the descriptor of the socket; -1 if it is closed."""
         return int(self._transport.get_extra_info("socket").fileno()) if self._transport else -1
 
     def end(self) -> None:
-        """Ends the connection at once."""
+        """Ends the connection; unsent answers are dropped."""
         if self._transport:
             self._transport.abort()
 
     def abort(self) -> None:
-        """The same by RST."""
+        """Ends the connection with RST."""
         if self._transport:
             reset(self._transport)
 
     def _speak_http(self, data: bytes, serving: Serving) -> None:
-        from ..http.connection import HttpConnection  # which most programs never need
+        from ..http.connection import HttpConnection  # imported late, because most programs never need it
 
         if self._transport is None or self._transport.is_closing():
             return
@@ -171,7 +171,7 @@ class DnsConnection(asyncio.Protocol):
         self._read_on(self._may_serve())
 
     def _converse(self, wire: bytes, sessions: Sessions) -> None:
-        """A DSO message; with the first the connection becomes a session, or is told that it cannot."""
+        """Handles a DSO message. With the first one the connection becomes a session, or the client gets a refusal."""
         if self._session is None:
             session = sessions.begin(self, self._source)
             if session is None or not self._connections.converse(self):
@@ -195,7 +195,7 @@ class DnsConnection(asyncio.Protocol):
             self._write(answer)
 
     def send(self, wire: bytes) -> bool:
-        """Sends a message of a session; False, and the connection is ended, where too much is unsent already."""
+        """Sends a message of a session. If too much is unsent already, it ends the connection and returns False."""
         if self._transport is None or self._transport.get_write_buffer_size() > MOST_UNSENT:
             self.abort()
             return False
@@ -203,7 +203,7 @@ class DnsConnection(asyncio.Protocol):
         return True
 
     def _may_serve(self) -> bool:
-        """Whether another question may be taken: a transfer, which is large, goes out alone."""
+        """Whether another question may be answered: not if too many wait, nor during a zone transfer."""
         return len(self._waiting) < MOST_QUESTIONS and not self._sending and self._writable.is_set()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -226,13 +226,13 @@ class DnsConnection(asyncio.Protocol):
             await self._send_all(answer)
 
     async def _send_all(self, messages: Messages) -> None:
-        """A transfer, at the pace at which it is read."""
+        """Sends a zone transfer, as fast as the client reads it."""
         try:
             async with asyncio.timeout(TRANSFER):
                 left = iter(messages)
                 while True:
                     await self._writable.wait()
-                    # A large zone takes long to be written down: everybody else has a turn after each message.
+                    # To write a large zone takes long: after each message the loop can do other work.
                     async with self._connections.one_at_a_time:
                         message = next(left, None)
                         if message is None:
@@ -254,7 +254,7 @@ class DnsConnection(asyncio.Protocol):
             self._serve()
 
     def _reply(self, answer: bytes) -> None:
-        """Sends an answer that is none of DSO."""
+        """Sends an answer that is not a DSO message."""
         if self._session:
             self._session.sent()
         self._write(answer)
@@ -269,14 +269,14 @@ class DnsConnection(asyncio.Protocol):
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
     def _rest(self) -> None:
-        """Nothing is under way: a session says itself how long it may last so, anything else has its time."""
+        """Starts the idle timer. A session has none here: it has its own timeouts."""
         if self._session:
             self._stop_timer()
         else:
             self._give(IDLE)
 
     def _give(self, seconds: float) -> None:
-        """This long until the connection is ended, unless something whole arrives."""
+        """Restarts the timer that ends the connection after `seconds`, or later if a question waits for its answer."""
         self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
 

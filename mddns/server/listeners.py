@@ -1,4 +1,4 @@
-"""The sockets that a node answers on: UDP read in bursts, TCP with limits (RFC 7766)."""
+"""Listens on the sockets of a node: reads UDP in bursts, accepts TCP with limits (RFC 7766)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .push_sessions import Sessions
 if TYPE_CHECKING:
     from .udp_batch import Batch
 
-Source = tuple[Any, ...]  # as recvfrom gives it
+Source = tuple[Any, ...]  # as recvfrom returns it
 
 _log = logging.getLogger("mddns")
 
-_BURST: Final = 64  # datagrams read before the loop's other work gets a turn
-_BUSY: Final = 2048  # datagrams beyond _FEW in each of the last bursts, after which they are read many at a time
-_FEW: Final = 8  # in a burst; for so many, one after the other is quicker
+_BURST: Final = 64  # datagrams that are read before the loop can do other work
+_BUSY: Final = 2048  # sum of the datagrams above _FEW in recent bursts; above it, they are read in batches
+_FEW: Final = 8  # datagrams in a burst; so few are read faster one by one
 _LARGEST: Final = 65_535
 
 
 class UdpListener:
-    """Reads one UDP socket, which stays its owner's. `answering(wire, address, tcp)` gives the Reaction to a message.
+    """Reads one UDP socket, which its owner closes. `answering(wire, address, tcp)` returns the Reaction to a message.
 
-    `hot` gives the answers that need no such call, for the length of a burst (:mod:`mddns.responder.hot_answers`).
-    `ours` is asked before each burst whether the socket is still ours to read.
+    `hot` returns the answers that need no such call, for one burst (:mod:`mddns.responder.hot_answers`).
+    `ours` returns whether this process may still read the socket; it is called before each burst.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class UdpListener:
         loop.add_reader(sock.fileno(), self._read)
 
     def pause(self) -> None:
-        """Takes no more questions."""
+        """Reads no more questions; answers in progress are still sent."""
         self._loop.remove_reader(self.socket.fileno())
 
     @property
     def busy(self) -> bool:
-        """Whether answers are still to go out."""
+        """Whether answers are in progress."""
         return bool(self._waiting)
 
     def close(self) -> None:
-        """Stops answering; questions that wait for the network are dropped."""
+        """Stops reading, and drops the questions that wait for the network."""
         self._loop.remove_reader(self.socket.fileno())
         for task in self._waiting:
             task.cancel()
@@ -95,22 +95,22 @@ class UdpListener:
                 self._busy = max(0, self._busy + number - _FEW)
                 break
             except OSError:
-                continue  # an ICMP error for some earlier answer; or as below
+                continue  # an ICMP error for an earlier answer, or sending failed: see _react
             self._react(wire, source)
         else:
             self._busy += _BURST - _FEW
         if self._busy > self._busy_from:
             self._batch = _batch(self.socket, self._react)
-            self._busy_from = math.inf  # once is enough, where there is none
+            self._busy_from = math.inf  # try only once, even if there is no Batch
 
     def _react(self, wire: bytes, source: Source) -> None:
-        """Answers what is not ready, at once or later."""
+        """Answers a question whose answer is not in `hot`."""
         answer = self._answering(wire, source[0], False)
         if isinstance(answer, bytes):
             try:
                 self.socket.sendto(answer, source)
             except OSError:
-                return  # the network is down, or the buffer full: the client asks again
+                return  # the network is down, or the buffer is full: the client repeats its query
         elif answer is not None and not isinstance(answer, (Messages, Later)):
             self._wait(answer, source)
 
@@ -124,13 +124,13 @@ class UdpListener:
         try:
             self.socket.sendto(wire, source)
         except OSError:
-            return  # as above
+            return  # as in _react
 
 
 def _batch(sock: socket.socket, react: Callable[[bytes, Source], None]) -> Batch | None:
-    """The quick way to read a socket, where there is one."""
+    """Returns a Batch for the socket; None if the system has no such calls."""
     try:
-        from .udp_batch import Batch  # ctypes, which nobody needs who is asked now and then
+        from .udp_batch import Batch  # imports ctypes, which a node with few queries never needs
 
         return Batch(sock, react)
     except (ImportError, OSError):
@@ -138,7 +138,7 @@ def _batch(sock: socket.socket, react: Callable[[bytes, Source], None]) -> Batch
 
 
 class TcpListener:
-    """Accepts at one listening socket, which stays its owner's; several queries a connection, limits on all else."""
+    """Accepts connections at one listening socket, which its owner closes. A connection may send several queries."""
 
     def __init__(
         self,
@@ -150,8 +150,8 @@ class TcpListener:
         connections: Connections | None = None,
         sessions: Sessions | None = None,
     ) -> None:
-        """`ours` is asked each time whether the socket is still ours to accept at; `serving` answers HTTP,
-        `sessions` are for DNS Push. `connections` is how many there may be, where that is not as usual.
+        """`ours` returns whether this process may still accept at the socket; it is called each time. `serving` answers
+        HTTP, `sessions` serves DNS Push. `connections` has the limits, if they are not the usual ones.
         """
         self.socket = sock
         self._answering = answering
@@ -165,20 +165,20 @@ class TcpListener:
         self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
 
     def descriptors(self) -> list[int]:
-        """Those of its connections."""
+        """Returns the descriptors of its connections."""
         return self._connections.descriptors()
 
     def pause(self) -> None:
-        """Accepts no more."""
+        """Accepts no more connections."""
         self._acceptor.close()
 
     @property
     def busy(self) -> bool:
-        """Whether answers are still to go out, or somebody who was taken in has yet to ask."""
+        """Whether answers are in progress, or an accepted client has not sent its first query yet."""
         return bool(self._beginning) or self._connections.busy
 
     def close(self) -> None:
-        """Accepts no more, and ends every connection."""
+        """Accepts no more connections, and ends all that are open."""
         self._acceptor.close()
         for task in self._beginning:
             task.cancel()

@@ -1,7 +1,7 @@
-"""Many datagrams with two system calls: recvmmsg(2) and sendmmsg(2), for a socket under load.
+"""Reads and answers many datagrams with two system calls, recvmmsg(2) and sendmmsg(2), for a socket under load.
 
-Python has no names for them, so they are called by way of ctypes. A datagram costs less so than with recvfrom
-and sendto, which make objects of each address and buffer; for a few of them it is not worth the memory.
+Python does not provide these calls, so this module uses ctypes. Each datagram costs less than with recvfrom and
+sendto, which make objects for each address and buffer. For few datagrams that is not worth the memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from ..responder.hot_answers import COOKIE_OCTETS, Kept
 
 SLOTS: Final = 64  # datagrams at a time
-OCTETS: Final = 1472  # of one question, and of an answer that is ready; no power of two, for the caches' sake
+OCTETS: Final = 1472  # of a question, and of a ready answer; not a power of two, for the sake of the CPU's caches
 _MOST_KNOWN: Final = 10_000
 
 Source = tuple[Any, ...]  # as sendto takes it
@@ -48,9 +48,9 @@ class _Mmsghdr(ctypes.Structure):
 
 
 class Batch:
-    """Reads and answers one UDP socket, 64 datagrams at a time. OSError where the system has no such calls.
+    """Reads and answers one UDP socket, 64 datagrams at a time. Raises OSError if the system has no such calls.
 
-    `react(wire, source)` is called for each question whose answer is not ready, and sees to it.
+    `react(wire, source)` is called for each question whose answer is not in the cache, and answers it.
     """
 
     def __init__(self, sock: socket.socket, react: Callable[[bytes, Source], None]) -> None:
@@ -64,10 +64,10 @@ class Batch:
         self._sock = sock
         self._react = react
         self._family = sock.family
-        # Where struct sockaddr_in and sockaddr_in6 have the address.
+        # The size of struct sockaddr_in6 or sockaddr_in, and the offsets of the address in it.
         self._name_size, self._at, self._end = (28, 8, 24) if self._family == socket.AF_INET6 else (16, 4, 8)
         self._known: dict[bytes, str] = {}
-        # A slice of an array of c_char is bytes, for which typeshed has no word.
+        # A slice of an array of c_char is bytes; typeshed cannot express that.
         self._names: Any = (ctypes.c_char * (SLOTS * self._name_size))()
         self._asked: Any = (ctypes.c_char * (SLOTS * OCTETS))()
         answers = (ctypes.c_char * (SLOTS * OCTETS))()
@@ -76,7 +76,7 @@ class Batch:
         self._incoming, self._outgoing = (_Mmsghdr * SLOTS)(), (_Mmsghdr * SLOTS)()
         for slot in range(SLOTS):
             asked = ctypes.addressof(self._asked) + slot * OCTETS
-            # An answer has its question's id, which is sent from where it was received.
+            # An answer has the message ID of its question, which is sent from the buffer that received it.
             for vector, base, size in ((0, asked, OCTETS), (1, asked, 2), (2, ctypes.addressof(answers), 0)):
                 self._vectors[3 * slot + vector] = _Iovec(base + (slot * OCTETS if vector == 2 else 0), size)
             name = ctypes.addressof(self._names) + slot * self._name_size
@@ -84,17 +84,17 @@ class Batch:
             self._incoming[slot].header = _Msghdr(name, self._name_size, vectors, 1)
             self._outgoing[slot].header = _Msghdr(name, self._name_size, vectors + ctypes.sizeof(_Iovec), 2)
         word, words = ctypes.sizeof(ctypes.c_uint), ctypes.sizeof(_Mmsghdr) // ctypes.sizeof(ctypes.c_uint)
-        # How long each question is, and each answer behind its id.
+        # The length of each question, and of each answer without its message ID.
         self._lengths = memoryview(self._incoming).cast("B").cast("I")[_Mmsghdr.size.offset // word :: words]
         self._sizes = memoryview(self._vectors).cast("B").cast("L")[5::6]  # unsigned long: size_t, on Linux
 
     def serve(self, hot: Mapping[str, Kept]) -> None:
-        """Answers what is there, as far as there are slots."""
+        """Reads and answers the datagrams that wait, as many as there are slots."""
         count: int = self._receive(
             self._sock.fileno(), ctypes.addressof(self._incoming), SLOTS, socket.MSG_DONTWAIT, None
         )
         if count <= 0:
-            return  # nothing there, or an ICMP error for some earlier answer
+            return  # no datagram waits, or an ICMP error for an earlier answer
         asked, answers, names, known = self._asked, self._answers, self._names, self._known
         lengths, sizes, stride, begun = self._lengths, self._sizes, self._name_size, 0
         at, name_at, name_end = 0, self._at, self._end
@@ -124,7 +124,7 @@ class Batch:
         fileno, outgoing = self._sock.fileno(), ctypes.addressof(self._outgoing)
         while begun < end:
             sent: int = self._send(fileno, outgoing + begun * ctypes.sizeof(_Mmsghdr), end - begun, socket.MSG_DONTWAIT)
-            # The first that is left could not be sent: the network is down, or the buffer full; who asked asks again.
+            # The first unsent answer is skipped: the network is down, or the buffer is full. The client asks again.
             begun += max(sent, 1)
 
     def _source(self, slot: int) -> Source:

@@ -737,3 +737,11 @@ def test_below_a_leader_there_is_nothing(three: Fleet) -> None:
 
 def test_no_transfer_has_a_leader(three: Fleet) -> None:
     assert not any(owner.startswith(b"\6leader") for owner, *_ in three[ALPHA].responder._render()[1].records())
+
+
+@pytest.mark.parametrize("name", ["_held", "_mddns", "ns"])
+def test_names_that_are_the_apexs_own_do_not_exist_in_a_view(name: str) -> None:
+    host = Host(ALPHA)
+    host.advertise("web", 80, {"env": "prod"})
+    assert host.ask(f"{name} TXT").rcode == "NOERROR"
+    assert host.ask(f"{name}.prod._env TXT").rcode == "NXDOMAIN"

@@ -207,7 +207,7 @@ class Role:
         self._forget_sockets()
 
     def let_go(self, more: Iterable[int] = ()) -> None:
-        """In a forked child: lets go of every descriptor and of `more`. The event loop and the parent do not notice."""
+        """In a forked child: points all descriptors, and `more`, at /dev/null. Touches neither loop nor parent."""
         self._closed = True
         numbers = [
             *more,

@@ -1,7 +1,7 @@
 """One apex of a host: its responder, its directory, and the fan-out that fills the directory.
 
 A node has a domain for its own apex. The holder has one more for each other apex under which tenants of its host
-register. Domains share nothing: what peers offer under one apex, and how they behave there, says nothing of another.
+register. Each has its own memory of peers: their services and behaviour under one apex say nothing about another.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Domain:
         self.responder = Responder(apex, served, self.directory, _shuffle, counts)
         self.responder.whole = self._whole = whole
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
-        self.callers: set[str] | None = None  # the addresses that sent us queries during the present fan-out
+        self.callers: set[str] | None = None  # addresses that sent us queries during the fan-out; None without one
         self.on_heard: Callable[[str], None] | None = None  # called with the id of an idle peer that sent us a query
         self.served = served
         self._timeout = timeout

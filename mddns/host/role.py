@@ -258,8 +258,9 @@ class Role:
             )
 
     def _still_holder(self) -> bool:
-        """Whether this process may still answer. Called before each burst of queries: the process may have been stopped
-        while another one took over.
+        """Whether this process may still answer. Steps down if another one took over, as can happen during a stop.
+
+        Called before each burst of queries.
         """
         if self._page is None or self._page.generation == self._generation:
             return True

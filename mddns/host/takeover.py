@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 SILENT_AFTER: Final = 0.3  # seconds without a heartbeat after which a holder is given up
 SUCCESSOR_AFTER: Final = 0.15  # added for each tenant before us in the succession
-OUTDATED_AFTER: Final = 1.0  # seconds without a holder, after which our table is stale if the holder has changed
+OUTDATED_AFTER: Final = 1.0  # seconds as neither holder nor tenant; then our table is stale if the holder has changed
 OUTDATED_LAST: Final = 1.0  # seconds that a process with a stale table waits for one with a fresh table
 
 

@@ -1,7 +1,7 @@
-"""What a host says of one apex: its responder, its directory, and the fan-out that fills it.
+"""One apex of a host: its responder, its directory, and the fan-out that fills the directory.
 
-A node has one for its own apex. The holder has one more for each other apex that tenants of its host
-register under; what peers say under one apex, and how they behave there, is no news of another.
+A node has a domain for its own apex. The holder has one more for each other apex under which tenants of its host
+register. Each has its own memory of peers: their services and behaviour under one apex say nothing about another.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mddns")
 
-AHEAD: Final = 3.5  # seconds after which a peer is asked again, where what it says is in use
-LATE: Final = 1.0  # seconds after a lookup should have ended, from which on what it heard may be out of date
-_MOST_WAITING: Final = 256  # questions that wait for the network
+AHEAD: Final = 3.5  # seconds after which a peer is queried again in advance, while its services are in use
+LATE: Final = 1.0  # seconds after a lookup's deadline; if it ends later, its responses may be out of date
+_MOST_WAITING: Final = 256  # queries that wait for a fan-out
 
 
 class Domain:
-    """One apex. `served` is what this host offers under it. Lives in a running event loop.
+    """One apex. `served` holds this host's services under it. Needs a running event loop.
 
-    With `whole`, the merged zone that a forwarder is primary of, this host has nothing to offer here: our own host is
-    one of those that are asked.
+    `whole` is the merged zone of which a forwarder is the primary. With it `served` is empty, and our own host is
+    queried like a peer.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Domain:
         self.responder = Responder(apex, served, self.directory, _shuffle, counts)
         self.responder.whole = self._whole = whole
         self.idle: dict[str, set[str]] = {}  # by address: the ids of peers that refused or were silent
-        self.callers: set[str] | None = None  # who asked us while we ask around
-        self.on_heard: Callable[[str], None] | None = None  # is told the id of whoever was idle, and asks us
+        self.callers: set[str] | None = None  # addresses that sent us queries during the fan-out; None without one
+        self.on_heard: Callable[[str], None] | None = None  # called with the id of an idle peer that sent us a query
         self.served = served
         self._timeout = timeout
         self._network = ""
@@ -70,40 +70,40 @@ class Domain:
         self._waiting = 0
 
     def network(self, snapshot: Snapshot, may_ask: frozenset[str]) -> None:
-        """Who is on the network now, and who gets merged answers."""
+        """Sets the peers on the network, and the addresses that get merged answers."""
         self._network = snapshot.network
         self.directory.network(snapshot, with_own_host=self._whole is not None)
         self.responder.allow(may_ask)
         self.idle.clear()
 
     def table_changed(self) -> None:
-        """What this host offers has changed."""
+        """Updates the directory after this host's services have changed."""
         self.directory.own(self.served.services())
 
     def ask(self, ask: Ask) -> Coroutine[None, None, bytes] | None:
-        """Fulfils an Ask of the responder; None where too many wait: the client asks again."""
+        """Completes an Ask of the responder. None if too many queries wait already: the client will retry."""
         return None if self._waiting >= _MOST_WAITING else self._ask(ask)
 
     async def known(self) -> Known:
-        """What the network offers; asks the peers first where that is out of date."""
+        """All services of the network. Queries the peers first if the directory is stale."""
         directory, services = self.directory, None
-        # That there is nothing is only believed for as long as a cache would believe us.
+        # An empty result is only valid for as long as a cache keeps our negative answers.
         for age in (TTL, NEGATIVE_TTL):
             if not services and directory.ready and directory.stale(clock.now(), age):
                 await asyncio.shield(self._refresh(age))
             services = directory.services(clock.now())
-        # What this host offers says the network as well, so that every node tells the same of it.
+        # This host's services name the network as well, so that every node returns the same.
         services = [each if each.network else replace(each, network=self._network) for each in services or ()]
         return Known(str(self.apex), services, directory.silent(clock.now()), directory.ready)
 
     def ask_ahead(self) -> None:
-        """Asks anew who will be due soon; meanwhile questions are answered from what is known."""
+        """Begins to query the peers that will be due soon; meanwhile queries are answered from the directory."""
         directory, now = self.directory, clock.now()
         if self.refreshing is None and directory.ready and directory.due(now, AHEAD) and not directory.stale(now):
             self._refreshing = asyncio.create_task(self._list_peers(AHEAD, ahead=True))
 
     def keep_fresh(self) -> asyncio.Task[None] | None:
-        """Asks anew whoever is due, or soon will be; the fan-out that is under way, if there is one."""
+        """Begins to query the peers that are due, or soon will be. Returns the fan-out that is under way, or None."""
         if self.refreshing is None and self.directory.ready:
             if self.directory.stale(clock.now()):
                 return self._refresh(TTL)
@@ -111,41 +111,44 @@ class Domain:
         return self.refreshing
 
     async def fresh(self) -> None:
-        """Returns when what is known of the peers is not out of date any more, as far as they answer."""
+        """Waits until the services of all peers that answer are up to date."""
         if self.directory.ready and self.directory.stale(clock.now()):
             await asyncio.shield(self._refresh(TTL))
 
     def heard(self, address: str) -> None:
-        """Who asks us is up, and may well be a registry by now."""
+        """Notes that the idle peers at `address`, which sent us a query, are up and may run a registry by now."""
         for peer in self.idle.pop(address):
             self.directory.heard(peer)
             if self.on_heard:
                 self.on_heard(peer)
 
     def left_alone(self, peer: Peer) -> None:
-        """Whoever watches has found that nobody answers at `peer`, and leaves it alone for a while."""
-        # Who is idle already has not asked since, and all others need not be looked at anew for its sake.
+        """Marks `peer` as idle: a watcher got no answer from it, and will query it less often for a while."""
+        # If it is idle already, it has not sent a query since: then all clients need not be checked again.
         if any(peer.id not in self.idle.get(address, ()) for address in peer.addresses):
             for address in peer.addresses:
                 self.idle.setdefault(address, set()).add(peer.id)
-            self.responder.forget_clients()  # so that it is seen when it asks
+            self.responder.forget_clients()  # so that we notice its next query
 
     def tick(self, now: float) -> None:
-        """Wants to be called every second; notices where we have been asleep, stopped or starved."""
+        """Must be called every second. Detects by a gap that the process was asleep, stopped or starved."""
         if away := self._turns.away(now):
             self.directory.slept(away, now)
 
     async def greet(self) -> None:
-        """Asks everybody once, so that they hear of us, and we learn who is there; answers come from later asking."""
+        """Queries all peers once, so that they notice us and we learn which of them run a registry.
+
+        Then marks all peers as out of date, so that answers need a later fan-out.
+        """
         if before := self.refreshing:
-            await asyncio.wait([before])  # who was asked before now may not have heard it
-        # Questions may wait for the same fan-out; whoever cancels the greeting does not mean them.
+            await asyncio.wait([before])  # a query sent before now may not have reached its peer
+        # Queries may wait for the same fan-out, which must outlive a cancelled greeting.
         await asyncio.shield(self._refresh(0.0))
         self.directory.expire()
 
     @property
     def refreshing(self) -> asyncio.Task[None] | None:
-        """The fan-out under way."""
+        """The fan-out under way, or None."""
         task = self._refreshing
         return None if task is None or task.done() else task
 
@@ -158,7 +161,7 @@ class Domain:
         return ask.finish(clock.now())
 
     def _refresh(self, age: float) -> asyncio.Task[None]:
-        """The one fan-out that is under way, or a new one to all who were last asked `age` seconds ago."""
+        """The fan-out under way, or a new one to all peers that were last queried `age` seconds ago or earlier."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._list_peers(age))
         return self._refreshing
@@ -176,17 +179,17 @@ class Domain:
             PTR,
             [(peer, directory.memory.standing(peer.id, now)) for peer in due],
             now,
-            # Programs of this host have the same time, and then want to know who was silent.
+            # Programs of this host have the same timeout: they need our answer, which names silent peers, before it.
             timeout=max(self._timeout - HEAD_START, self._timeout / 2),
             way=lambda peer: directory.memory.way(peer.id, now),
             lists=directory.memory.lists(now),
         )
         callers: set[str] = set()
         self.callers = callers
-        self.responder.forget_clients()  # so that each is seen when it asks for the first time
+        self.responder.forget_clients()  # so that we notice the first query of each
         try:
             await asyncio_sockets.run(lookup, clock.now)
-        except OSError as error:  # no descriptor is left; who was not asked has not answered
+        except OSError as error:  # no descriptor is left; the remaining peers count as silent
             _log.warning("%s", error)
         finally:
             self.callers = None
@@ -194,7 +197,7 @@ class Domain:
         began, now = now, clock.now()
         self.tick(now)
         if now > lookup.deadline + LATE:
-            await self._list_peers(0.0)  # we slept, and could hear nobody; or stood still, and heard what was so before
+            await self._list_peers(0.0)  # we were asleep or stopped: responses are missing or old
             return
         self.responder.counts.fanout.add(now - began)
         for ask in lookup.asks:
@@ -211,20 +214,20 @@ class Domain:
 
 
 class Domains:
-    """All that a host serves: a node's own apex, and those that its host's other processes brought along."""
+    """All domains of a host: one for the node's own apex, and one for each other apex of its host's processes."""
 
     def __init__(self, own: Domain, make: Callable[[Name], Domain]) -> None:
         self.own = own
-        self.alone = True  # there is no other
+        self.alone = True  # whether our own domain is the only one
         self._make = make
         self._by_apex = {own.apex.key: own}
-        self._ending: set[asyncio.Task[None]] = set()  # fan-outs for those that are served no more
+        self._ending: set[asyncio.Task[None]] = set()  # fan-outs of domains that are no longer served
 
     def __iter__(self) -> Iterator[Domain]:
         return iter(self._by_apex.values())
 
     def serve(self, apexes: Iterable[Name]) -> None:
-        """These, beside our own, from now on. Who asked for one that is left out still gets an answer."""
+        """Sets the apexes beside our own. Queries that wait for a removed one are still answered."""
         wanted = {self.own.apex.key: self.own.apex, **{apex.key: apex for apex in apexes}}
         for key in self._by_apex.keys() - wanted.keys():
             if task := self._by_apex.pop(key).refreshing:
@@ -236,16 +239,16 @@ class Domains:
         self.own.responder.forget_hot()  # another apex may be below ours
 
     def choose(self, wire: bytes) -> Domain:
-        """The one with the longest apex that a query's name is under; ours, which refuses it, where there is none."""
+        """The domain with the longest apex above the query's name; else our own domain, which refuses the query."""
         end = len(wire)
         at = 12
-        # A pointer, which no question has, ends it like a name that is cut off.
+        # A compression pointer, which a question never has, ends the name as if it were cut off.
         while at < end and 0 < wire[at] < 0x40:
             at += 1 + wire[at]
         return self.under(wire[12 : at + 1].lower())
 
     def under(self, name: bytes) -> Domain:
-        """The same for a name in lower case."""
+        """As :meth:`choose`, for a name in wire format and lower case."""
         at = 0
         while at < len(name):
             domain = self._by_apex.get(name[at:])
@@ -264,6 +267,6 @@ class Domains:
 
 
 def _shuffle(records: MutableSequence[Any]) -> None:
-    from random import shuffle  # drags hashes in, and nearly always all records can be told
+    from random import shuffle  # imports hash modules too; nearly always all records fit, and no shuffle is needed
 
     shuffle(records)

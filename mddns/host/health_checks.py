@@ -1,7 +1,7 @@
-"""Health checks, and whether a service answers over IPv6: one task for each registration that needs either.
+"""Health checks, and probes whether a service answers over IPv6: one task for each registration that needs either.
 
-Without a check nothing but IPv6 is looked at, ever more rarely. A program that listens on 0.0.0.0 answers over
-IPv4 alone; offering it at IPv6 would send clients to a closed port.
+Without a health check only IPv6 is probed, at growing intervals. A program that listens on 0.0.0.0 answers over IPv4
+only; an IPv6 address for it would send clients to a closed port.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..base.model import join_address
 from ..registry.health_verdict import Vitality
 from ..registry.registry import Registration
 
-_TIMEOUT: Final = 0.5  # seconds; it is this very machine that is asked
+_TIMEOUT: Final = 0.5  # seconds; short, as the service runs on this machine
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 60.0
-_MOST_OF_A_BODY: Final = 64 << 10  # octets in which a text is looked for
+_MOST_OF_A_BODY: Final = 64 << 10  # octets that are searched for a text
 
 
 class Target(NamedTuple):
-    """Where a service is asked: `address` for its check, and our IPv6 address, where that is in question."""
+    """What to probe: `address` and `port` for the check, and `six`, our IPv6 address, if it needs a probe."""
 
     check: Check | None
     address: str
@@ -34,7 +34,11 @@ class Target(NamedTuple):
 
 
 class Health:
-    """Watches registrations. `checked` is told why one is held back, `six` whether it answers over IPv6."""
+    """Watches registrations.
+
+    Calls `checked(registration, reason)` when the reason to hold a service back changes ("" for none), and
+    `six(registration, answers)` after each probe over IPv6.
+    """
 
     def __init__(self, checked: Callable[[Registration, str], None], six: Callable[[Registration, bool], None]) -> None:
         self._checked = checked
@@ -42,7 +46,7 @@ class Health:
         self._watches: dict[Registration, tuple[Target, asyncio.Task[None]]] = {}
 
     def watch(self, registration: Registration, target: Target) -> None:
-        """Begins to watch a registration at `target`, anew where that was another; where nothing is asked, ends it."""
+        """Watches a registration at `target`, instead of an earlier target. Stops if `target` needs no probe."""
         known = self._watches.get(registration)
         if known and known[0] == target:
             return
@@ -52,12 +56,12 @@ class Health:
             self._watches[registration] = target, task
 
     def forget(self, registration: Registration) -> None:
-        """Ends the watch."""
+        """Stops watching a registration."""
         if known := self._watches.pop(registration, None):
             known[1].cancel()
 
     async def close(self) -> None:
-        """Ends all watches."""
+        """Stops watching all registrations."""
         tasks = [task for _, task in self._watches.values()]
         self._watches.clear()
         for task in tasks:
@@ -81,7 +85,7 @@ class Health:
 
 
 async def probe(check: Check, address: str, port: int) -> str | None:
-    """Checks once. None where it passes, else why not, in a few words."""
+    """Checks once. Returns None if the check passes, else a short reason."""
     if check.path is None:
         return await connects(address, port, check.timeout)
     try:
@@ -94,7 +98,7 @@ async def probe(check: Check, address: str, port: int) -> str | None:
 
 
 async def connects(address: str, port: int, timeout: float) -> str | None:
-    """None where somebody accepts TCP connections there, else why not."""
+    """Opens a TCP connection. Returns None if it is accepted, else a short reason."""
     shown = join_address(address, port)
     try:
         async with asyncio.timeout(timeout):
@@ -103,7 +107,7 @@ async def connects(address: str, port: int, timeout: float) -> str | None:
         return f"{shown} did not answer within {timeout:g} s"
     except OSError as error:
         return f"{shown}: {os.strerror(error.errno) if error.errno else error}"
-    # A port of the range that outgoing connections get can be connected to itself, with nobody there.
+    # A connection to an ephemeral port can get that port as its source: it is connected to itself, without a listener.
     alone = writer.get_extra_info("sockname")[:2] == writer.get_extra_info("peername")[:2]
     writer.close()
     with contextlib.suppress(OSError):
@@ -112,7 +116,7 @@ async def connects(address: str, port: int, timeout: float) -> str | None:
 
 
 async def _get(check: Check, path: str, address: str, port: int) -> str | None:
-    import h11  # who has no such check has no use for it
+    import h11  # only HTTP checks need it
 
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=16 << 10)
     headers = [("Host", join_address(address, port)), ("User-Agent", "mddns"), ("Connection", "close")]
@@ -148,10 +152,10 @@ async def _get(check: Check, path: str, address: str, port: int) -> str | None:
 
 
 def accepts(address: str, port: int, timeout: float) -> bool:
-    """Whether somebody accepts TCP connections there, for those who may block."""
+    """Whether a TCP connection is accepted. As :func:`connects`, but blocking."""
     try:
         with socket.create_connection((address, port), timeout) as connection:
-            # As above.
+            # Not connected to itself: see connects().
             return bool(connection.getsockname() != connection.getpeername())
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""The holder's side of the Unix socket: takes tenants in, keeps what they register, tells all of them everything."""
+"""The holder's side of the Unix socket: admits tenants, stores what they register, sends all changes to all tenants."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from .unix_socket import (
     has_ended,
 )
 
-HELLO_WITHIN: Final = 3.0  # seconds in which a process says who it is
+HELLO_WITHIN: Final = 3.0  # seconds after it connects in which a process must send HELLO
 
 
 def _most_tenants() -> int:
-    """They may take half of the descriptors that this process may have, not those of its program."""
+    """The limit of connections: half of this process's descriptors, as its program needs some too; at most 1,000."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1_000 if soft == resource.RLIM_INFINITY else min(1_000, soft // 2)
 
@@ -46,8 +46,8 @@ def _most_tenants() -> int:
 class HolderSide:
     """The tenants of this process, while it is the holder.
 
-    `welcome()` gives what a tenant is told first, and the descriptors that it is handed; `changed()` is
-    called when the host's table has changed.
+    `welcome()` returns the content of WELCOME, a tenant's first frame, and the descriptors that go with it;
+    `changed()` is called when the host's table has changed.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class HolderSide:
         self._table = table
         self._welcome = welcome
         self._changed = changed
-        self._lines: set[Line] = set()  # also of those that have not said yet who they are
+        self._lines: set[Line] = set()  # also those that have not sent HELLO yet
         self._tenants: dict[int, Line] = {}
 
     def admit(self, sock: socket.socket) -> None:
-        """Somebody has connected."""
+        """Takes over an accepted connection. It becomes a tenant when it sends HELLO."""
         number: list[int] = []
         moving: list[bool] = []
 
         def on_frame(kind: int, payload: bytes, descriptors: list[int]) -> None:
             for descriptor in descriptors:
-                os.close(descriptor)  # nobody has to hand us anything
+                os.close(descriptor)  # tenants have no descriptors to send
             if kind == MOVING:
                 moving.append(True)
             try:
@@ -81,7 +81,7 @@ class HolderSide:
             self._lines.discard(line)
             if number and self._tenants.get(number[0]) is line:
                 del self._tenants[number[0]]
-                if moving:  # it thought that we are silent, and finds in a moment that we are not
+                if moving:  # it took us for silent, and will join again in a moment
                     self._table.awaits(number[0], time.monotonic())
                 elif self._table.drop(number[0], clock.unix_ms()):
                     self._dropped(number[0])
@@ -90,30 +90,30 @@ class HolderSide:
         loop = asyncio.get_running_loop()
         line = Line(sock, loop, on_frame, on_end)
         self._lines.add(line)
-        # Who says nothing, or comes when there are too many, takes no descriptor for long.
+        # A connection without HELLO, or above the limit, must not occupy a descriptor for long.
         within = HELLO_WITHIN if len(self._lines) <= _most_tenants() else 0.0
         loop.call_later(within, lambda: None if number else self._show_out(line))
 
     def tell(self, update: bytes) -> None:
-        """One of our own services has changed: `update` says how."""
+        """Sends all tenants an `update` of our own services."""
         self._broadcast(TABLE, self._table.number.to_bytes(8, "big") + update)
 
     def tell_of_neighbours(self, update: bytes) -> None:
-        """What Minidisc's programs on this host offer has changed: `update` says how."""
+        """Sends all tenants an `update` of the services of Minidisc's programs on this host."""
         self._broadcast(TABLE, NEIGHBOURS.to_bytes(8, "big") + update)
 
     def tell_roster(self) -> None:
-        """Who our tenants and Minidisc's delegates are, anew."""
+        """Sends all tenants the current list of our tenants and of Minidisc's delegates."""
         self._send_roster()
 
     def hand_over(self) -> None:
-        """Gives every tenant our sockets anew."""
+        """Sends every tenant all our sockets again, and the whole table."""
         for line in list(self._tenants.values()):
             self._tell_all(line)
         self._send_roster()
 
     def expire(self, now: float) -> None:
-        """Drops those who did not register anew after we took over: at once where they have ended."""
+        """Drops the processes that did not register again in time after we took over; ended ones without waiting."""
         unconfirmed = self._table.unconfirmed
         if not unconfirmed:
             return
@@ -123,11 +123,11 @@ class HolderSide:
 
     @property
     def occupied(self) -> bool:
-        """Whether anybody is here, or is expected to come back."""
+        """Whether there are connections, or processes that are expected to register again."""
         return bool(self._lines or self._table.unconfirmed)
 
     def descriptors(self) -> list[int]:
-        """Those of all connections."""
+        """The file descriptors of all connections."""
         return [line.fileno() for line in self._lines]
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class HolderSide:
         self._changed()
 
     def _tell_all(self, line: Line) -> None:
-        """Hands our sockets to a tenant, and tells it the whole table; a roster must follow, which ends it."""
+        """Sends our sockets and the whole table to a tenant. The caller must send a roster next: it marks the end."""
         told, descriptors = self._welcome()
         line.send(WELCOME, json.dumps(told).encode(), descriptors)
         for process in (self._table.number, *self._table.processes):

@@ -1,4 +1,4 @@
-"""The sockets at which a host answers: bound by its first holder, read by the present one, handed to the tenants."""
+"""A host's sockets: bound by its first holder, read by the present holder, passed to the tenants."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from ..server.push_sessions import Sessions
 
 _log = logging.getLogger("mddns")
 
-_LOOK_EVERY: Final = 0.005  # seconds
+_LOOK_EVERY: Final = 0.005  # seconds between checks whether the last answers are sent
 _BIND: Final = {"udp": bind_udp, "tcp": bind_tcp}
 
 Key = tuple[str, str]  # "udp" or "tcp", and the address
 
 
 class HostSockets:
-    """Sockets by kind and address. `answering` answers DNS, `serving` HTTP, `sessions` are for DNS Push; `hot` gives
-    the answers that are ready (see UdpListener); `ours` tells whether we still are who reads them.
+    """Sockets by kind and address. `answering` answers DNS, `serving` answers HTTP, `sessions` are for DNS Push.
+
+    `hot` returns the prepared answers (see UdpListener); `ours` returns whether this process still reads the sockets.
     """
 
     def __init__(
@@ -46,32 +47,32 @@ class HostSockets:
         self._ours = ours
         self._loop = loop
         self._bound: dict[Key, socket.socket] = {}
-        self.taken: dict[Key, str] = {}  # what another program has, and what there is to say of it
+        self.taken: dict[Key, str] = {}  # sockets that another program has, with the error text
         self._reading: dict[Key, UdpListener | TcpListener] = {}
 
     @property
     def keys(self) -> list[Key]:
-        """What is bound, in the order of :meth:`descriptors`."""
+        """The keys of the bound sockets, in the order of :meth:`descriptors`."""
         return list(self._bound)
 
     def descriptors(self) -> list[int]:
-        """Those that are handed over."""
+        """The descriptors of the bound sockets, which tenants receive."""
         return [sock.fileno() for sock in self._bound.values()]
 
     def every_descriptor(self) -> list[int]:
-        """Those of the connections too."""
+        """The same, and the descriptors of all TCP connections."""
         listeners = [each for each in self._reading.values() if isinstance(each, TcpListener)]
         return [*self.descriptors(), *(number for each in listeners for number in each.descriptors())]
 
     def add(self, key: Key, sock: socket.socket) -> None:
-        """Takes a bound socket over."""
+        """Takes over a bound socket."""
         self._bound[key] = sock
 
     def bind_missing(self, addresses: Sequence[str], port: int, untold: Key) -> bool:
-        """Binds UDP and TCP at each address, where it is not bound yet; whether any was.
+        """Binds UDP and TCP at each address, if not bound yet. Returns whether any socket was bound.
 
-        What another program has is told once, and told of again when it is ours. That `untold` is another's may be
-        as it should be: whoever knows tells it.
+        If another program has one, logs that once, and again when we get it. Does not log that for `untold`, which a
+        Minidisc may rightly have: the caller logs it if not.
         """
         wanted = [(kind, address) for address in addresses for kind in ("udp", "tcp")]
         missing = [key for key in wanted if key not in self._bound]
@@ -97,12 +98,12 @@ class HostSockets:
                 _log.info("%s %s is free, and ours now", kind.upper(), join_address(address, port))
 
     def replace(self, keys: Sequence[Key], descriptors: Sequence[int]) -> None:
-        """What a holder has handed over stands in for all that we had."""
+        """Replaces all our sockets by those that a holder passed to us."""
         self.close()
         self._bound = {key: socket.socket(fileno=number) for key, number in zip(keys, descriptors, strict=True)}
 
     def read(self) -> None:
-        """Answers at every socket that is not answered at yet."""
+        """Begins to answer at every bound socket that has no listener yet."""
         for key, sock in self._bound.items():
             if key in self._reading:
                 continue
@@ -114,11 +115,11 @@ class HostSockets:
                 )
 
     def _by_tcp(self, wire: bytes, source: str, stream: bool) -> Reaction | Later:
-        """What came on a connection while we were stopped, and others answered, is asked again of them."""
+        """Answers a message over TCP; None if another holder took over: the client retries there."""
         return self._answering(wire, source, stream) if self._ours() else None
 
     async def finish(self, within: float) -> None:
-        """Takes no more questions, and gives the answers to those that were taken so many seconds at most."""
+        """Accepts no more queries, and waits `within` seconds at most until the accepted ones are answered."""
         for listener in self._reading.values():
             listener.pause()
         deadline = self._loop.time() + within
@@ -126,7 +127,7 @@ class HostSockets:
             await asyncio.sleep(_LOOK_EVERY)
 
     def stop(self) -> None:
-        """Answers no more; the sockets stay bound."""
+        """Stops answering; the sockets stay bound."""
         if self._reading:
             self._sessions.farewell()
         for listener in self._reading.values():
@@ -134,7 +135,7 @@ class HostSockets:
         self._reading.clear()
 
     def close(self) -> None:
-        """Lets go of all."""
+        """Stops answering, and closes all sockets."""
         self.stop()
         for sock in self._bound.values():
             sock.close()

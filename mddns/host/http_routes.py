@@ -1,4 +1,4 @@
-"""What a node answers over HTTP, by path."""
+"""The HTTP paths of a node, and their handlers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .domain import Domains
 
 
 def open_site(domains: Domains, table: HostTable, counts: Counts, asking: Asking, others: Routes) -> Site:
-    """The site of a node. `asking` answers DNS queries; `others` are further handlers, which tell of this host."""
+    """Returns a node's site. `asking` answers DNS queries; `others` are the handlers for data of this host only."""
     dns = DnsQuery(asking)
 
     async def targets(request: Request) -> Response:

@@ -1,9 +1,9 @@
-"""Side by side with Minidisc's programs on our own host.
+"""Exchanges services with Minidisc's programs on our own host. Only the holder does this.
 
-Where we have the TCP port, they register with us as delegates, and are asked for their services. Where one of them
-had it first, we are its delegate: a second port of ours lists what we offer, and nothing that we have from
-them, so that nothing goes round in circles; and its list is ours to read. Either way what they offer is part of
-what this host answers. Only the holder does any of this.
+If the holder has the TCP port, Minidisc's programs register with it as delegates, and it queries them for their
+services. If one of them (the leader) had the port first, the holder registers as its delegate: it lists our services
+on a second port, without those that it got from Minidisc, so that no service comes back to its origin; and it reads
+the leader's list. In both cases this host's answers include the services of Minidisc's programs.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ from .role import Role
 
 _log = logging.getLogger("mddns")
 
-ASK_WITHIN: Final = 1.0  # seconds for one delegate
-LEADER_WITHIN: Final = 4.5  # seconds for a leader, which asks its delegates in turn before it answers
-LEADER_EVERY: Final = 5.0
-FRESH: Final = 1.0  # seconds for which what a delegate said is not asked for again, whoever wants it
-STANDS: Final = 15.0  # seconds for which a leader's list stands while it does not answer
+ASK_WITHIN: Final = 1.0  # seconds in which a delegate must answer
+LEADER_WITHIN: Final = 4.5  # seconds in which a leader must answer; it first asks its delegates, one after the other
+LEADER_EVERY: Final = 5.0  # seconds between queries to the leader
+FRESH: Final = 1.0  # seconds for which a delegate's answer is used for all clients without a new query
+STANDS: Final = 15.0  # seconds for which a leader's list stays valid while the leader does not answer
 WHOIS_WITHIN: Final = 2.0
-_TICK: Final = 0.2
-_QUIET_TICK: Final = 1.0  # where there is nobody to look after, most hosts' lot
-_HANG: Final = 1.5  # seconds after which every Minidisc has given its ping up
+_TICK: Final = 0.2  # seconds between two checks of what is due
+_QUIET_TICK: Final = 1.0  # the same without delegates and leader, as on most hosts
+_HANG: Final = 1.5  # seconds after which the ping of every Minidisc has timed out
 _JSON: Final = "application/json; charset=utf-8"
 
 Whois = Callable[[str, int, float], Awaitable[bool]]
 
 
 class Beside:
-    """Minidisc's programs on this host. `changed()` is called when what they offer has.
+    """Minidisc's programs on this host. `changed()` is called when their services have changed.
 
-    `admit` tells whether a service that they offer is taken; `whois(address, port, timeout)`, where there is one,
-    whether a connection came from another node.
+    `admit(service)` returns whether a service of theirs is accepted. `whois(address, port, timeout)` returns whether a
+    connection came from another node; None if the network cannot find that out.
     """
 
     def __init__(
@@ -80,27 +80,27 @@ class Beside:
         self._asking: asyncio.Task[None] | None = None
         self._leading = False
         self._registered = asyncio.Event()
-        self._port: TcpListener | None = None  # where a leader finds us
+        self._port: TcpListener | None = None  # where a leader asks us for our services
         self._site = Site({}, {("GET", "/services"): self._list_ours, ("GET", "/ping"): _pong}, counts)
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/services"): self._services,
             ("GET", "/ping"): self._ping,
             ("POST", "/add-delegate"): self._add_delegate,
         }
-        self._asked = 0  # how often a leader asked us
-        self._given: set[tuple[str, str]] = set()  # what it was told since we asked it
+        self._asked = 0  # how many times a leader asked us
+        self._given: set[tuple[str, str]] = set()  # the services we gave the leader since we last asked it
         self._joined = False
         self._leader_told = 0.0
         self._next_look = 0.0
         self._complaints: dict[str, str] = {}
 
     def start(self, seat: Role) -> None:
-        """Begins to look after them, while `seat` is the holder's."""
+        """Starts the periodic task. It exchanges services while `seat` is the holder."""
         self._seat = seat
         self._task = asyncio.create_task(self._run(seat))
 
     async def close(self) -> None:
-        """Ends it, and closes every socket."""
+        """Stops the task, and closes every socket."""
         tasks = [task for task in (self._task, self._asking) if task]
         for task in tasks:
             task.cancel()
@@ -108,26 +108,26 @@ class Beside:
         self._part()
 
     def moved(self, reached_at: tuple[str, ...], own: frozenset[str], may_ask: frozenset[str], names: Names) -> None:
-        """Where this host is reached, who may ask it, and what it is called, from now on."""
+        """Sets the addresses at which this host is reached, the addresses that may ask it, and its names."""
         self._site.moved(own, may_ask, names)
         if reached_at != self._reached_at:
             self._part()
             self._reached_at = reached_at
 
     def descriptors(self) -> list[int]:
-        """Those of our second port, listening and accepted."""
+        """The descriptors of our second port: its listening socket and its connections."""
         return [self._port.socket.fileno(), *self._port.descriptors()] if self._port else []
 
-    # -- what is answered on the port
+    # -- HTTP requests on the port
 
     async def _services(self, request: Request) -> Response:
-        """``GET /services``: what this host offers. A slow delegate is not waited for."""
+        """``GET /services``: this host's services. Asks the delegates first, but none that missed its last query."""
         if self._delegates.due(clock.now(), FRESH):
             await asyncio.shield(self._ask_delegates(FRESH))
         return Response(200, write_services(self._table.services()), _JSON)
 
     async def _ping(self, request: Request) -> Response:
-        """``GET /ping``. Unanswered for a delegate of whoever had the port before us, so that it registers."""
+        """``GET /ping``. Answers too late if a delegate of the previous leader may ask, so that it registers here."""
         if request.own and not self._pings.accounted_for(clock.now(), len(self._delegates.places)):
             self._delegates.look_soon(clock.now())
             await asyncio.sleep(_HANG)
@@ -145,7 +145,7 @@ class Beside:
         if port == me.port:
             return plain(403, "this port is where delegates are registered")
         if me.addresses[0] not in self._reached_at:
-            # Userspace networking: everybody comes from loopback, and our addresses are the daemon's alone.
+            # Userspace networking: all connections come from loopback, and only the daemon has our addresses.
             if await self._is_a_peer(request.address, request.port):
                 return plain(403, "delegates are programs of this host")
             address = self._reached_at[0]
@@ -165,7 +165,7 @@ class Beside:
             _log.warning("who wants to be a delegate cannot be told, so it is refused: %s", error)
             return True
 
-    # -- what is done by itself
+    # -- the periodic task
 
     async def _run(self, seat: Role) -> None:
         while True:
@@ -179,7 +179,7 @@ class Beside:
                     await self._registered.wait()
 
     def _is_quiet(self, seat: Role) -> bool:
-        """Whether nothing is to be done before somebody registers, or this process takes another place."""
+        """Whether there is nothing to do until a delegate registers, or the role of this process changes."""
         return not self._delegates.places and (self._leading if seat.is_holder else self._port is None)
 
     async def _look(self, seat: Role) -> None:
@@ -200,7 +200,7 @@ class Beside:
             await self._join(seat)
 
     async def _ask_delegates(self, age: float | None = None) -> None:
-        """Asks those who are due, all at once; or waits for whoever does so already."""
+        """Asks all delegates that are due, in parallel. If such a round is under way, waits for it instead."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all(age))
         await asyncio.wait({self._asking})
@@ -240,10 +240,10 @@ class Beside:
                 self._seat.publish_neighbours(added, withdrawn)
             self._changed()
 
-    # -- where Minidisc has the port
+    # -- while Minidisc has the port
 
     async def _join(self, seat: Role) -> None:
-        """Asks the leader, which asks us in turn if it knows us; else registers with it."""
+        """Asks the leader for its list. If it did not ask us meanwhile, we are not its delegate: registers with it."""
         place = self._reached_at[0], self._table.me.port
         now = clock.now()
         self._next_look = now + LEADER_EVERY
@@ -257,7 +257,7 @@ class Beside:
             if self._asked == asked:
                 await self._register(place, self._port)
         except ConnectionRefusedError:
-            # It is gone: whoever binds first leads.
+            # The leader has ended: the first process that binds the port is the next one.
             self._next_look = now + 1.0
             self._joined = False
             await seat.also_at(self._reached_at)
@@ -293,7 +293,7 @@ class Beside:
         return Response(200, write_services(services), _JSON)
 
     def _part(self) -> None:
-        """We are nobody's delegate any more."""
+        """Ends our registration with a leader: closes the second port."""
         if self._port:
             self._port.close()
             self._port.socket.close()
@@ -301,7 +301,7 @@ class Beside:
         self._joined = False
         self._next_look = 0.0
 
-    # -- both
+    # -- in both cases
 
     async def _list_of(self, place: Place, limit: float) -> Listed:
         status, body = await _fetch(place, request("GET", "/services", join_address(*place)), limit)
@@ -316,7 +316,7 @@ class Beside:
         return listed
 
     def _complain(self, about: str, text: str) -> None:
-        """Says it once, until there is something else to say."""
+        """Logs `text`, unless it is the last text logged about the same."""
         if self._complaints.get(about) != text:
             if len(self._complaints) > 100:
                 self._complaints.clear()
@@ -325,7 +325,7 @@ class Beside:
 
 
 def _no_dns(wire: bytes, address: str, tcp: bool) -> None:
-    """Leaders speak HTTP: nobody asks here over DNS."""
+    """Answers no DNS: leaders use HTTP only."""
 
 
 def _pong(request: Request) -> Response:
@@ -337,7 +337,7 @@ def _key(name: str, endpoint: str) -> tuple[str, str]:
 
 
 async def _fetch(place: Place, octets: bytes, limit: float) -> tuple[int, bytes]:
-    """Status and body of the response to a request. OSError (TimeoutError) or ValueError where there is none."""
+    """Sends a request. Returns status and body of the response; OSError (TimeoutError) or ValueError without one."""
     async with asyncio.timeout(limit):
         reader, writer = await asyncio.open_connection(*place)
         try:

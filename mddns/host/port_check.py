@@ -1,4 +1,4 @@
-"""Whether it is a registry that has a port of this machine: asked as anybody would ask it, over DNS."""
+"""Checks over DNS whether the program that has a port of this machine is a registry."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..base.names import Name
 from ..dns.message import QR, TXT, Message
 from ..dns.writer import pack_query, random_ids
 
-_EACH: Final = 0.25  # seconds for an answer; it is this very machine that is asked
+_EACH: Final = 0.25  # seconds for a response; short, as it comes from this machine
 _TRIES: Final = 2
 _LARGEST: Final = 65_535
 
 
 async def is_registry(address: str, port: int, apexes: Iterable[Name]) -> bool:
-    """Whether ``_mddns.<apex>`` has the TXT record of a registry there, for one of `apexes`, over UDP."""
+    """Whether the port answers over UDP, for one of `apexes`, with a registry's TXT record of ``_mddns.<apex>``."""
     with (
         contextlib.suppress(OSError),
         socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking,

@@ -1,11 +1,12 @@
-"""This process's place on its host: the holder, who answers for all, or one of its tenants.
+"""The role of this process on its host: the holder, which answers for all processes, or one of its tenants.
 
-Who binds UDP at the host's first address is the holder. The others connect to its Unix socket, register
-there, and are given its sockets: the port belongs to the host. When the holder ends, or gives no sign
-of life, the next in the succession reads the same sockets with the same table, and nothing was ever closed.
+The process that binds UDP at the host's first address is the holder. The others are its tenants: they connect to its
+Unix socket, register their services there, and receive its sockets. The port belongs to the host: when the holder
+ends, or its heartbeat stops, the next tenant in the succession reads the same sockets with the same table. No socket
+is closed in between.
 
-Where a registry has the port and its Unix socket cannot be reached, a process stands by: it binds the port
-as soon as it is free.
+If a registry has the port and its Unix socket cannot be reached, this process stands by: it binds the port as soon
+as the port is free.
 """
 
 from __future__ import annotations
@@ -43,22 +44,23 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mddns")
 
-FINISH_WITHIN: Final = 0.5  # seconds that the answers to questions already taken get as we leave
-BEAT_EVERY: Final = 0.1  # seconds between signs of life, while somebody looks for them
-_ALONE_EVERY: Final = 1.0  # seconds between looks at what is left to do, where nobody does
-JOIN_WITHIN: Final = 1.0  # seconds in which a holder that has the port must have let us in
+FINISH_WITHIN: Final = 0.5  # seconds for the answers to queries already accepted, when this process leaves
+BEAT_EVERY: Final = 0.1  # seconds between heartbeats while the holder has tenants, which watch for them
+_ALONE_EVERY: Final = 1.0  # seconds between the holder's periodic checks while it has no tenants
+JOIN_WITHIN: Final = 1.0  # seconds in which the holder of the port must admit this process
 SETTLE_WITHIN: Final = 1.0
-REFUSED_PAUSE: Final = 1.0  # seconds until a holder that refused us is asked again; doubles, to
+REFUSED_PAUSE: Final = 1.0  # seconds until we try again to join a holder that refused us; doubles up to
 REFUSED_PAUSE_AT_MOST: Final = 60.0
-RACE_EVERY: Final = 0.1  # seconds between attempts at a port that another registry has
-_KNOCK_AGAIN: Final = 2.0  # seconds until one who has let nobody in is asked again
-_BIND_AGAIN: Final = 5.0  # seconds until what another program has beside our port is tried again
-_MEET_AGAIN: Final = 1.0  # seconds until a Unix socket that somebody else has is tried again
+RACE_EVERY: Final = 0.1  # seconds between attempts to bind a port that another registry has
+_KNOCK_AGAIN: Final = 2.0  # seconds until we try again to join a process that did not admit us
+_BIND_AGAIN: Final = 5.0  # seconds until we try again to bind the sockets that another program has
+_MEET_AGAIN: Final = 1.0  # seconds until we try again to bind a Unix socket that another process has
 
 
 class Role:
-    """The place of one process. `answering` answers DNS, `serving` HTTP, `sessions` are those of DNS Push; `changed()`
-    is called when the host's table has changed. `hot` gives the answers that are ready: see UdpListener.
+    """The role of one process. `answering` answers DNS, `serving` answers HTTP, `sessions` are those of DNS Push.
+
+    `changed()` is called when the host's table has changed. `hot` returns the prepared answers: see UdpListener.
     """
 
     def __init__(
@@ -89,13 +91,13 @@ class Role:
         self._watching: asyncio.TimerHandle | None = None
         self._moving: asyncio.Task[None] | None = None
         self._closed = False
-        self._finishing_until = 0.0  # what came to us is answered by us so long, though another holds already
+        self._finishing_until = 0.0  # until then we answer the queries we received, even if the port has a new holder
         self._standing_by = False
         self._takeover = Takeover()
-        self._wanted: tuple[str, ...] = ()  # where the holder answers
+        self._wanted: tuple[str, ...] = ()  # the addresses at which the holder answers
         self._bind_again = 0.0
         self._address, self._port = "", 0
-        self.place: tuple[str, int] | None = None  # where we are, once we are
+        self.place: tuple[str, int] | None = None  # address and port, after :meth:`take`
 
     @property
     def is_holder(self) -> bool:
@@ -104,23 +106,24 @@ class Role:
 
     @property
     def generation(self) -> int:
-        """How often the holder had changed when this process last was one, or joined one."""
+        """The number of holder changes so far, as of when this process last became the holder or joined one."""
         return self._generation
 
     @property
     def lacks_tcp(self) -> bool:
-        """Whether this process answers for the host, and another program has the TCP port."""
+        """Whether this process is the holder, and another program has the TCP port."""
         return self._holder and ("tcp", self._address) not in self._sockets.keys
 
     @property
     def tcp_taken(self) -> str:
-        """Why the TCP port at the first address cannot be had."""
+        """Why the TCP port at the first address could not be bound; "" if it was bound."""
         return self._sockets.taken.get(("tcp", self._address), "")
 
     async def take(self, address: str, port: int) -> None:
-        """Becomes holder or tenant of the host that has `address`. PortInUse where a foreign program has the port.
+        """Becomes the holder or a tenant of the host that has `address`.
 
-        Where a registry has it that lets nobody in, or that cannot be reached, this process stands by.
+        If the port belongs to a registry that admits no tenant or cannot be reached, this process stands by. Raises
+        PortInUse if a program that is no registry has the port, or the holder refuses this process.
         """
         self._address, self._port = address, port
         self._closed, self._finishing_until = False, 0.0
@@ -138,7 +141,7 @@ class Role:
                     raise PortInUse(f"this host's registry refused: {refused}") from None
                 if late:
                     apexes = self._table.apex, Name.parse(DEFAULT_DOMAIN)
-                    # Somebody is at its Unix socket, or says by DNS what it is: else it is a foreign program.
+                    # A registry accepts at its Unix socket, or identifies itself over DNS. Anything else is foreign.
                     if not (self._tenant_side.knocked or await is_registry(address, port, apexes)):
                         raise
                     self._stand_by()
@@ -148,7 +151,7 @@ class Role:
         self.place = address, port
 
     async def also_at(self, addresses: tuple[str, ...]) -> None:
-        """Binds what is not bound yet: TCP, and the other addresses. What cannot be is tried again and again."""
+        """Binds what is not bound yet: TCP, and the other addresses. Retries periodically what cannot be bound."""
         self._wanted = addresses
         if self._holder:
             self._bind_wanted()
@@ -160,7 +163,7 @@ class Role:
         self._bind_again = time.monotonic() + _BIND_AGAIN
 
     def publish(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
-        """These of our services are new or have changed, those are withdrawn: at once, for whoever is told."""
+        """Sends changes of our services (new and changed, withdrawn) to the holder; as the holder, to all tenants."""
         for update in updates(added, withdrawn, self._table.apex):
             if self._holder:
                 self._holder_side.tell(update)
@@ -168,26 +171,26 @@ class Role:
                 self._tenant_side.tell(update)
 
     def publish_neighbours(self, added: Iterable[Service], withdrawn: Iterable[Service]) -> None:
-        """The same of what Minidisc's programs on this host offer."""
-        self._holder_side.tell_roster()  # which says under what apex they stand
+        """As the holder: sends changes of the services of Minidisc's programs on this host to all tenants."""
+        self._holder_side.tell_roster()  # it names the apex of these services
         for update in updates(added, withdrawn, self._table.apex):
             self._holder_side.tell_of_neighbours(update)
 
     def delegates_changed(self) -> None:
-        """Tells the tenants who Minidisc's delegates are: whoever goes on in our place needs them."""
+        """Sends the list of Minidisc's delegates to the tenants: the next holder needs it."""
         self._holder_side.tell_roster()
 
     async def settle(self) -> None:
-        """Returns when whoever holds has taken in what was published so far, or nobody does for too long."""
+        """Waits until the holder has processed what was published so far, for SETTLE_WITHIN at most."""
         deadline = time.monotonic() + SETTLE_WITHIN
         while not (self._holder or self._closed or self._standing_by) and time.monotonic() < deadline:
             if not self._tenant_side.joined:
                 await asyncio.sleep(BEAT_EVERY / 10)
             elif await self._tenant_side.heard(SILENT_AFTER):
-                return  # otherwise the next holder is told everything anew
+                return  # otherwise we register everything again at the next holder
 
     async def close(self) -> None:
-        """Leaves: tenants go on without us, a holder is told that we are gone. :meth:`take` may follow."""
+        """Leaves the host: a tenant succeeds us, or the holder drops our services. :meth:`take` may follow."""
         self._closed, self.place = True, None
         if self._watching:
             self._watching.cancel()
@@ -204,7 +207,7 @@ class Role:
         self._forget_sockets()
 
     def let_go(self, more: Iterable[int] = ()) -> None:
-        """In a forked child: replaces every descriptor, and `more`, by nothing, and touches neither loop nor parent."""
+        """In a forked child: points all descriptors, and `more`, at /dev/null. Touches neither loop nor parent."""
         self._closed = True
         numbers = [
             *more,
@@ -218,7 +221,7 @@ class Role:
     # -- the holder
 
     def _found(self, udp: socket.socket) -> None:
-        """We have the port: the first holder of this host."""
+        """Becomes the first holder of this host: `udp` is bound."""
         try:
             self._page = Page.create()
         except Error:
@@ -236,7 +239,7 @@ class Role:
         self._meet()
 
     def _meet(self) -> None:
-        """Lets tenants in. Where somebody else has the Unix socket we answer for ourselves, and try again."""
+        """Begins to admit tenants. If another process has the Unix socket, answers without tenants and tries again."""
         try:
             self._meeting = listen(channel_path(self._address, self._port), self._meeting)
         except OSError as error:
@@ -255,7 +258,10 @@ class Role:
             )
 
     def _still_holder(self) -> bool:
-        """Asked before each burst of questions: somebody who was stopped may wake up replaced."""
+        """Whether this process may still answer. Steps down if another one took over, as can happen during a stop.
+
+        Called before each burst of queries.
+        """
         if self._page is None or self._page.generation == self._generation:
             return True
         if time.monotonic() < self._finishing_until:
@@ -278,8 +284,8 @@ class Role:
             self._accepting = None
 
     def _welcome(self) -> tuple[dict[str, Any], list[int]]:
-        """What a tenant is told first: our sockets, in the order of their descriptors behind page and Unix socket."""
-        self._loop.call_soon(self._watch)  # from now on somebody looks for signs of life
+        """The content of WELCOME, and its descriptors: page, Unix socket, then one for each of its `sockets`."""
+        self._loop.call_soon(self._watch)  # from now on a tenant watches for heartbeats
         if self._page:
             self._page.beat(self._generation, time.monotonic())
         told = {
@@ -312,7 +318,7 @@ class Role:
         self._table.meet(told["apexes"])
         self._table.told_anew()
         self._generation, self._holder_number = int(told["generation"]), int(told["holder"])
-        if self._page.generation == self._generation:  # what is read late may be of one long ended
+        if self._page.generation == self._generation:  # WELCOME may be read late, when its sender has ended long ago
             self._takeover.holds(self._generation, time.monotonic())
         self._standing_by = False
 
@@ -327,7 +333,7 @@ class Role:
             self._page = None
 
     def _holder_ended(self) -> None:
-        """Its services with it. The first of the succession goes on at once."""
+        """Drops the holder's services. If this process is next in the succession, it takes over without waiting."""
         if not self._closed:
             self._table.drop(self._holder_number, clock.unix_ms())
             self._move(at_once=self._tenant_side.is_next)
@@ -335,13 +341,13 @@ class Role:
     # -- succession
 
     def _watch(self) -> None:
-        """Gives a sign of life, or looks for the holder's; again when the next is due."""
+        """Writes our heartbeat as the holder, or checks the holder's as a tenant; schedules its next call."""
         if self._watching:
             self._watching.cancel()
         self._watching = self._loop.call_later(self._look(time.monotonic()), self._watch)
 
     def _look(self, now: float) -> float:
-        """Seconds until it has to be called again. A timer wakes the processor, so no more often than it must be."""
+        """Checks once. Returns the seconds until the next check, as many as possible: a timer wakes the processor."""
         page = self._page
         if page is None or (self._moving is not None and not self._moving.done()):
             return BEAT_EVERY
@@ -361,8 +367,8 @@ class Role:
             self._move(at_once=False)
             return BEAT_EVERY
         self._takeover.holds(self._generation, now)
-        self._keep(page.serial)  # the holder may be a program that keeps nothing
-        # Who has another holder by now has to be registered there within CONFIRM_WITHIN.
+        self._keep(page.serial)  # the holder's program may not save the serial
+        # If the holder has changed, we must register at the new one within CONFIRM_WITHIN.
         return min(left, SILENT_AFTER)
 
     def _patience(self, page: Page, now: float) -> float:
@@ -373,7 +379,7 @@ class Role:
             self._moving = asyncio.create_task(self._find_place(at_once))
 
     async def _find_place(self, at_once: bool) -> None:
-        """The holder is gone, silent or replaced: takes over, or becomes its successor's tenant."""
+        """The holder has ended, is silent or was replaced: takes over, or becomes a tenant of the new holder."""
         self._tenant_side.catch_up()
         self._tenant_side.leave(moving=True)
         pause, again = REFUSED_PAUSE, 0.0
@@ -392,15 +398,15 @@ class Role:
             if now < again:
                 await asyncio.sleep(BEAT_EVERY)
                 continue
-            # One that has just ended lets nobody in, though its Unix socket, which is ours too, still takes us.
+            # A holder that has just ended admits no tenant. Its Unix socket still accepts connections: we share it.
             if await self._join(max(BEAT_EVERY, self._patience(page, now) - page.age(now))):
                 return
-            if self._tenant_side.refused:  # it may end, or be another one by then
+            if self._tenant_side.refused:  # until then the holder may end or change
                 again, pause = now + pause, min(2 * pause, REFUSED_PAUSE_AT_MOST)
             await asyncio.sleep(0.02)
 
     def _taken_over(self, page: Page, present: int, generation: int, now: float) -> None:
-        """The port is ours, in the place of the holder of the `present` generation."""
+        """Becomes the holder of `generation`, after the holder of the `present` one."""
         if self._takeover.is_outdated(present, now):
             self._table.moved(clock.unix_ms())
         self._generation = generation
@@ -409,7 +415,7 @@ class Role:
         self._table.taken_over(now)
         self._table.changed(clock.unix_ms())
         self._holder_side.expire(now)
-        self._changed()  # the first answer already tells of everyone
+        self._changed()  # so that the first answer has the services of all processes
         self._hold()
         self._watch()
         _log.info("this process answers for the host from now on", extra={"event": "holder"})
@@ -425,7 +431,7 @@ class Role:
         self._moving = asyncio.create_task(self._race())
 
     async def _race(self) -> None:
-        """As at the start, where not even sockets are left: we have the port as soon as it is free, or are let in."""
+        """Without the host's sockets: tries to bind the port, and to join its holder, until one of them succeeds."""
         knock = 0.0
         while not self._closed:
             try:
@@ -444,7 +450,7 @@ class Role:
                 return
 
     def _step_down(self) -> None:
-        """Somebody took over while we were stopped: we are a tenant like the others."""
+        """Becomes a tenant: another process took over while this one was stopped."""
         if not self._holder:
             return
         _log.info("another process answers for the host by now", extra={"event": "tenant"})
@@ -456,6 +462,6 @@ class Role:
 
 
 def _at_random(least: float, most: float) -> float:
-    from random import uniform  # drags hashes in, and most have the port at once
+    from random import uniform  # imports hash modules too; most processes get the port on the first attempt
 
     return uniform(least, most)

@@ -1,4 +1,4 @@
-"""A tenant's side of the Unix socket: joins the holder, registers there, and keeps the host's table as it is told."""
+"""A tenant's side of the Unix socket: joins the holder, registers there, and applies its frames to the host's table."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from .unix_socket import (
 
 _log = logging.getLogger("mddns")
 
-WELCOME_WITHIN: Final = 0.5  # seconds
+WELCOME_WITHIN: Final = 0.5  # seconds in which the holder must answer HELLO
 
 
 class TenantSide:
-    """Ours at the holder, one at a time.
+    """This process's connection to the holder, one at a time.
 
-    `move_in(told, descriptors)` takes what a holder hands over, and raises ValueError where that is not all;
-    `ended()` is called when a holder that had let us in has ended.
+    `move_in(told, descriptors)` takes over the content of WELCOME and its descriptors, and raises ValueError if
+    descriptors are missing; `ended()` is called when a holder that had admitted us has ended.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class TenantSide:
         move_in: Callable[[dict[str, Any], list[int]], None],
         ended: Callable[[], None],
     ) -> None:
-        self.refused = ""  # what the holder said when it did not take in what we told last
-        self.knocked = False  # whether somebody was at the Unix socket when we last tried to join
+        self.refused = ""  # why the holder refused us, or a frame of ours, since we last tried to join
+        self.knocked = False  # whether a process listened at the Unix socket when we last tried to join
         self._said = ""
         self._table = table
         self._loop = loop
@@ -60,23 +60,23 @@ class TenantSide:
         self._ended = ended
         self._line: Line | None = None
         self._welcomed: asyncio.Future[bool] | None = None
-        self._told = False  # whether the holder knows all that we offer
+        self._told = False  # whether we have sent the holder all our services
         self._roster: list[int] = []
         self._pongs: dict[bytes, asyncio.Future[None]] = {}
 
     @property
     def joined(self) -> bool:
-        """Whether a holder knows all that we offer."""
+        """Whether we have a holder, and have sent it all our services."""
         return self._line is not None and self._told
 
     @property
     def rank(self) -> int:
-        """How many tenants come before us in the succession."""
+        """The number of tenants before us in the succession."""
         return len(self._before_us)
 
     @property
     def is_next(self) -> bool:
-        """Whether all who come before us have ended, or nobody does."""
+        """Whether every tenant before us in the succession has ended, or there is none."""
         return all(has_ended(self._table.life_of(number)) for number in self._before_us)
 
     @property
@@ -85,11 +85,11 @@ class TenantSide:
         return self._roster[: self._roster.index(own)] if own in self._roster else self._roster
 
     def fileno(self) -> int:
-        """The connection's descriptor; -1 where there is none."""
+        """The connection's descriptor; -1 without a connection."""
         return self._line.fileno() if self._line else -1
 
     async def join(self, path: str, within: float = WELCOME_WITHIN) -> bool:
-        """Becomes a tenant of whoever holds; False where nobody lets us in within so many seconds."""
+        """Becomes a tenant of the present holder. False if no holder admits us `within` so many seconds."""
         self.leave()
         self.refused = ""
         try:
@@ -124,12 +124,12 @@ class TenantSide:
         return True
 
     def tell(self, update: bytes) -> None:
-        """Something of ours has changed. Without a holder nobody is told: the next is told everything."""
+        """Sends an update of our services to the holder, if there is one: the next holder gets all services anyway."""
         if self._line:
             self._line.send(UPDATE, update)
 
     async def heard(self, within: float) -> bool:
-        """Whether the holder has taken in all that it was told so far; False where it does not say so in time."""
+        """Whether the holder confirms `within` so many seconds that it has processed all we sent so far."""
         if self._line is None:
             return False
         token = os.urandom(8)
@@ -144,12 +144,12 @@ class TenantSide:
         return True
 
     def catch_up(self) -> None:
-        """Takes in what the holder has told already: an event loop that was stopped looks at its timers first."""
+        """Processes the frames that have arrived: after a stop, an event loop may run its timers before it reads."""
         if self._line:
             self._line.drain()
 
     def leave(self, *, moving: bool = False) -> None:
-        """Ends it from this side; `moving`: what we offer goes on, and whoever holds will hear of it again."""
+        """Closes the connection. With `moving`, the holder keeps our services: we will register at a holder again."""
         self._told = False
         if self._line:
             if moving:
@@ -184,12 +184,12 @@ class TenantSide:
         table, now_ms = self._table, clock.unix_ms()
         if kind == TABLE:
             number = int.from_bytes(payload[:8], "big")
-            if table.knows(number):  # what a process registered just before it ended may come after the word of its end
+            if table.knows(number):  # an update may arrive after DROPPED for the process that sent it
                 table.apply(number, read(payload[8:], table.apex_of(number)), now_ms)
         elif kind == ROSTER:
             told = json.loads(payload)
             table.meet(told["apexes"])
-            table.told_everything(now_ms)  # a roster ends what a holder tells
+            table.told_everything(now_ms)  # a roster marks the end of the whole table
             table.only(map(int, told["apexes"]), now_ms)
             self._roster = told["roster"]
             places = [(str(address), int(port)) for address, port in told["delegates"]]

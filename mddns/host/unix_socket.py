@@ -1,8 +1,8 @@
-"""Between the processes of one host: frames and file descriptors over a Unix socket, and a shared page.
+"""How the processes of one host communicate: frames and file descriptors over a Unix socket, and a shared page.
 
-The page tells, without a message, which generation of holder is the present one and when it last gave a
-sign of life: a tenant sees a stopped holder by it, and a holder that wakes up sees that it is one no more.
-Nothing here decides anything.
+The page holds the generation of the present holder and the time of its last heartbeat. Without any message, a tenant
+detects by it that the holder has stopped, and a holder that wakes up detects that it was replaced. This module only
+transports: role.py and takeover.py decide.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ from ..base.errors import NetworkError
 # Kinds of frames.
 HELLO, WELCOME, UPDATE, TABLE, ROSTER, TOLD_ALL, PING, PONG, REFUSED, DROPPED, MOVING = range(1, 12)
 
-# The versions of what is said here that this program speaks: a host may run programs of several.
+# The versions of this protocol that this program supports: a host may run programs with different ones.
 VERSION: Final = 1
 OLDEST: Final = 1
 
 _FRAME: Final = struct.Struct("!IB")  # octets of the payload, kind
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _MOST_PAYLOAD: Final = 70_000
-_MOST_READS: Final = 64  # of a line at once
+_MOST_READS: Final = 64  # reads in one call of Line.drain
 _MOST_UNSENT: Final = 8 << 20
 _MOST_DESCRIPTORS: Final = 32
 _BACKLOG: Final = 128
 
 
 def channel_path(address: str, port: int) -> str:
-    """Where the processes of the host that has `address` meet: on Linux an abstract name, elsewhere a path."""
+    """The name of the Unix socket of the host that has `address`: on Linux an abstract name, elsewhere a path."""
     name = f"mddns-{address}-{port}"
     if sys.platform.startswith("linux"):
         return f"\0{name}"
-    import tempfile  # drags compression in
+    import tempfile  # imports compression modules too
 
     return os.path.join(tempfile.gettempdir(), name)
 
 
 def listen(path: str, inherited: socket.socket | None = None) -> socket.socket:
-    """The holder's end. OSError (EADDRINUSE) where another process has it."""
+    """The holder's listening socket: a new one at `path`, or `inherited`. OSError (EADDRINUSE) if it is taken."""
     if inherited is not None:
-        inherited.listen(_BACKLOG)  # once more, so that those who connect see whose it is now
+        inherited.listen(_BACKLOG)  # again, so that SO_PEERCRED names this process to those that connect
         return inherited
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -70,7 +70,10 @@ def listen(path: str, inherited: socket.socket | None = None) -> socket.socket:
 
 
 def listener_of(line: socket.socket) -> int | None:
-    """The pid of who listened last at a tenant's end; None where the system does not tell, or in another container."""
+    """The pid of the process that last called listen() for this connection's socket.
+
+    None if the system does not know it, or the process is in another container.
+    """
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     pid, _, _ = _CREDENTIALS.unpack(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
@@ -78,7 +81,7 @@ def listener_of(line: socket.socket) -> int | None:
 
 
 def connect(path: str) -> socket.socket | None:
-    """A tenant's end; None where nobody listens. BlockingIOError where somebody does, but lets nobody in."""
+    """A tenant's connection to the holder; None if no process listens. BlockingIOError if the backlog is full."""
     try:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError:
@@ -96,7 +99,7 @@ def connect(path: str) -> socket.socket | None:
 
 
 def life() -> str:
-    """What the other processes of this host see the end of this one by: its pid, and among which pids that counts."""
+    """The pid of this process and its pid namespace, by which other processes of this host detect that it has ended."""
     try:
         return f"{os.getpid()} {os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
@@ -104,7 +107,7 @@ def life() -> str:
 
 
 def has_ended(other: str) -> bool:
-    """Whether the process of that :func:`life` has ended. False where that cannot be seen: in another container."""
+    """Whether the process with that :func:`life` has ended. False if unknown: it is in another pid namespace."""
     pid, _, among = other.partition(" ")
     if not pid.isdecimal() or among != life().partition(" ")[2]:
         return False
@@ -113,18 +116,18 @@ def has_ended(other: str) -> bool:
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
-        return False  # another user's, or no pid at all
+        return False  # it belongs to another user, or this is no valid pid
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")  # only its parent has not seen it yet
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")  # ended, but not waited for by its parent
     except OSError:
         return False
 
 
 class Line:
-    """One connection: frames in order, and descriptors with them.
+    """One connection, which carries frames in order, and descriptors with them.
 
-    `on_frame(kind, payload, descriptors)` for each; `on_end()` once, when the other side has ended.
+    Calls `on_frame(kind, payload, descriptors)` for each frame, and `on_end()` once, when the remote end has closed it.
     """
 
     def __init__(
@@ -144,11 +147,11 @@ class Line:
         self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
         self._octets = 0
         self._open = True
-        self._unheard = False  # whether the other side has gone, and takes nothing any more
+        self._unheard = False  # whether the remote end has closed, and reads nothing any more
         loop.add_reader(sock.fileno(), self._read)
 
     def send(self, kind: int, payload: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Sends a frame; a line whose other end does not read is ended."""
+        """Sends a frame. Ends the connection if too many octets wait because the remote end does not read."""
         if not self._open or self._unheard:
             return
         frame = _FRAME.pack(len(payload), kind) + payload
@@ -160,17 +163,17 @@ class Line:
             self._write()
 
     def drain(self) -> None:
-        """Takes in what has come already."""
+        """Processes the frames that have arrived."""
         for _ in range(_MOST_READS):
             if not (self._open and self._read()):
                 break
 
     def fileno(self) -> int:
-        """The socket's descriptor; -1 when it is closed."""
+        """The socket's descriptor; -1 if it is closed."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Ends it from this side; `on_end` is not called."""
+        """Closes the connection, without a call of `on_end`."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._socket.fileno())
@@ -195,7 +198,7 @@ class Line:
                 return
             except OSError:
                 self._unheard = True
-                self.drain()  # what the other side said before it went counts
+                self.drain()  # process what the remote end sent before it closed
                 self._end()
                 return
             self._octets -= sent
@@ -205,10 +208,10 @@ class Line:
         self._loop.remove_writer(self._socket.fileno())
 
     def _read(self) -> bool:
-        """Whether anything had come."""
+        """Reads once. Whether there was something to read, or the end."""
         space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
         try:
-            # What is handed over must not go on to a program that this process starts just now (PEP 446 leaves it out).
+            # A program that this process starts now must not inherit the descriptors (PEP 446 does not cover recvmsg).
             octets, ancillary, _, _ = self._socket.recvmsg(1 << 16, space, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
         except BlockingIOError:
             return False
@@ -245,13 +248,13 @@ class Page:
 
     _LAYOUT: Final = struct.Struct("=QdQ")
     _SERIAL: Final = struct.Struct("=I")
-    _SERIAL_AT: Final = 64  # behind the layout; a sign of life does not touch it
+    _SERIAL_AT: Final = 64  # octets; behind the layout, so a heartbeat does not overwrite it
     _BEAT: Final = struct.Struct("=d")
-    # The kernel's lock keeps other processes out, this one the other registries of ours.
+    # The kernel's lock excludes other processes; this lock excludes other registries in our own process.
     _claiming = threading.Lock()
 
     def __init__(self, descriptor: int) -> None:
-        """Takes `descriptor` over."""
+        """Takes over `descriptor`, and closes it in :meth:`close`."""
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, mmap.PAGESIZE)
 
@@ -273,39 +276,42 @@ class Page:
 
     @property
     def generation(self) -> int:
-        """How often the holder has changed."""
+        """The number of holder changes so far; 1 for the first holder."""
         return int(self._LAYOUT.unpack_from(self._memory)[0])
 
     @property
     def serial(self) -> int:
-        """The last serial that a holder told anybody."""
+        """The last serial that a holder sent in an answer."""
         return int(self._SERIAL.unpack_from(self._memory, self._SERIAL_AT)[0])
 
     def tell_serial(self, generation: int, serial: int) -> None:
-        """The holder of `generation` is about to tell of `serial`."""
+        """Stores `serial`, which the holder of `generation` is about to send. Ignored if the holder has changed."""
         if self.generation == generation:
             self._SERIAL.pack_into(self._memory, self._SERIAL_AT, serial)
 
     def age(self, now: float) -> float:
-        """Seconds since the holder's last sign of life (`now` is CLOCK_MONOTONIC, which all processes share)."""
+        """Seconds since the holder's last heartbeat (`now` is CLOCK_MONOTONIC, which all processes share)."""
         return now - float(self._LAYOUT.unpack_from(self._memory)[1])
 
     def beat(self, generation: int, now: float) -> bool:
-        """A sign of life of the holder of `generation`; False where there is another holder by now."""
+        """Writes a heartbeat of the holder of `generation`. False, and writes nothing, if the holder has changed."""
         if self.generation != generation:
             return False
-        # Nothing but the time: whoever is stopped right here must not undo a generation as it wakes.
+        # Writes only the time: a process that is stopped right here must not overwrite a newer generation later.
         self._BEAT.pack_into(self._memory, 8, now)
         return True
 
     def claim(self, known: int, now: float) -> int | None:
-        """The next generation, ours, if `known` is still the present one; else None. One registry gets it."""
+        """Makes us the holder if `known` is still the present generation. Returns our generation, else None.
+
+        Of several registries that claim at the same time, one succeeds.
+        """
         with Page._claiming:
             return self._claim(known, now)
 
     def _claim(self, known: int, now: float) -> int | None:
         try:
-            # Of a process, not of a descriptor that several share; and gone when the process is.
+            # This lock belongs to the process, not to the descriptor that several share, and ends with the process.
             fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
@@ -320,14 +326,14 @@ class Page:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Unmaps the page and closes its descriptor."""
         self._memory.close()
-        with Page._claiming:  # closing any descriptor of the page ends this process's lock of it
+        with Page._claiming:  # as closing any descriptor of the page releases this process's lock of it
             os.close(self.descriptor)
 
     @classmethod
     def _forked(cls) -> None:
-        """In a child: whoever of the parent held the lock is not here to let go of it."""
+        """In a forked child: makes a new lock, as a thread of the parent may hold the old one."""
         cls._claiming = threading.Lock()
 
 

@@ -10,12 +10,12 @@ import javax.naming.directory.Attribute;
 import javax.naming.directory.DirContext;
 import javax.naming.directory.InitialDirContext;
 
-/** Every half second the page of each instance of a service, as SRV records tell them: java Srv.java web.minidisc */
+/** Prints the page of each instance, found by SRV records, every half second: java Srv.java web.minidisc */
 public class Srv {
     public static void main(String[] arguments) throws Exception {
         var settings = new Hashtable<String, String>();
         settings.put("java.naming.factory.initial", "com.sun.jndi.dns.DnsContextFactory");
-        settings.put("java.naming.provider.url", "dns://127.0.0.1:53"); // "dns:" is what /etc/resolv.conf names
+        settings.put("java.naming.provider.url", "dns://127.0.0.1:53"); // "dns:" uses /etc/resolv.conf
         var dns = new InitialDirContext(settings);
         while (true) {
             System.out.println(String.join(" ", pages(dns, arguments[0])));
@@ -29,8 +29,8 @@ public class Srv {
             String[] fields = record.toString().split(" "); // priority, weight, port, target
             try (var page = new URL("http://" + fields[3] + ":" + fields[2] + "/").openStream()) {
                 pages.add(new String(page.readAllBytes(), StandardCharsets.UTF_8).strip());
-            } catch (IOException left) {
-                // It left just now.
+            } catch (IOException ended) {
+                // The instance has just ended.
             }
         }
         return pages;
@@ -40,7 +40,7 @@ public class Srv {
         try {
             Attribute found = dns.getAttributes(service, new String[] {"SRV"}).get("SRV");
             return found == null ? List.of() : Collections.list(found.getAll());
-        } catch (NameNotFoundException nobody) {
+        } catch (NameNotFoundException none) {
             return List.of();
         }
     }

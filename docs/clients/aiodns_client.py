@@ -1,4 +1,4 @@
-"""Every half second the page of each instance of a service: ``python aiodns_client.py web.minidisc``."""
+"""Prints the page of each instance of a service every half second: ``python aiodns_client.py web.minidisc``."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ import aiodns
 
 
 async def answers(resolver: aiodns.DNSResolver, name: str, rtype: str) -> list[aiodns.pycares.DNSRecord]:
-    """The records of a type; none where nobody offers it (any more)."""
+    """The records of a type; empty if the name does not exist."""
     try:
         return (await resolver.query_dns(name, rtype)).answer
     except aiodns.error.DNSError as error:
@@ -18,21 +18,21 @@ async def answers(resolver: aiodns.DNSResolver, name: str, rtype: str) -> list[a
 
 
 async def instances(resolver: aiodns.DNSResolver, service: str) -> list[tuple[str, int]]:
-    """Address and port of each."""
+    """Address and port of each instance."""
     found = [each.data for each in await answers(resolver, service, "SRV")]
     addresses = await asyncio.gather(*(answers(resolver, srv.target, "A") for srv in found))
     return [(a.data.addr, srv.port) for srv, records in zip(found, addresses, strict=True) for a in records]
 
 
 def page(address: str, port: int) -> str:
-    """What it says."""
+    """Fetches the page of one instance."""
     with urllib.request.urlopen(f"http://{address}:{port}/", timeout=3) as answer:
         return answer.read().decode().strip()
 
 
 async def main(service: str) -> None:
-    """Until it is ended."""
-    # Any address and port; by default what /etc/resolv.conf names.
+    """Runs until it is interrupted."""
+    # Any address and port; the default is the server in /etc/resolv.conf.
     async with aiodns.DNSResolver(nameservers=["127.0.0.1:53"]) as resolver:
         while True:
             found = await instances(resolver, service)

@@ -1,4 +1,4 @@
-"""Every half second the page of each instance of a service: ``python dnspython_client.py web.minidisc``."""
+"""Prints the page of each instance of a service every half second: ``python dnspython_client.py web.minidisc``."""
 
 import contextlib
 import sys
@@ -9,20 +9,20 @@ from collections.abc import Iterator
 import dns.resolver
 
 resolver = dns.resolver.Resolver(configure=False)
-resolver.nameservers = ["127.0.0.1"]  # by default what /etc/resolv.conf names
+resolver.nameservers = ["127.0.0.1"]  # the default is the server in /etc/resolv.conf
 resolver.port = 53
 
 
 def pages(service: str) -> Iterator[str]:
-    """Their pages, best priority first."""
+    """Yields the page of each instance, best priority first."""
     for srv in sorted(answers(service, "SRV"), key=lambda srv: srv.priority):
         for a in answers(srv.target, "A"):
-            with contextlib.suppress(OSError):  # it left just now
+            with contextlib.suppress(OSError):  # the instance has just ended
                 yield urllib.request.urlopen(f"http://{a.address}:{srv.port}/", timeout=3).read().decode().strip()
 
 
 def answers(name: dns.name.Name | str, rtype: str) -> list[dns.rdata.Rdata]:
-    """The records of a type; none where nobody offers it (any more)."""
+    """The records of a type; empty if the name does not exist."""
     try:
         return list(resolver.resolve(name, rtype))
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):

@@ -1,6 +1,6 @@
-"""Calls a service of gRPC over and over, in turns at each instance: ``python grpc_client.py NAME:PORT METHOD``.
+"""Calls a gRPC method repeatedly, at each instance in turn: ``python grpc_client.py NAME:PORT METHOD``.
 
-It prints what each answered. The port is one for all: gRPC never reads the SRV records of who serves.
+It prints each answer. All instances have the same port, because gRPC does not read their SRV records.
 """
 
 import json
@@ -10,15 +10,15 @@ import time
 import grpc
 
 OPTIONS = [
-    # Otherwise the first address gets every call.
+    # The default sends every call to the first address.
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
-    # It asks again only when a connection ends, and by default not sooner than 30 s after it last did.
+    # gRPC resolves again only when a connection ends, by default not sooner than 30 s after the last time.
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
 ]
 
 
 def main(target: str, method: str) -> None:
-    """Five calls a second, until it is ended."""
+    """Makes five calls a second, until it is interrupted."""
     with grpc.insecure_channel(f"dns://127.0.0.1:53/{target}", OPTIONS) as channel:
         call = channel.unary_unary(method)
         while True:

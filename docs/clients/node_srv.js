@@ -1,15 +1,15 @@
-// Every half second the page of each instance of a service, as SRV records tell them: node node_srv.js web.minidisc
+// Prints the page of each instance, found by SRV records, every half second: node node_srv.js web.minidisc
 const { Resolver } = require('node:dns').promises;
 
 const resolver = new Resolver();
-resolver.setServers(['127.0.0.1:53']); // any address and port; by default what /etc/resolv.conf names
+resolver.setServers(['127.0.0.1:53']); // any address and port; the default is the server in /etc/resolv.conf
 
-// The addresses are libc's business here (dns.lookup), so resolv.conf has to name the same server.
+// fetch resolves addresses by libc (dns.lookup), so resolv.conf must name the same server.
 const page = async ({ name, port }) => (await (await fetch(`http://${name}:${port}/`)).text()).trim();
 
 async function pages(service) {
   const found = await resolver.resolveSrv(service).catch((error) => {
-    if (error.code === 'ENOTFOUND') return []; // nobody offers it
+    if (error.code === 'ENOTFOUND') return []; // no instances
     throw error;
   });
   const asked = await Promise.allSettled(found.map(page));

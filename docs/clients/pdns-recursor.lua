@@ -1,2 +1,2 @@
--- At the end of /etc/powerdns/recursor.lua: the root, which is signed, knows of no minidisc.
+-- At the end of /etc/powerdns/recursor.lua. The signed root zone has no minidisc, so validation would fail.
 addNTA("minidisc", "answered by md forward")

@@ -316,7 +316,7 @@ LIMITS: Final = {
     "labels of a service": grammar.MAX_SERVICE_LABELS,
     "octets of all labels of a service": grammar.MAX_LABEL_OCTETS,
     "services of a node": grammar.MAX_SERVICES,
-    "services believed of one answer": MAX_FROM_PEER,
+    "services accepted from one answer": MAX_FROM_PEER,
     "octets of a DNS label": MAX_LABEL,
     "octets of a DNS name": MAX_NAME,
     "labels that views chain": zone.MAX_VIEW_DEPTH,
@@ -334,14 +334,14 @@ LIMITS: Final = {
     "sessions of one source": connection_limits.MOST_SESSIONS_PER_SOURCE,
     "subscriptions of one session": push_subscriptions.MOST_SUBSCRIPTIONS,
     "octets of a PUSH message": push_subscriptions.MOST_OCTETS,
-    "questions under way on one TCP connection": dns_connection.MOST_QUESTIONS,
+    "queries in progress on one TCP connection": dns_connection.MOST_QUESTIONS,
     "octets of answers that a TCP client has not read": dns_connection.MOST_UNSENT,
     "octets of an HTTP request's head": connection.LARGEST_HEAD,
     "octets of an HTTP request's body": connection.LARGEST_BODY,
-    "questions that wait for the network": domain._MOST_WAITING,
+    "queries that wait for the network": domain._MOST_WAITING,
     "refusals a second": responder._REFUSALS_PER_SECOND,
-    "pointers that a name may follow": wire.MAX_HOPS,
-    "peers asked at a time": datagrams.IN_FLIGHT,
+    "pointers in a row in a name": wire.MAX_HOPS,
+    "peers queried at a time": datagrams.IN_FLIGHT,
     "peers named in the sentence": 8,
     "octets of the text of an Extended DNS Error": 200,
 }
@@ -349,36 +349,36 @@ LIMITS: Final = {
 TIMES: Final = {
     "TTL of records": instance.TTL,
     "TTL of negative answers": apex.NEGATIVE_TTL,
-    "a lookup's deadline, unless told otherwise": 1,
-    "the retransmission": datagrams.RETRY,
-    "after the last answer, peers never heard of get": patience.NEW_GRACE,
-    "after the last answer, peers of whom nothing is expected get": patience.IDLE_GRACE,
-    "our own host's node answers before others are asked": fanout.HEAD_START,
-    "a silent peer is gone after": peer_memory.GONE_AFTER,
-    "a first miss counts for at least": peer_memory._MISS_STANDS,
-    "a peer that refused is left alone for, at first": peer_memory.FIRST_PAUSE,
-    "a peer that refused is left alone for, at most": peer_memory.LONGEST_PAUSE,
-    "the first octet of a TCP connection": dns_connection.FIRST_OCTET,
+    "deadline of a lookup, by default": 1,
+    "retransmission of a query": datagrams.RETRY,
+    "wait after the last answer for peers never heard of": patience.NEW_GRACE,
+    "wait after the last answer for peers that refused or were silent for long": patience.IDLE_GRACE,
+    "wait for the own host's node before other nodes are queried": fanout.HEAD_START,
+    "a silent peer is gone after its last answer by": peer_memory.GONE_AFTER,
+    "a peer is silent after the first unanswered query for at least": peer_memory._MISS_STANDS,
+    "a peer that refused is not queried for, at first": peer_memory.FIRST_PAUSE,
+    "a peer that refused is not queried for, at most": peer_memory.LONGEST_PAUSE,
+    "first octet of a TCP connection": dns_connection.FIRST_OCTET,
     "a whole message over TCP": dns_connection.WHOLE_MESSAGE,
-    "without a session, whoever got none stays for": dns_connection.STAY_AWAY,
-    "without a session, whoever was told nonsense stays for": session_schedule.NONSENSE_FOR,
-    "without a session, whatever it was told, anybody stays for at most": push_client.LONGEST_REFUSAL,
-    "a request of a session is waited for, at most": dso_client.ANSWER_WITHIN,
+    "Retry Delay of a refused session": dns_connection.STAY_AWAY,
+    "no new session after a protocol error": session_schedule.NONSENSE_FOR,
+    "no new session after a Retry Delay, at most": push_client.LONGEST_REFUSAL,
+    "wait for the answer to a request of a session": dso_client.ANSWER_WITHIN,
     "changes are pushed together within": push_sessions.SPACING,
-    "between questions of a watcher to one peer": polling.EVERY,
-    "the same to its own node, which mirrors": polling.OWN_EVERY,
-    "its own node is asked alone for, at most": own_holder.ALONE_FOR,
-    "what it has heard stands against a mirror for, at most": own_holder.AGREE_WITHIN,
-    "a mirror is kept when nobody looks into it": mirrors_by_apex.KEPT_FOR,
-    "a watcher has a session anew after, at most": host_state.SESSION_AGAIN_AT_MOST,
+    "interval between queries of a watcher to one peer": polling.EVERY,
+    "interval between queries of a watcher to its own node, if that has a mirror": polling.OWN_EVERY,
+    "a watcher queries its own node alone for, at most": own_holder.ALONE_FOR,
+    "a watcher waits for a mirror that contradicts what it learned, at most": own_holder.AGREE_WITHIN,
+    "a mirror continues without sessions for": mirrors_by_apex.KEPT_FOR,
+    "wait between sessions that end at once, at most": host_state.SESSION_AGAIN_AT_MOST,
     "between messages of a TCP connection": dns_connection.IDLE,
     "a whole transfer": dns_connection.TRANSFER,
-    "between looks at the network's list of nodes": follower.STATUS_EVERY,
-    "the same where tailscaled tells of changes": follower.STATUS_EVERY_WITH_BELL,
+    "interval between reads of the network's list of nodes": follower.STATUS_EVERY,
+    "the same if tailscaled reports changes": follower.STATUS_EVERY_WITH_BELL,
     "a whole HTTP request": connection.WHOLE_REQUEST,
     "between HTTP requests of a connection": connection.IDLE,
     "an HTTP answer that waits for the network": connection.ANSWER_WITHIN,
-    "an HTTP response to be read": connection.SEND_WITHIN,
+    "an HTTP response until the client has read it": connection.SEND_WITHIN,
 }
 
 
@@ -449,8 +449,8 @@ def session(asked: list[bytes]) -> list[bytes]:
 
 def test_a_session_goes_as_the_example_shows() -> None:
     shown = [(block.info[2], as_hex(octets(block))) for block in SESSION]
-    assert [who for who, _ in shown] == ["asker", "node", "node", "asker", "node", "node"]
-    told = session([octets(block) for block in SESSION if block.info[2] == "asker"])
+    assert [who for who, _ in shown] == ["client", "node", "node", "client", "node", "node"]
+    told = session([octets(block) for block in SESSION if block.info[2] == "client"])
     assert [as_hex(message) for message in told] == [text for _, text in shown]
 
 
@@ -464,7 +464,7 @@ def test_dnspython_reads_the_header_of_each_message_of_the_session() -> None:
 def rewrite() -> None:
     """Writes responses and decoded text into the document, in place of what stands there."""
     lines = TEXT.splitlines()
-    messages = session([octets(block) for block in SESSION if block.info[2] == "asker"])
+    messages = session([octets(block) for block in SESSION if block.info[2] == "client"])
     for block, message in reversed(list(zip(SESSION, messages, strict=True))):
         lines[block.line : block.line + len(block.text.splitlines())] = as_hex(message).splitlines()
     for example in reversed(EXAMPLES):

@@ -74,7 +74,7 @@ class WatchedHosts:
         return any(not host.heard and self.directory.said_by(host.peer) for host in asked)
 
     def stands(self, *, holder: bool) -> Iterator[Stood]:
-        """Yields the state of each host, except hosts without a registry. As `holder`, of our own host too."""
+        """Yields the state of each host, except hosts known to have no registry. As `holder`, of our own host too."""
         memory, now = self.directory.memory, clock.now()
         if holder and self.me:
             yield Stood.of(State.REGISTRY, self.me)

@@ -102,9 +102,9 @@ class PushClient:
 
         Returns True if the caller has to query the serial again soon, should this session still be in :attr:`waits`.
 
-        A stopped process keeps its connections, while another process of the host holds the port. So if a second new
-        serial comes over UDP while the transfer for the first one is not answered, the process at the other end of the
-        connection is not the one that answers over UDP, and the session is ended.
+        A stopped process keeps its connections, while another process of the host holds the port. So the session is
+        ended if a second answer over UDP has a new serial while the transfer requested after the first is still not
+        answered: then the process at the other end of the connection is not the one that answers over UDP.
         """
         if self._writer is None or serial == self._copy.serial:
             return False

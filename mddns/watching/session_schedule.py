@@ -31,8 +31,8 @@ class SessionSchedule:
     """Sessions with `hosts`.
 
     ``news()`` is called when the services of a host changed, ``kick()`` when other hosts are due for a query than
-    before, and ``ended(host, now, abruptly)`` when a session is over. `abruptly`: the host had accepted the connection,
-    and ended it without a retry delay and without an error of the protocol.
+    before, and ``ended(host, now, abruptly)`` when a session is over. `abruptly`: the connection was open, and the
+    session ended without a retry delay and without a protocol error; never for our own host.
     """
 
     def __init__(

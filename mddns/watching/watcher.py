@@ -56,13 +56,13 @@ class Watcher:
         left_alone: Callable[[Peer], None] | None = None,
     ) -> None:
         self._whole: View | None = None
-        # Both belong to the last view: the state of each peer (not of peers without a registry), and the census of all.
+        # Both belong to the last view: the states of peers (see WatchedHosts.stands), and the census of all peers.
         self.stood: tuple[Stood, ...] = ()
         self.census = ""
         self._own = own
         policy = policy or Policy()
         self._directory = Hearing(other, policy) if other else Directory(settings.apex.wire, Memory(), policy)
-        # Where several hosts offer the same instance, a mirror passes on only one of them. It does not know which of
+        # Where several hosts offer the same service, a mirror passes on only one of them. It does not know which of
         # them the policy of this process admits, so a mirror is used with the default policy alone.
         self._own_holder = OwnHolder(self._directory, allowed=own is None and type(policy) is Policy)
         self._hosts = WatchedHosts(settings.apex, self._directory, self._own_holder)

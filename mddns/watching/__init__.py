@@ -1,5 +1,6 @@
-"""To be told of changes: sessions with hosts, polling where there is none, and the events that come of it.
+"""Watching a network: sessions with hosts, polling of hosts without a session, and the events that follow from them.
 
-It knows nothing of threads or of the command line: the package's root has both shells.
+This package knows nothing of threads or of the command line: the interfaces for asyncio and for threads are in the root
+of mddns.
 Start with watcher.py; events.py makes events from two views of the network.
 """

@@ -1,8 +1,7 @@
-"""Two views of a network made into events: what a watcher is told, and in which order.
+"""Turns the difference of two views of a network into events, in a fixed order.
 
-For each instance the sequence is legal whatever was missed between two views: up, update any number of times, down.
-Whoever reads slowly is told the difference to what it was told last, so that what waits for it is never more than
-one entry for each instance.
+For each instance the sequence is always "up", any number of "update", "down", whatever was missed between two views.
+A slow reader gets the difference to its last event. So its queue never has more than one entry for each instance.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _CURRENT: Final[_Key] = ()
 
 
 class Event(NamedTuple):
-    """One change: `service` as it is now, as it last was where it is down, None with ``current``."""
+    """One change: `service` is its current state, with ``down`` its last known state, with ``current`` None."""
 
     kind: Kind
     service: Service | None = None
@@ -34,9 +33,9 @@ class Event(NamedTuple):
 
 
 class Changes:
-    """What one watcher has yet to be told of the services of `name` (None: of any) with at least these `labels`.
+    """The events that one reader has not taken yet, for services of `name` (None: of any) with at least these `labels`.
 
-    `lead` chooses the leader among instances of one name; without it no leaders are told.
+    `lead` chooses the leader among the instances of one name; without it there are no "leader" events.
     """
 
     def __init__(
@@ -48,15 +47,15 @@ class Changes:
         self._seen: dict[_Key, Service] = {}
         self._told: dict[_Key, Service] = {}
         self._leads: dict[_Key, Service] = {}
-        self._followed: dict[_Key, Service] = {}  # the leaders as they were told
-        self._pending: dict[_Key, None] = {}  # in the order in which they are told
+        self._followed: dict[_Key, Service] = {}  # the leaders of the last "leader" events
+        self._pending: dict[_Key, None] = {}  # in the order of the events
         self._was_current = False
 
     def __len__(self) -> int:
         return len(self._pending)
 
     def see(self, services: Iterable[Service]) -> None:
-        """The whole network as it is now."""
+        """Takes the current services of the network."""
         if self._name is not None or self._labels:
             services = [service for service in services if service.matches(self._name, self._labels)]
         now: dict[_Key, Service] = {service.key: service for service in services}
@@ -64,24 +63,24 @@ class Changes:
         names = set()
         for key in [*(key for key in before if key not in now), *now]:
             was, new = before.get(key), now.get(key)
-            if was is new or was == new:  # of thousands most are the very same
+            if was is new or was == new:  # most are the same object, and that test is fast
                 continue
             names.add(key[0])
             if self._told.get(key) == now.get(key):
-                self._pending.pop(key, None)  # it is again as it was told
+                self._pending.pop(key, None)  # it is again as in the last event
             else:
                 self._pending[key] = None
         if self._lead:
             self._choose(names, self._lead)
 
     def current(self) -> None:
-        """The first whole view was seen. Twice does no harm."""
+        """Notes that the first whole view was seen. Does nothing the second time."""
         if not self._was_current:
             self._was_current = True
             self._pending[_CURRENT] = None
 
     def take(self) -> Event | None:
-        """The next event, None where nothing is new."""
+        """Returns the next event; None if there is nothing new."""
         while self._pending:
             key = next(iter(self._pending))
             del self._pending[key]
@@ -111,7 +110,7 @@ class Changes:
                 among[key[0]].append(service)
         for name, services in among.items():
             leader, told = lead(services), self._followed.get((name,))
-            # Behind all that is new by now: it is told when it is up.
+            # Moves to the end of the queue, so that the leader's "up" comes before its "leader" event.
             self._pending.pop((name,), None)
             if leader is None:
                 self._leads.pop((name,), None)

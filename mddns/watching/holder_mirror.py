@@ -1,7 +1,7 @@
-"""The mirror of a network that a holder keeps for the programs of its host, and its zone, which it gives them.
+"""The mirror of a network: a zone with the services of all hosts, which a holder serves to the programs of its host.
 
-It watches the network as any watcher does, with one session for each other host; what its own host offers it knows. The
-zone that comes of it takes no more than a share of the holder's time, however often something changes.
+The mirror watches the network as any watcher does, with one session for each other host. The services of its own host
+come from the holder. Building the zone takes only a limited share of the holder's time, however often services change.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from .mirror_zone import OWNER, Marker, Standings
 from .view import View, Watching
 from .watcher import Watcher
 
-SPACING: Final = 0.005  # seconds, at least, between two states of the zone
-SHARE: Final = 4  # times as long as a state took, the next is not taken
-_PROGRAM: Final = Client("own host", MAX_MESSAGE, True, "tcp")  # to the responder, whoever was let in
+SPACING: Final = 0.005  # the least number of seconds between two states of the zone
+SHARE: Final = 4  # after a state that took t seconds of CPU time, the next one waits SHARE * t seconds
+_PROGRAM: Final = Client("own host", MAX_MESSAGE, True, "tcp")  # for the responder: any program let in
 
 
 class Known:
-    """The network as the node knows it: nobody asks for it twice."""
+    """The network backend of a mirror: it returns the snapshot of the node, so that the backend is not read twice."""
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
-        """It has changed."""
+        """Notes that the network has changed."""
         self._rung.set()
 
     def read(self, timeout: float) -> Snapshot:
-        """The network as it is now."""
+        """Returns the current snapshot of the node; `timeout` is not used."""
         return self._snapshot()
 
     async def aread(self, timeout: float) -> Snapshot:
-        """The same."""
+        """Does the same as :meth:`read`."""
         return self._snapshot()
 
     async def changes(self) -> AsyncIterator[None]:
-        """Yields when it has changed."""
+        """Yields after each change of the network; changes that come together may count as one."""
         while True:
             await self._rung.wait()
             self._rung.clear()
@@ -58,10 +58,10 @@ class Known:
 
 
 class HolderMirror:
-    """The network under the apex of `domain`; ``changed()`` is called when the zone has another state, ``failed()``
-    when it will not have any more.
+    """The mirror of the network under the apex of `domain`.
 
-    Lives in a running event loop, until :meth:`close`.
+    ``changed()`` is called when the zone has a new state, ``failed()`` when it can have no more of them. Needs a
+    running event loop, until :meth:`close`.
     """
 
     def __init__(
@@ -85,13 +85,14 @@ class HolderMirror:
         self._responder = Responder(domain.apex, self._zone, domain.directory, random.shuffle, domain.responder.counts)
         self._responder.whole = self._zone
         self._responder.allow(frozenset((_PROGRAM.address,)))
-        # Of one moment: a serial must not be told of what came before it. Our own host is known from the first on.
+        # Services and peer states of the same moment: the serial of a peer must not appear with its older services.
+        # The services of our own host are known from the start.
         own = tuple(self._own())
         self._latest: tuple[tuple[Service, ...], Node] = own, self._standings.beside((), "", current=False)
         self._taking: asyncio.TimerHandle | None = None
         self._rested = -SPACING  # when the next state may be taken
-        self._own_moved = False  # whether what this host offers is another than in the zone
-        self._own_told = True  # whether it is in what is taken next
+        self._own_moved = False  # whether this host's services differ from those in the zone
+        self._own_told = True  # whether the next state of the zone will include that change
         self._current = False
         key = domain.apex.key
         self._state = {key + qtype.to_bytes(2, "big") for qtype in (SOA, AXFR, IXFR)}
@@ -100,7 +101,7 @@ class HolderMirror:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Ends it, with all its sessions."""
+        """Ends the mirror, with all its sessions."""
         if self._domain.on_heard == self._watcher.heard:  # another one may have begun
             self._domain.on_heard = None
         self._domain.directory.leave()
@@ -111,38 +112,38 @@ class HolderMirror:
             self._taking.cancel()
 
     def descriptors(self) -> list[int]:
-        """Those of its sockets."""
+        """Returns the file descriptors of its sockets."""
         return self._watcher.descriptors()
 
     def sessions(self) -> int:
-        """How many hosts tell it of their changes."""
+        """Returns the number of hosts that it has a session with."""
         return self._watcher.sessions()
 
     def network_changed(self) -> None:
-        """The node has another snapshot."""
+        """Notes that the node has a new snapshot."""
         self._network.ring()
 
     def alive(self, now: float) -> None:
-        """Wants to be called every second: what the host answers to others is what is known here, while that lasts."""
+        """Must be called every second: while the mirror is current, the host answers other hosts from its data."""
         if self._current:
             self._domain.directory.alive(now)
 
     def own_changed(self) -> None:
-        """What this host offers is another by now."""
+        """Notes that the services of this host have changed."""
         self._own_moved, self._own_told = True, False
         self._watcher.own_changed()
 
     def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
-        """The records at a name (in lower case) in the merged view; None where it is not under the apex."""
+        """Returns the records at `name` (in lower case) in the merged zone; None if it is not under the apex."""
         return self._responder.standing(name, qtype)
 
     def answer(self, wire: bytes) -> bytes | Messages | None:
-        """The answer to what asks for the zone's state: SOA, AXFR, IXFR of the apex; None for anything else."""
-        # The name in lower case; of the type's octets only 0x41 to 0x5A would change, which none of these have.
+        """Returns the response to a query for SOA, AXFR or IXFR of the apex; None for any other message."""
+        # lower() is for the name. It changes octets from 0x41 to 0x5A in the type too; these three types have none.
         if wire[12 : self._end].lower() not in self._state or wire[2] & (OPCODE | QR) >> 8:
             return None
         if self._own_moved:
-            # Our own programs may ask for the host's own view by another way, and must not be told less here.
+            # Programs of this host may also query the host's own zone. The mirror must not answer with an older state.
             self._watcher.publish()
             self._own_told = True
             self._take()
@@ -158,7 +159,7 @@ class HolderMirror:
 
     def _own(self) -> list[Service]:
         me, network = self._domain.served.me, self._network.read(0).network
-        # As a peer would tell it, and as near as can be.
+        # As if a peer had answered with them, with a round-trip time of zero.
         return [
             replace(each, via=me.id, host=me.name or None, owner=me.owner, tags=me.tags, network=network, rtt_ms=0.0)
             for each in self._domain.served.services()
@@ -174,11 +175,12 @@ class HolderMirror:
             self._taking = loop.call_later(max(0.0, self._rested - loop.time()), self._take)
 
     def _follow(self, view: View) -> None:
-        """What others ask this host about the network is answered by what its own programs are told of it."""
+        """Makes the host's directory answer other hosts' queries about the network from `view`."""
         directory = self._domain.directory
 
         def said() -> list[Service]:
-            # Of who is there, and who may say what, the directory knows as soon as we do; of our own host it is told.
+            # The directory knows the peers, and what each may offer, as early as this mirror; so its newer knowledge
+            # filters the view. The services of our own host reach it by another way.
             peers = {peer.id: peer for peer in directory.peers}
             known = [(each, peers.get(each.via or "")) for each in view.services]
             return [each for each, peer in known if peer and directory.admits(each, peer)]
@@ -186,7 +188,7 @@ class HolderMirror:
         directory.follow(said, view.silent, len(directory.peers), clock.now())
 
     def _take(self) -> None:
-        """Makes what is known now the state of the zone."""
+        """Makes a new state of the zone from the latest view."""
         if self._taking:
             self._taking.cancel()
             self._taking = None

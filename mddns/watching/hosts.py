@@ -1,4 +1,4 @@
-"""The hosts of a network that is watched: who they are, what each offers, and how each stands."""
+"""The hosts of a watched network: their list, the services of each, and the state of each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .host_state import HostState
 from .mirror_zone import MirrorCopy, State, Stood, census
 from .own_holder import OwnHolder
 
-UNHURRIED: Final = 2000  # hosts; with more of them all pauses between lookups grow in proportion
+UNHURRIED: Final = 2000  # hosts; with more, all pauses between lookups grow in proportion
 
 
 class WatchedHosts:
-    """The hosts that are watched for what they offer under `apex`.
+    """The hosts whose services under `apex` are watched.
 
-    What they say goes into `directory`, or comes from our own host by `own_holder`.
+    Their services go into `directory`. They come from the hosts themselves, or from our own holder's mirror
+    (`own_holder`).
     """
 
     def __init__(self, apex: Name, directory: Directory, own_holder: OwnHolder) -> None:
@@ -29,14 +30,14 @@ class WatchedHosts:
         self.directory = directory
         self.own_holder = own_holder
         self.by_id: dict[str, HostState] = {}
-        self.me: Peer | None = None  # our own, also where that is none of those that are watched
+        self.me: Peer | None = None  # our own host, even if it is not one of the watched hosts
         self.network = ""
-        self.census = ""  # of all, with our own host where we hold it
+        self.census = ""  # of all hosts, and of our own host too where this process is its holder
         self.pace = 1.0
         self._places: dict[tuple[str, int], HostState] = {}
 
     def seen(self, snapshot: Snapshot, *, holder: bool, now: float) -> list[HostState]:
-        """Who is there now; those that are there no more. As our own host's `holder` we know what it offers."""
+        """Takes over a new list of peers. Returns the hosts that are gone. A `holder` does not watch its own host."""
         self.me, self.network = snapshot.me, snapshot.network
         self.directory.network(snapshot, with_own_host=True)
         peers = {peer.id: peer for peer in self.directory.peers}
@@ -60,25 +61,26 @@ class WatchedHosts:
         return gone
 
     def has(self, host: HostState) -> bool:
-        """Whether it is still one of them."""
+        """Whether `host` is still watched."""
         return self.by_id.get(host.peer.id) is host
 
     def at(self, address: str, port: int) -> HostState | None:
-        """The one that is asked at that place."""
+        """Returns the host that is queried at `address` and `port`; None if there is none."""
         return self._places.get((address, port))
 
     def in_doubt(self) -> bool:
-        """Whether something is known of a host that has not been heard since we were away."""
+        """Whether services are known of a host that has not answered since this process was asleep or stopped."""
         asked = self.own_holder.among(self.by_id)
         return any(not host.heard and self.directory.said_by(host.peer) for host in asked)
 
     def stands(self, *, holder: bool) -> Iterator[Stood]:
-        """How each stands, but who is no registry and offers nothing."""
+        """Yields the state of each host, except hosts known to have no registry. As `holder`, of our own host too."""
         memory, now = self.directory.memory, clock.now()
         if holder and self.me:
             yield Stood.of(State.REGISTRY, self.me)
         for key, host in self.by_id.items():
-            # Two that took each other for programs of their own would have news of each other without end.
+            # The serial of another mirror is left out: two mirrors that took each other for programs of their own host
+            # would change each other's zone without end.
             serial = None if host.copy.is_mirror else host.copy.serial
             if not host.heard:
                 yield Stood.of(State.UNHEARD, host.peer)
@@ -88,10 +90,10 @@ class WatchedHosts:
                 yield Stood.of(State.REGISTRY, host.peer, serial)
 
     def forget_copy(self, host: HostState) -> None:
-        """What we have of its zone is to be had anew."""
+        """Drops the copy of the zone of `host`, so that the next session transfers all of it."""
         host.copy = MirrorCopy(self.apex)
 
 
 def loop_time() -> float:
-    """The event loop's time, in which all is told of a :class:`HostState`."""
+    """Returns the event loop's time, in seconds: the clock of the times in :class:`HostState`."""
     return asyncio.get_running_loop().time()

@@ -1,9 +1,10 @@
-"""The merged zone as a holder gives it to the programs of its own host, and what they read out of it.
+"""The zone of a mirror: how a holder writes it for the programs of its own host, and how they read it.
 
-Records alone do not say who told of a service, nor how each peer stands. So each instance carries, beside its other
-``md.`` keys, the peer that said it (``md.via``), how fast that one answered (``md.rtt``) and, where the merged zone has
-given it another label, its own (``md.label``). ``_mirror`` says whether the whole network was heard, and how each peer
-stands. Who a peer is follows from the reader's own list of nodes, never from here.
+The records of the merged zone do not say which peer offers a service, nor the state of each peer. So the TXT record of
+each instance carries these ``md.`` keys besides its others: the id of the peer that offers it (``md.via``), the peer's
+round-trip time in milliseconds (``md.rtt``) and, if the merged zone has given the instance another label, its own label
+(``md.label``). The TXT records at ``_mirror`` say whether the mirror knows the whole network, and the state of each
+peer. The reader takes the identity of a peer from its own list of nodes, never from here.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ _LONGEST: Final = 255  # octets of a string in TXT
 
 
 class State(enum.Enum):
-    """How a peer stands with whoever mirrors it; at one that is not named, nobody answers."""
+    """The state of a peer in a mirror. A peer that the mirror does not list has no registry that answers."""
 
     REGISTRY = "registry"
     SILENT = "silent"
-    UNHEARD = "unheard"  # it has not said yet whether it is one: what it was known to offer stands
+    UNHEARD = "unheard"  # it has not answered yet; the services known of it before are kept
 
 
 class Stood(NamedTuple):
-    """One peer. `serial` is that of the copy of its zone, where there is one."""
+    """The state of one peer. `serial` is that of the mirror's copy of its zone; None without a copy."""
 
     state: State
     id: str
@@ -47,47 +48,47 @@ class Stood(NamedTuple):
 
     @classmethod
     def of(cls, state: State, peer: Peer, serial: int | None = None) -> Stood:
-        """How `peer` stands."""
+        """Returns the entry for `peer`, with its texts cut to the length that TXT allows."""
         return cls(state, peer.id, _cut(peer.node), _cut(peer.name), serial)
 
     def is_of(self, peer: Peer) -> bool:
-        """Whether it is of that node, and not of another one that had its address or has it by now."""
+        """Whether this is the node of `peer`, and not another node that had or has the same address."""
         return self.id == peer.id and is_one_node(self.node, _cut(peer.node))
 
 
 class Beside(NamedTuple):
-    """What stands beside the merged zone. `peers` is :func:`census` of all that are mirrored, named or not."""
+    """The content of ``_mirror``. `peers` is the :func:`census` of all mirrored peers, listed in `stood` or not."""
 
     current: bool
     peers: str
-    stood: Mapping[str, Stood]  # by their ids
+    stood: Mapping[str, Stood]  # by peer id
 
 
 def census(peers: Iterable[Peer]) -> str:
-    """The same for the same peers, and hardly ever for others."""
-    # What a peer is called may change, and not all hear of it at the same moment.
+    """Returns a checksum of a set of peers, which hardly ever is the same for other peers."""
+    # The name of a peer may change, and not every process sees that at the same moment; so names are left out.
     known = "|".join(sorted(peer.id + " " + peer.node.partition(" ")[0] for peer in peers))
     return f"{crc32(known.encode()):08x}"
 
 
 def _cut(text: str) -> str:
-    if 4 * len(text) <= _LONGEST:  # however many octets its letters take
+    if 4 * len(text) <= _LONGEST:  # UTF-8 takes at most 4 octets for a character
         return text
     return text.encode("utf-8", "surrogateescape")[:_LONGEST].decode("utf-8", "surrogateescape")
 
 
-# -- the holder's side
+# -- Writing, by the holder
 
 
 class Marker:
-    """Adds to services what their records would not tell."""
+    """Adds the ``md.`` keys of a mirror to services."""
 
     def __init__(self) -> None:
-        # By the object: as it was, which keeps it alive, marked, and what it is called in the zone.
+        # By id() of a service: the service (the reference keeps its id in use), the marked one, its name and label.
         self._marked: dict[int, tuple[Service, Service, tuple[str, str]]] = {}
 
     def mark(self, services: Iterable[Service]) -> list[Service]:
-        """The same, marked. What has not changed since the last time is the same object."""
+        """Returns the services with the keys. For a service object of the last call, the result is the same object."""
         before, self._marked = self._marked, {}
         for service in services:
             known = before.get(id(service))
@@ -102,7 +103,7 @@ class Marker:
 
     @staticmethod
     def _keep_labels(marked: list[Service]) -> None:
-        """The zone will give some another label: theirs is told besides."""
+        """Adds ``md.label`` to each service that gets another label in the zone than its own."""
         index = {id(each): number for number, each in enumerate(marked)}
         for each in place(marked):
             if each.instance != _octets(each.service.instance):
@@ -115,7 +116,7 @@ def _octets(text: str) -> bytes:
 
 
 def _marked(service: Service) -> Service:
-    meta = [pair for pair in service.meta if fold(pair[0]) not in _OURS]  # nobody but us may say so
+    meta = [pair for pair in service.meta if fold(pair[0]) not in _OURS]  # only the mirror itself may set these keys
     if service.via:
         meta.append((_VIA, service.via))
     if service.rtt_ms is not None:
@@ -124,13 +125,13 @@ def _marked(service: Service) -> Service:
 
 
 class Standings:
-    """Writes down how peers stand."""
+    """Writes the states of peers as TXT records."""
 
     def __init__(self) -> None:
-        self._written: dict[str, tuple[Stood, Rdata]] = {}  # by their ids
+        self._written: dict[str, tuple[Stood, Rdata]] = {}  # by peer id
 
     def beside(self, stood: Iterable[Stood], peers: str, *, current: bool) -> Node:
-        """What stands at ``_mirror``; `peers` is their :func:`census`."""
+        """Returns the node ``_mirror`` of the zone; `peers` is the :func:`census` of the peers."""
         before, self._written = self._written, {}
         rdatas: dict[Rdata, None] = {(_txt(_CURRENT if current else _BEGINNING, peers.encode()), None): None}
         for each in stood:
@@ -151,11 +152,11 @@ def _txt(*strings: bytes) -> bytes:
     return b"".join(bytes((len(string),)) + string for string in strings)
 
 
-# -- the other side
+# -- Reading, by programs of the host
 
 
 class MirrorCopy(Secondary):
-    """A copy of a zone that may be a mirror's, of at most so many `hosts`."""
+    """A copy of a zone that may be a mirror's; it may be as large as the zones of that many `hosts`."""
 
     def __init__(self, apex: Name, hosts: int = 1) -> None:
         owner = Name.of((OWNER,), apex).key, TXT
@@ -166,15 +167,15 @@ class MirrorCopy(Secondary):
 
         super().__init__(apex, wanted, hosts)
         self._beside = owner
-        self._stood: dict[bytes, Stood] = {}  # as it was read before
+        self._stood: dict[bytes, Stood] = {}  # by RDATA, from the last read
 
     @property
     def is_mirror(self) -> bool:
-        """Whether it is of a whole network, and not of one host."""
+        """Whether this is the zone of a mirror, and not that of one host."""
         return self._beside in self.records
 
     def beside(self) -> Beside:
-        """What stands beside its records. BadMessage for nonsense."""
+        """Returns the content of ``_mirror``. Raises BadMessage if it is malformed."""
         current, peers, stood = False, "", {}
         before, self._stood = self._stood, {}
         for rdata in self.records.get(self._beside, {}).values():
@@ -195,13 +196,13 @@ class MirrorCopy(Secondary):
 
 
 class Words:
-    """Who said what, out of a mirror's zone: what has not changed stays the same object."""
+    """Makes services of the instances in a copied zone; for an unchanged instance it returns the same object again."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[Told, Peer, Service]] = {}
 
     def by_peer(self, told: Iterable[Told], peers: Mapping[str, Peer], network: str) -> dict[str, Sequence[Service]]:
-        """The services by the id of the peer that said them; those of peers that are not known are left out."""
+        """Returns the services of a mirror's zone by peer id, without those of peers that are not in `peers`."""
         before, self._known = self._known, {}
         found: dict[str, list[Service]] = {}
         for each in told:
@@ -216,7 +217,7 @@ class Words:
         return dict(found)
 
     def of_one(self, told: Iterable[Told], peer: Peer, network: str, rtt_ms: float | None) -> list[Service]:
-        """The services that `peer` tells of, with how fast it answered."""
+        """Returns the services of the zone of `peer` itself, with its round-trip time in milliseconds."""
         before, self._known = self._known, {}
         found = []
         for each in told:

@@ -1,7 +1,7 @@
-"""The mirrors of a node: one for each apex that a program of its host watches, from the first of them to the last.
+"""The mirrors of a node: one for each apex that programs of its host watch, from the first session to the last.
 
-What comes from one of our own addresses comes from our own host. Its sessions are of the merged view; those of other
-hosts are of what this host offers itself, so that nothing goes round in circles.
+A connection from one of our own addresses is one of our own host. Sessions of our own host get the merged zone.
+Sessions of other hosts get only the services of this host, so that no service goes round in circles.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ..responder.reaction import Messages
 if TYPE_CHECKING:
     from .holder_mirror import HolderMirror
 
-KEPT_FOR: Final = 30.0  # seconds for which a mirror goes on when nobody looks into it
+KEPT_FOR: Final = 30.0  # seconds for which a mirror is kept after its last session has ended
 
 
 class Looking(Protocol):
-    """A session that looks into a mirror."""
+    """A session that reads a mirror."""
 
     def end(self) -> None:
-        """Ends it."""
+        """Ends the session."""
 
 
 class _Kept:
-    """A mirror, and the sessions that look into it."""
+    """A mirror, and the sessions that read it."""
 
     def __init__(self, mirror: HolderMirror, era: int) -> None:
         self.mirror = mirror
@@ -40,10 +40,10 @@ class _Kept:
 
 
 class MirrorsByApex:
-    """Those of the `domains` of a node; ``changed()`` is called when one has another state.
+    """The mirrors of the `domains` of a node; ``changed()`` is called when a mirror has a new state.
 
-    `era()` changes whenever the node becomes its host's holder. The mirrors end then: a process that was stopped may
-    know less than the one that answered in its place.
+    `era()` returns a number that changes whenever the node becomes its host's holder. The mirrors end then: if this
+    process was stopped, another one was the holder meanwhile and may know more.
     """
 
     def __init__(
@@ -65,15 +65,18 @@ class MirrorsByApex:
         self.own: frozenset[str] = frozenset()
 
     def is_local(self, source: str) -> bool:
-        """Whether a connection from there is one of our own host's."""
+        """Whether a connection from the address `source` is one of our own host."""
         return source in self.own
 
     def sessions(self) -> int:
-        """How many other hosts tell us of their changes, for each apex."""
+        """Returns the number of sessions with other hosts, over all mirrors."""
         return sum(kept.mirror.sessions() for kept in self._kept.values())
 
     def look(self, session: Looking, name: bytes, qtype: int) -> frozenset[Held] | None:
-        """What `session` has to be told of a name (in lower case): from now on it looks into that mirror."""
+        """Subscribes `session` to the mirror that has `name` (in lower case), and creates the mirror if there is none.
+
+        Returns the records at that name; None if no mirror has it.
+        """
         domain = self._domains.under(name)
         if self._closed or Name(name).relative_to(domain.apex) is None:
             return None
@@ -82,7 +85,7 @@ class MirrorsByApex:
             self._end(domain)
             kept = None
         if kept is None:
-            from .holder_mirror import HolderMirror  # which a registry alone does not need
+            from .holder_mirror import HolderMirror  # imported late: a host without watchers does not need it
 
             mirror = HolderMirror(domain, self._timeout, self._snapshot, self._changed, lambda: self._failed(domain))
             kept = self._kept[domain] = _Kept(mirror, self._era())
@@ -93,24 +96,24 @@ class MirrorsByApex:
         return kept.mirror.standing(name, qtype)
 
     def standing(self, name: bytes, qtype: int) -> frozenset[Held] | None:
-        """The same for those that look already."""
+        """Returns the records at `name`, for a session that reads the mirror already; None without a mirror."""
         kept = self._kept.get(self._domains.under(name))
         return kept.mirror.standing(name, qtype) if kept else None
 
     def answer(self, session: Looking, wire: bytes) -> bytes | Messages | None:
-        """The answer to a message of a session, where that is the mirror's to give."""
+        """Returns the mirror's response to a message of `session`; None if the mirror does not answer that message."""
         kept = self._kept.get(self._domains.choose(wire))
         return kept.mirror.answer(wire) if kept and session in kept.sessions else None
 
     def leave(self, session: Looking) -> None:
-        """A session has ended."""
+        """Notes that `session` has ended."""
         for domain, kept in self._kept.items():
             kept.sessions.discard(session)
             if not kept.sessions and kept.ending is None:
                 kept.ending = asyncio.get_running_loop().call_later(KEPT_FOR, self._end, domain)
 
     def network_changed(self, own: frozenset[str]) -> None:
-        """There is another snapshot; `own` are this host's addresses. Where these are others, all begins anew."""
+        """Notes a new snapshot; `own` are this host's addresses. If they have changed, all mirrors end."""
         moved = bool(self.own) and own != self.own
         self.own = own
         for domain, kept in list(self._kept.items()):
@@ -120,7 +123,7 @@ class MirrorsByApex:
                 kept.mirror.network_changed()
 
     def alive(self, now: float) -> None:
-        """Wants to be called every second."""
+        """Must be called every second."""
         for domain, kept in list(self._kept.items()):
             if kept.era == self._era():
                 kept.mirror.alive(now)
@@ -128,7 +131,7 @@ class MirrorsByApex:
                 self._end(domain)
 
     def own_changed(self) -> None:
-        """This host offers something else, perhaps under other apexes."""
+        """Notes that the services of this host have changed, and perhaps its apexes too."""
         present = set(self._domains)
         for domain, kept in list(self._kept.items()):
             if domain in present:
@@ -137,11 +140,11 @@ class MirrorsByApex:
                 self._end(domain)
 
     def descriptors(self) -> list[int]:
-        """Those of all sockets."""
+        """Returns the file descriptors of all sockets."""
         return [number for kept in self._kept.values() for number in kept.mirror.descriptors()]
 
     async def close(self) -> None:
-        """Ends all."""
+        """Ends all mirrors."""
         self._closed = True
         for domain in list(self._kept):
             self._end(domain)
@@ -156,7 +159,7 @@ class MirrorsByApex:
         if kept.ending:
             kept.ending.cancel()
         for session in list(kept.sessions):
-            session.end()  # what it would be told from now on is of something else
+            session.end()  # later it would get the records of another zone
         task = asyncio.get_running_loop().create_task(kept.mirror.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -1,10 +1,12 @@
-"""A watcher's part in the mirror of its own host's holder: in place of a session with every host it has this one.
+"""How a watcher uses the mirror of its own host's holder: one session with it replaces a session with every host.
 
-Our own host is asked before all others. Where its holder mirrors the network, nobody else is asked, but hosts that it
-does not know of; where there is no holder, or none that mirrors, everybody is. When the holder goes, its successor is
-looked for first. What was known stands until the mirror has heard of it: one that has just begun has not heard of
-everybody. Whom it has not heard of, we ask ourselves: where holders come and go, each begins anew to wait for a host
-that has vanished, and somebody has to come to the end of it.
+The watcher queries its own host before all others. If the holder there mirrors the network, the watcher queries no
+other host, except hosts that the mirror does not know. If there is no holder, or it has no mirror, the watcher queries
+every host. When the holder ends, the watcher looks for its successor first.
+
+What the watcher knows of a host is kept until the mirror has an answer of that host: a mirror that has just started
+does not have all answers yet. Hosts without an answer in the mirror are queried by the watcher itself: where one holder
+follows another quickly, each starts again to wait for a host that has vanished, and none would see the timeout.
 """
 
 from __future__ import annotations
@@ -19,30 +21,30 @@ from ..zone.apex import is_after
 from .host_state import HostState
 from .mirror_zone import State, Stood, Words
 
-ALONE_FOR: Final = 2.0  # seconds for which our own host is asked alone; a mirror that begins has a lookup's time
-AGREE_WITHIN: Final = 10.0  # seconds for which what we have heard ourselves stands against what a mirror says
-HEARD_WITHIN: Final = 1.0  # seconds in which a mirror that begins has heard of whoever is there
+ALONE_FOR: Final = 2.0  # seconds in which only our own host is queried: time for a new mirror to do one lookup
+AGREE_WITHIN: Final = 10.0  # seconds for which an answer to our own query outranks a different state in the mirror
+HEARD_WITHIN: Final = 1.0  # seconds in which a new mirror has an answer of each host that is up
 
 
 class OwnHolder:
-    """What a watcher of `directory` has to do with the holder of its own host. Times are the event loop's."""
+    """The state between a watcher with `directory` and the holder of its own host. Times are the event loop's."""
 
     def __init__(self, directory: Directory, *, allowed: bool) -> None:
-        """Not `allowed`: every host is asked, whatever our own is."""
-        self.complete = False  # whether all that we know comes through it
-        self.moved = True  # whether, with what it said last, we may ask others than before
+        """If not `allowed`, no mirror is used, and every host is queried."""
+        self.complete = False  # whether the mirror is our source for the whole network
+        self.moved = True  # whether the last state of the mirror may change which hosts we query
         self._directory = directory
         self._allowed = allowed
         self._own: HostState | None = None
         self._alone_until = -math.inf
-        self.waits = False  # whether it has not heard by now what another one had
+        self.waits = False  # whether the mirror is older, for some host, than the mirror before it
         self._lost_at = -math.inf
         self._words = Words()
         self._census = ""
-        self._elsewhere: set[HostState] = set()  # hosts of which the mirror does not know
+        self._elsewhere: set[HostState] = set()  # hosts that the mirror does not know
 
     def network(self, own: HostState | None, peers: str, now: float) -> None:
-        """Which of the hosts is ours; `peers` is the census of all."""
+        """Sets which host is our own (None: not known), and the census of all `peers`."""
         self._census = peers
         own = own if self._allowed else None
         if own is not self._own:
@@ -53,31 +55,31 @@ class OwnHolder:
 
     @property
     def whole(self) -> bool:
-        """Whether the whole network is known by it."""
+        """Whether the whole network is known, with the mirror as its source."""
         return self.complete and all(host.polled for host in self._elsewhere)
 
     def is_own(self, host: HostState) -> bool:
-        """Whether a host is ours, and may have a mirror for us."""
+        """Whether `host` is our own host, and its mirror may be used."""
         return host is self._own
 
     def among(self, hosts: Mapping[str, HostState]) -> Iterable[HostState]:
-        """Those of `hosts` whom we ask ourselves, sooner or later."""
+        """Returns those of `hosts` that this watcher itself queries, now or later."""
         if self.complete and self._own:
             return (self._own, *self._elsewhere)
         return hosts.values()
 
     def asked_from(self, host: HostState, now: float) -> float:
-        """When a host may be asked by ourselves."""
+        """Returns the time from which on this watcher may query `host`; infinity for never."""
         if self.asks(host, now):
             return host.next
         return math.inf if self.complete else max(host.next, self._alone_until)
 
     def asks(self, host: HostState, now: float) -> bool:
-        """Whether what a host says to ourselves counts."""
+        """Whether an answer of `host` to this watcher counts."""
         return host is self._own or not (self.complete or now < self._alone_until) or host in self._elsewhere
 
     def none(self, hosts: Iterable[HostState]) -> bool:
-        """There is no holder, or it has no mirror for us; whether that is news."""
+        """Notes that there is no holder, or that it has no mirror for us. Returns whether that is new."""
         if not self.complete and self._alone_until == -math.inf:
             return False
         self.lost(hosts, -math.inf)
@@ -85,7 +87,7 @@ class OwnHolder:
         return True
 
     def lost(self, hosts: Iterable[HostState], now: float) -> None:
-        """The session has ended. What we know stands; a successor is asked first."""
+        """Notes that the session has ended. The known services are kept; a successor is queried first."""
         if self.complete:
             self.complete = False
             self._elsewhere = set()
@@ -96,9 +98,9 @@ class OwnHolder:
                 host.next = min(host.next, now)
 
     def told(self, hosts: Mapping[str, HostState], network: str, known: bool, now: float, moment: float) -> bool:
-        """The mirror says something new; whether that was taken over. BadMessage for nonsense.
+        """Takes over a new state of the mirror. Returns whether it did. Raises BadMessage if the state is malformed.
 
-        `known`: the whole network was known to us before. `moment` is the directory's now.
+        `known`: this watcher knew the whole network before. `moment` is the current time of the directory's clock.
         """
         own, was = self._own, self.complete
         self.moved = True
@@ -106,7 +108,7 @@ class OwnHolder:
             return False
         beside = own.copy.beside()
         current, stood = beside.current, beside.stood
-        # It may be of a network of its own, as was given to the holder, and we may have heard of a new peer first.
+        # The holder may have been given another network than we have, or we may have seen a new peer before it.
         of_all = beside.peers == self._census
         words = self._words.by_peer(own.copy.told(), {key: host.peer for key, host in hosts.items()}, network)
 
@@ -117,16 +119,16 @@ class OwnHolder:
             if current and not any(is_behind(key, host) for key, host in hosts.items()):
                 self.complete = True
                 for host in hosts.values():
-                    host.relayed = None  # what was heard since, by ourselves, is not known to stand
+                    host.relayed = None  # answers to our own queries may have changed what the mirror had said
             elif known or now >= self._alone_until:
-                # Nobody else tells us of our own host, while we have a session there.
+                # The mirror is our only source for our own host, while our session there is with the mirror.
                 return self._take_own(own, stood.get(own.peer.id), words.get(own.peer.id, ()), moment)
         before, self._elsewhere = self._elsewhere, set()
         anew = now - self._lost_at <= AGREE_WITHIN
         self.waits = False
         for key, host in hosts.items():
             stands = stood.get(key)
-            # Of whom it says nothing, nothing is known while it begins.
+            # While a mirror starts, a host that it does not list is unknown to it, and not gone.
             if not current if stands is None else not stands.is_of(host.peer):
                 continue
             if stands and stands.state is State.UNHEARD:
@@ -139,9 +141,9 @@ class OwnHolder:
                 continue
             serial = stands.serial if stands else None
             if anew and serial is not None and host.serial is not None and is_after(host.serial, serial):
-                self.waits = True  # the mirror before this one had heard more
+                self.waits = True  # the mirror before this one had a newer copy
                 continue
-            host.serial, host.heard_at = serial, -math.inf  # the next one need not agree with what we heard before
+            host.serial, host.heard_at = serial, -math.inf  # later states need not agree with our own older answers
             relayed = (stands.state if stands else None), words.get(key, ())
             if relayed != host.relayed:
                 self._relay(host, *relayed, moment)
@@ -158,12 +160,12 @@ class OwnHolder:
     def _is_behind(
         self, host: HostState, stands: Stood | None, of_all: bool, words: Sequence[Service], now: float
     ) -> bool:
-        """Whether we have heard something of a host ourselves that the mirror has not, but will."""
+        """Whether this watcher has an answer of `host` that the mirror does not have yet."""
         if host is self._own or (stands is None and not of_all):
             return False
         serial = host.copy.serial
         if host.session is not None and serial is not None:
-            # Without a copy it has what the host said when it was asked, which may be a lookup's time ago.
+            # Without a copy of its zone, the mirror has an answer to a lookup, which may be a lookup's time old.
             return stands is None or stands.serial is None or is_after(serial, stands.serial)
         if now - host.heard_at > AGREE_WITHIN:
             return False

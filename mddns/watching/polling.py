@@ -1,7 +1,7 @@
-"""Asks the hosts that are watched: by a lookup whoever has no session with us, by its serial over UDP whoever has.
+"""Queries the watched hosts: hosts without a session by a lookup, hosts with a session for their serial over UDP.
 
-Who refuses or is silent is looked up less and less often, and asked for its serial in between: whoever is there again
-is found at once.
+A host that refuses or does not answer is looked up less and less often. In between it is queried for its serial over
+UDP every two seconds, and its answer causes a lookup without further delay.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from .tcp_probe import nobody_answers
 
 _log = logging.getLogger("mddns")
 
-EVERY: Final = 2.0  # seconds between questions to one host
-AGAIN_SOON: Final = 0.5  # seconds for a session to tell what its host has said over UDP that there is
-BEATS: Final = 8  # moments in that time at which hosts are asked: many at once cost less than one at a time
-OWN_EVERY: Final = 1.0  # the same to our own holder, where we have everything from it
-MOST_UNANSWERED: Final = 3  # questions, and the host has vanished
-REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is asked again; doubles, to
+EVERY: Final = 2.0  # seconds between queries to one host
+AGAIN_SOON: Final = 0.5  # seconds for a session to transfer the change that its host's serial over UDP announced
+BEATS: Final = 8  # moments within EVERY at which hosts are queried: a batch costs less than single queries
+OWN_EVERY: Final = 1.0  # the same as EVERY, for our own holder while its mirror gives us the whole network
+MOST_UNANSWERED: Final = 3  # queries without an answer, after which the host counts as vanished
+REFUSED_FIRST: Final = 0.1  # seconds until a host that refused is looked up again; doubles up to REFUSED_AT_MOST
 REFUSED_AT_MOST: Final = 5.0
-AWAY_AT_MOST: Final = 8.0  # the same for one that is silent, from EVERY on
-SESSION_ENDED: Final = 0.01  # seconds until the host is asked what is the matter: whoever ends closes its UDP port too
-KNOCK_WITHIN: Final = 0.05  # seconds for its kernel to say that nobody accepts connections any more, which is cheaper
-MOST_POLLS: Final = 32  # lookups at one time
-MOST_AT_ONCE: Final = 256  # hosts in one of them
+AWAY_AT_MOST: Final = 8.0  # the longest pause for a silent host; the first is EVERY
+SESSION_ENDED: Final = 0.01  # seconds until the host is queried: a process that exits closes its UDP port a bit later
+KNOCK_WITHIN: Final = 0.05  # seconds for its kernel to refuse a TCP connection, which is cheaper than a lookup
+MOST_POLLS: Final = 32  # lookups that run at the same time
+MOST_AT_ONCE: Final = 256  # hosts in one lookup
 
 
 class Polling:
-    """Asks `hosts`, once it is started; who answers gets one of the `sessions`.
+    """Queries `hosts`, once it is started, and begins one of the `sessions` with each host that answers over DNS.
 
-    ``news()`` is called when somebody may offer something else, ``left_alone(peer)`` for each that is asked less often
-    for a while, unless it is :meth:`heard`. Lives in a running event loop.
+    ``news()`` is called when the services of a host may have changed. ``left_alone(peer)`` is called for each peer that
+    is queried less often for a while; :meth:`heard` ends that. Needs a running event loop.
     """
 
     def __init__(
@@ -73,35 +73,35 @@ class Polling:
         self.pulse = Pulse(clock.now())
         self._kicked = asyncio.Event()
         self._polls = 0
-        self._room = 0  # for more sessions
+        self._room = 0  # how many more sessions may begin
         self._prober = Prober(settings.apex, self._probed)
-        self._begun = loop_time()  # other watchers have other beats
+        self._begun = loop_time()  # the beats count from here, so that watchers do not all query at the same moments
 
     def start(self) -> None:
-        """Begins."""
+        """Starts to query."""
         self._spawn(self._ask_around())
 
     def close(self) -> None:
-        """Closes its sockets."""
+        """Closes the sockets."""
         self._prober.close()
 
     def kick(self) -> None:
-        """Others may be due than before."""
+        """Wakes the loop: other hosts may be due than before."""
         self._kicked.set()
 
     def descriptors(self) -> list[int]:
-        """The numbers of its sockets."""
+        """Returns the file descriptors of the sockets."""
         return self._prober.descriptors()
 
     def heard(self, peer: str) -> None:
-        """The peer of that id has asked us something, so it is up."""
+        """Notes that the peer with the id `peer` sent us a query, so it is up. Without a session, looks it up now."""
         host = self._hosts.by_id.get(peer)
         if host and host.session is None:
-            host.busy = False  # a lookup under way may have come too early, and would wait for its end
+            host.busy = False  # a lookup that runs already may have asked too early; do not wait until it ends
             self._return_to(host)
 
     def network_changed(self) -> None:
-        """There are others than before."""
+        """Notes that the list of hosts has changed."""
         now = loop_time()
         if self._left_alone:
             for host in self._hosts.by_id.values():
@@ -110,7 +110,7 @@ class Polling:
         self.kick()
 
     def slept(self) -> None:
-        """We were away: all are asked, as we could hear nobody."""
+        """Queries all hosts again after this process was asleep, stopped or starved, as answers may be lost."""
         now = loop_time()
         for host in self._hosts.by_id.values():
             host.unanswered, host.probing, host.next, host.left_until = 0, False, now, now
@@ -118,7 +118,11 @@ class Polling:
         self.kick()
 
     async def session_ended(self, host: HostState, since: float, abruptly: bool) -> None:
-        """What the host says now counts, whatever ended its session. One that had TCP has it while it lives."""
+        """Queries a host again after its session ended: its next answer decides, not the reason of the end.
+
+        After an abrupt end, a refused TCP connection proves that the host's responder is gone: a responder that
+        accepted TCP accepts it as long as it lives.
+        """
         host.left_until, host.next = since, since + SESSION_ENDED + (KNOCK_WITHIN if abruptly else 0.0)
         self.kick()
         if not abruptly:
@@ -168,7 +172,7 @@ class Polling:
     # By lookups
 
     async def _poll(self, hosts: list[HostState]) -> None:
-        """Looks up what these offer."""
+        """Looks up the services of `hosts` by one lookup."""
         memory, now, begun = self._directory.memory, clock.now(), loop_time()
         lookup = Lookup(
             self._settings.apex,
@@ -202,8 +206,8 @@ class Polling:
             return
         host.polled, now = True, loop_time()
         if host.session is not None:
-            return  # begun behind another lookup, which has overtaken this one; it tells what is new
-        if host.told_at >= since:  # while we waited for others, it has said something newer
+            return  # a later lookup was faster and began this session, which reports what is new
+        if host.told_at >= since:  # while this lookup waited for other hosts, a newer answer of this one came
             host.next = now
             return
         host.told_at = since
@@ -212,7 +216,7 @@ class Polling:
         if ask.outcome is Outcome.ANSWERED:
             host.unanswered, host.pause, host.spoke, host.heard, host.heard_at = 0, 0.0, True, True, now
             if ask.message is None or ask.listed is Outcome.ANSWERED or self._room <= 0:
-                self._sessions.without(host)  # it does not speak DNS, or there is no place
+                self._sessions.without(host)  # the host does not speak DNS, or there are too many sessions
             elif now >= host.session_from:
                 self._room -= 1
                 self._sessions.begin(host)
@@ -235,7 +239,8 @@ class Polling:
     def _missed(self, host: HostState) -> None:
         host.unanswered += 1
         if self._own_holder.complete and self._own_holder.is_own(host):
-            # Nobody else tells us anything. When it has missed the last, all others are asked, which takes a moment.
+            # The holder is our only source. After its last unanswered query all other hosts are queried, which takes
+            # a moment.
             self.pulse.doubt(clock.now() + OWN_EVERY + CAUGHT_UP)
         if host.unanswered == MOST_UNANSWERED:
             self._hosts.forget_copy(host)
@@ -291,7 +296,8 @@ class Polling:
                 self._news()
             self._directory.memory.answered(host.peer.id, clock.now(), None)
             own = self._own_holder.is_own(host)
-            # A mirror's serials are its own, so it is asked each time; but the first answer may be long in the making.
+            # Over UDP the holder answers with the serial of its own zone, which is never that of the mirror: so the
+            # session asks for the mirror each time. Not before the first transfer has ended, which may take long.
             if host.session and not (own and host.copy.serial is None) and host.session.told(serial):
                 asyncio.get_running_loop().call_later(AGAIN_SOON, self._probe_again, host, host.session)
             if own and host.copy.is_mirror and (self._own_holder.waits or not self._own_holder.complete):

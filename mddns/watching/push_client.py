@@ -1,7 +1,7 @@
-"""A session with one host that tells of each change of its zone, and the copy of the zone that it keeps up to date.
+"""A DNS Push session with one host: it keeps a copy of the host's zone up to date.
 
-DNS Push has no subscription to a zone: we subscribe to the SOA of the apex (RFC 8765 6.2), and ask for the
-differences (RFC 1995) on the same connection whenever that is another.
+DNS Push has no subscription to a zone. So the client subscribes to the SOA of the apex (RFC 8765 6.2), and requests an
+incremental transfer (RFC 1995) on the same connection whenever the SOA changes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from ..zone.secondary import Progress, Secondary
 
 CONNECT_WITHIN: Final = 1.0  # seconds, for each address
 TRANSFER_WITHIN: Final = 10.0
-# Seconds without a session, whatever a host says: it may be another program of it that has one for us.
+# Seconds without a session at most, whatever retry delay a host sent: later another process may hold its port, and
+# accept us.
 LONGEST_REFUSAL: Final = 300.0
-MOST_UNSENT: Final = 64 << 10  # octets of answers that a host does not read
+MOST_UNSENT: Final = 64 << 10  # octets of our responses that wait for a host to read them
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 _AT_ONCE: Final = 65_536
 
 
 class PushClient:
-    """Follows the zone at `apex` of the host at `addresses`, of which the first that accepts is used.
+    """Follows the zone at `apex` of one host, over the first of its `addresses` that accepts a connection.
 
-    ``changed()`` is called when `copy` has the whole zone, and whenever that changes. `own`: the host is ours.
+    ``changed()`` is called when `copy` has the whole zone, and after each change of it. `own`: it is our own host.
     """
 
     def __init__(
@@ -47,8 +48,8 @@ class PushClient:
         *,
         own: bool = False,
     ) -> None:
-        self.connected = False  # whether there ever was a connection
-        self.refused: float | None = None  # seconds for which the host has no session for us
+        self.connected = False  # whether a connection was ever open
+        self.refused: float | None = None  # seconds for which the host refuses sessions; None if it does not
         self._addresses = addresses
         self._port = port
         self._copy = copy
@@ -57,16 +58,16 @@ class PushClient:
         self._own = own
         self._client = ClientSession(lambda: random_ids(1)[0], clock.now(), KINDS)
         self._writer: asyncio.StreamWriter | None = None
-        self._asked: int | None = None  # the id of a transfer under way
+        self._asked: int | None = None  # the id of the transfer that runs
         self._asked_at = 0.0
-        self._behind = False  # the host has said over UDP that there is news, and nothing came of it yet
+        self._behind = False  # over UDP the host answered with a new serial, which no transfer has followed yet
         self._again = False
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0  # when it is up
-        self._told = False  # whether anything was told in this session
+        self._due = 0.0  # when the timer fires
+        self._told = False  # whether ``changed()`` was called in this session
 
     async def run(self) -> None:
-        """Returns when the session has ended. OSError: there was none; BadMessage: the host talks nonsense."""
+        """Runs the session to its end. Raises OSError if it fails, BadMessage if the host breaks the protocol."""
         reader, self._writer = await self._connect()
         self.connected = True
         try:
@@ -87,21 +88,23 @@ class PushClient:
             self._writer = None
 
     def fileno(self) -> int:
-        """The connection's descriptor; -1 where there is none."""
+        """Returns the connection's file descriptor; -1 without a connection."""
         sock = self._writer.get_extra_info("socket") if self._writer else None
         return sock.fileno() if sock else -1
 
     @property
     def waits(self) -> bool:
-        """Whether something was asked by TCP and has not been answered yet."""
+        """Whether a transfer was requested and has not ended yet."""
         return self._asked is not None
 
     def told(self, serial: int) -> bool:
-        """The host has said over UDP which serial its zone has. True where it is to be asked again soon, if by then
-        this session :attr:`waits`.
+        """Takes the serial that the host sent over UDP, and requests a transfer if it is new.
 
-        A stopped process keeps its connections, while another of its host answers in its place. Whoever says by UDP
-        that there is news, later than we have asked for that by TCP, and has not said it there, is not who we talk to.
+        Returns True if the caller has to query the serial again soon, should this session still be in :attr:`waits`.
+
+        A stopped process keeps its connections, while another process of the host holds the port. So the session is
+        ended if a second answer over UDP has a new serial while the transfer requested after the first is still not
+        answered: then the process at the other end of the connection is not the one that answers over UDP.
         """
         if self._writer is None or serial == self._copy.serial:
             return False
@@ -113,7 +116,7 @@ class PushClient:
         return True
 
     def refresh(self, serial: int | None = None) -> None:
-        """The zone may have changed: `serial` is its serial by now, where that is known."""
+        """Requests a transfer, as the zone may have changed. Does nothing if the copy has `serial` already."""
         if self._writer is None or (serial is not None and serial == self._copy.serial):
             return
         if self._asked is not None:
@@ -132,13 +135,13 @@ class PushClient:
         return await self._open(self._addresses[-1])
 
     async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        # A holder knows the programs of its own host by where they come from.
+        # A holder recognizes the programs of its own host by their source address.
         source = (address, 0) if self._own else None
         async with asyncio.timeout(CONNECT_WITHIN):
             return await asyncio.open_connection(address, self._port, local_addr=source)
 
     def _wait(self) -> None:
-        """Sees to it that what is due is done in time; a moment that has moved on is looked at when the timer is up."""
+        """Sets the timer for what is due next. If that moves to a later time, the timer fires and is set again."""
         due = self._client.timer()
         if self._asked is not None:
             due = min(due, self._asked_at + TRANSFER_WITHIN)
@@ -150,7 +153,7 @@ class PushClient:
             self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
     def _look(self) -> None:
-        """Ends the session where the host is silent; keeps it alive where we are."""
+        """Ends the session if the host is silent for too long; sends a keepalive if this side is."""
         self._timer, now = None, clock.now()
         if self._writer is None:
             return
@@ -190,7 +193,7 @@ class PushClient:
 
     def _pushed(self, event: Told) -> None:
         for change in read_push(event.tlv, event.wire):
-            # What answers to no subscription of ours is passed over (RFC 8765 6.3.1).
+            # A change that matches no subscription is ignored (RFC 8765 6.3.1).
             if change.owner.lower() != self._apex.key or (change.rtype, change.rclass) != (SOA, IN):
                 continue
             if change.kind is Kind.ADD and len(change.rdata) > _SERIAL_AND_TIMERS:

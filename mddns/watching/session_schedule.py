@@ -1,4 +1,4 @@
-"""The sessions with hosts that are watched: when one is begun, what is told in it, and what comes of its end."""
+"""The sessions with watched hosts: when a session begins, what is done with its data, and what follows its end."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .push_client import PushClient
 
 _log = logging.getLogger("mddns")
 
-YIELD: Final = 0.1  # seconds after which all are asked who were known through a holder that is gone
-SESSION_PROVEN: Final = 0.25  # seconds after which a session was none that ends as soon as it begins
-NONSENSE_FOR: Final = 60.0  # seconds without a session, where a host broke the protocol
-MOST_SESSIONS: Final = 1000  # at one time, or a quarter of our descriptors; who has none is looked up
-LEAST_HOSTS: Final = 64  # for which there is room in a mirror
+YIELD: Final = 0.1  # seconds until the hosts known only through a holder's mirror are queried, after it is gone
+SESSION_PROVEN: Final = 0.25  # seconds; a session that lasted longer resets the pause before the next one
+NONSENSE_FOR: Final = 60.0  # seconds without a session after a host broke the protocol
+MOST_SESSIONS: Final = 1000  # at one time, or a quarter of the descriptor limit; other hosts are looked up
+LEAST_HOSTS: Final = 64  # the copy of a mirror has room for at least so many hosts
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 Ended = Callable[[HostState, float, bool], Awaitable[None]]
 
 
 class SessionSchedule:
-    """Sessions with `hosts`. ``news()`` is called when somebody offers something else, ``kick()`` when others are to
-    be asked than before.
+    """Sessions with `hosts`.
 
-    ``ended(host, now, abruptly)`` when a session is over: `abruptly`, where the host had let us in and did not send us
-    away.
+    ``news()`` is called when the services of a host changed, ``kick()`` when other hosts are due for a query than
+    before, and ``ended(host, now, abruptly)`` when a session is over. `abruptly`: the connection was open, and the
+    session ended without a retry delay and without a protocol error; never for our own host.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class SessionSchedule:
         self._most = within_a_quarter(MOST_SESSIONS)
 
     def count(self) -> int:
-        """How many there are."""
+        """Returns the number of sessions."""
         return sum(host.session is not None for host in self._hosts.by_id.values())
 
     def room(self) -> int:
-        """How many more there may be."""
+        """Returns how many more sessions may begin."""
         return self._most - self.count()
 
     def descriptors(self) -> list[int]:
-        """The numbers of their sockets."""
+        """Returns the file descriptors of their sockets."""
         return [host.session.fileno() for host in self._hosts.by_id.values() if host.session]
 
     def whole(self) -> None:
-        """The network is known as a whole from now on."""
+        """Notes that the network is known as a whole from now on."""
         self._current = True
 
     def begin(self, host: HostState) -> None:
-        """Begins one."""
+        """Begins a session with `host`."""
         peer, own = host.peer, self._own_holder.is_own(host)
 
         def changed() -> None:
@@ -78,25 +78,27 @@ class SessionSchedule:
                 self._told(host)
 
         if self._hosts.me and peer.id == self._hosts.me.id:
-            # Another mirror has steps of its own. While it is followed there may be more hosts.
+            # Each mirror has serials and a history of its own, so the copy of an earlier mirror is useless. The new
+            # copy has room for twice the hosts of now, as more may appear while the mirror is followed.
             host.copy = MirrorCopy(self._hosts.apex, max(LEAST_HOSTS, 2 * len(self._hosts.by_id)))
         session = PushClient(peer.route, peer.port, host.copy, self._hosts.apex, changed, own=own)
         host.session, host.probing = session, False
         host.task = self._spawn(self._follow(host, session))
 
     def end(self, host: HostState) -> None:
-        """Ends that with a host, if there is one."""
+        """Ends the session with `host`, if there is one."""
         host.session = None
         if host.task:
             host.task.cancel()
             host.task = None
 
     def without(self, host: HostState) -> None:
-        """A host has no mirror for us. Where it is our own, everybody is asked by ourselves."""
+        """Notes that `host` has no mirror for us. If it is our own host, this process queries all hosts itself."""
         hosts = self._hosts.by_id
         if self._own_holder.is_own(host) and self._own_holder.none(hosts.values()):
             _log.debug("every host is asked, as this one has no mirror")
-            # Of whoever answered here all other hosts are told at this moment: who has work for them comes after that.
+            # At this moment all other hosts notice too that the responder of this host is gone, and are busy with that.
+            # Our queries are more work for them, so they come after it.
             pause, now = YIELD if self._current else 0.0, loop_time()
             for number, each in enumerate(hosts.values()):
                 if each is not host:
@@ -104,7 +106,7 @@ class SessionSchedule:
             self._kick()
 
     def relayed(self) -> None:
-        """The mirror of our own host's holder has something new, or we know of other peers."""
+        """Takes over the state of our own holder's mirror, after the mirror or our list of peers has changed."""
         own_holder, hosts = self._own_holder, self._hosts
         before = own_holder.complete
         taken = own_holder.told(hosts.by_id, hosts.network, self._current, loop_time(), clock.now())
@@ -131,7 +133,7 @@ class SessionSchedule:
             stay_away = NONSENSE_FOR
         except OSError as error:
             _log.debug("no session with %s: %s", host.peer.shown, error)
-        except Exception:  # a fault of ours that one host brings about must not cost us the others
+        except Exception:  # a bug in mddns that one host triggers must not end the watching of all others
             _log.exception("the session with %s ended by a fault", host.peer.shown)
             stay_away = NONSENSE_FOR
         finally:
@@ -152,7 +154,7 @@ class SessionSchedule:
         await self._ended(host, now, session.connected and session.refused is None and not stay_away and not own)
 
     def _told(self, host: HostState) -> None:
-        """A host's zone is another by now."""
+        """Takes over the services of `host`, whose zone has changed."""
         if self._own_holder.is_own(host):
             if host.copy.is_mirror:
                 self.relayed()
@@ -163,7 +165,7 @@ class SessionSchedule:
         host.told_at = now
         rtt_ms = None if rtt is None else round(rtt * 1000, 2)
         network = self._hosts.network
-        if host.copy.is_mirror:  # it took us for a program of its own: it is believed of itself alone
+        if host.copy.is_mirror:  # it took us for a program of its own host: only its own services are taken over
             mine = host.words.by_peer(host.copy.told(), {host.peer.id: host.peer}, network)
             services = mine.get(host.peer.id, ())
         else:

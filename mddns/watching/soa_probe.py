@@ -1,4 +1,4 @@
-"""Asks hosts for their SOA over UDP, to see that they are there, and whether their zone is another by now."""
+"""Queries hosts for their SOA over UDP, to see whether they are up, and whether their zone has changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST: Final = 65_535
 
 
 class Prober:
-    """``answered(address, port, serial)`` is called for each answer to the last question at that place."""
+    """Calls ``answered(address, port, serial)`` for the response to the last query at each address and port."""
 
     def __init__(self, apex: Name, answered: Callable[[str, int, int], None]) -> None:
         self._apex = apex
@@ -29,16 +29,15 @@ class Prober:
         self._asked: dict[tuple[str, int], int] = {}
 
     def ask(self, address: str, port: int) -> None:
-        """Asks once; what cannot be sent counts as lost."""
+        """Sends one query. A query that cannot be sent counts as lost, and raises no error."""
         ident = random_ids(1)[0]
         self._asked[address, port] = ident
-        # Whether it can be sent or not: who does not answer was not there.
         with contextlib.suppress(OSError):
             sock = self._socket(":" in address)
             sock.sendto(ident.to_bytes(2, "big") + self._query[2:], (address, port))
 
     def descriptors(self) -> list[int]:
-        """The numbers of its sockets."""
+        """Returns the file descriptors of its sockets."""
         return [sock.fileno() for sock in self._sockets.values()]
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Asks by TCP whether anybody still answers at a port.
+"""Finds out over TCP whether a process still answers at a port.
 
-Kernels ration what they say of closed ports of UDP, not of TCP, and what they say is certain. But whoever dies ends
-its connections before it stops listening, and on a busy machine some time before: whoever knocks then is let in by
-the kernel, and cut off.
+Kernels limit the rate of their replies for closed UDP ports, but not for closed TCP ports, and a refused connection is
+certain. But a process that dies ends its connections before it stops listening, on a busy machine some time before. A
+new connection in between is accepted by the kernel, and then ended.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ..dns.message import SOA
 from ..dns.writer import pack_query, random_ids
 
 WITHIN: Final = 0.5  # seconds, for each address
-AGAIN: Final = 0.005  # seconds until whoever was cut off knocks again
+AGAIN: Final = 0.005  # seconds until the next connection after one that was ended
 
 
 async def nobody_answers(addresses: Sequence[str], port: int, apex: Name) -> bool:
-    """Whether the host at these addresses says that nobody accepts connections there. False where it says nothing."""
+    """Whether the host at `addresses` refuses connections to `port` at each of them. False if it does not reply."""
     query = framed(pack_query(apex.wire, SOA, ident=random_ids(1)[0], rd=False))
     for address in addresses:
         try:
@@ -37,7 +37,7 @@ async def nobody_answers(addresses: Sequence[str], port: int, apex: Name) -> boo
 
 
 async def _is_cut_off(address: str, port: int, query: bytes) -> bool:
-    """Whether a connection is ended without an answer. ConnectionRefusedError where there is none to be had."""
+    """Whether a connection is ended without an answer. Raises ConnectionRefusedError if it is refused."""
     reader, writer = await asyncio.open_connection(address, port)
     try:
         writer.write(query)

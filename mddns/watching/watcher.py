@@ -1,9 +1,10 @@
-"""Watches a network: follows every host of it, and tells those who look on how it is now.
+"""Watches a network: follows every host of it, and calls its subscribers with each new state.
 
-A host is asked for what it offers by a lookup (:mod:`.polling`). A host that answers over DNS gets a session
-(:mod:`.session_schedule`), which tells of each change at once, and is asked for its serial every two seconds besides; a
-host without a session is looked up every two seconds. A session that ends is no event: what the host says next is.
-Where our own host has a holder, all of this is its business: it has what every host says, for all programs of its host
+A lookup asks a host for the services that it offers (:mod:`.polling`). A host that answers over DNS gets a session
+(:mod:`.session_schedule`), which reports each change without delay; besides, the host is queried for its serial every
+two seconds. A host without a session is looked up every two seconds. The end of a session changes nothing in the state;
+the next answer of the host does.
+Where our own host has a holder with a mirror, the holder does all of this, once for all programs of its host
 (:mod:`.own_holder`).
 """
 
@@ -33,16 +34,17 @@ from .view import Watching as Watching
 
 _log = logging.getLogger("mddns")
 
-SHARE: Final = 4  # times as long as it took to tell of a state, nobody is told of the next
+SHARE: Final = 4  # after a state was published in t seconds of CPU time, the next one waits SHARE * t seconds
 BROKEN: Final = "watching has ended by a fault of mddns: the log has it; begin anew with another Resolver"
 
 
 class Watcher:
     """Watches the network of `settings`, from :meth:`start` to :meth:`close`.
 
-    `own` is for the holder of our own host: what the host offers. It attaches to nobody, and tells how each peer
-    stands. `other` is a directory which is to know what we find out of peers, and of whose ways we are to;
-    `left_alone` is told of each peer that is asked less often for a while, unless it is :meth:`heard`.
+    `own` is for the holder of our own host: it returns the services that the host offers. A watcher with `own` uses no
+    holder's mirror, and fills :attr:`stood`. `other` is a directory that gets each answer of a peer; both directories
+    share one memory of how peers behave. ``left_alone(peer)`` is called for each peer that is queried less often for a
+    while; :meth:`heard` ends that.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class Watcher:
         left_alone: Callable[[Peer], None] | None = None,
     ) -> None:
         self._whole: View | None = None
-        # With the last view: how each peer stands, but who is none and offers nothing; and who they all are.
+        # Both belong to the last view: the states of peers (see WatchedHosts.stands), and the census of all peers.
         self.stood: tuple[Stood, ...] = ()
         self.census = ""
         self._own = own
         policy = policy or Policy()
         self._directory = Hearing(other, policy) if other else Directory(settings.apex.wire, Memory(), policy)
-        # Of what several hosts tell, a mirror gives one word on. Which one this process admits, it cannot know.
+        # Where several hosts offer the same service, a mirror passes on only one of them. It does not know which of
+        # them the policy of this process admits, so a mirror is used with the default policy alone.
         self._own_holder = OwnHolder(self._directory, allowed=own is None and type(policy) is Policy)
         self._hosts = WatchedHosts(settings.apex, self._directory, self._own_holder)
         self._sessions = SessionSchedule(self._hosts, self._spawn, self._publish_soon, self._kick, self._session_ended)
@@ -76,24 +79,25 @@ class Watcher:
         self._latest: View | None = None
         self._watching: dict[object, Watching] = {}
         self._publishing = False
-        self._publish_from = 0.0  # with thousands of services not without end
+        self._publish_from = 0.0  # not before: with thousands of services, publishing would take all of the time
 
     @property
     def view(self) -> View | None:
-        """The network, where it is known as a whole; not where we may have missed something, stopped or starved.
+        """The network; None unless it is known as a whole. None too where this process was stopped or starved, and may
+        have missed something.
 
-        After sleep it is whole when whoever we know something of has been heard again.
+        After sleep it is whole when every host whose services we know has answered again.
         """
         return self._whole if self._polling.pulse.is_steady(clock.now()) else None
 
     async def start(self) -> None:
-        """Reads the network and begins. NetworkError where it cannot be read."""
+        """Reads the network and starts to watch it. Raises NetworkError if the network cannot be read."""
         await self._seen(await self._network.aread(STATUS_TIMEOUT), 0.0)
         self._spawn(self._follower.run())
         self._polling.start()
 
     async def close(self) -> None:
-        """Ends every session, and all asking."""
+        """Ends every session and every query, and calls ``ended(None)`` of each subscriber."""
         self._whole = None
         tasks = [*self._tasks]
         for task in tasks:
@@ -103,7 +107,7 @@ class Watcher:
         self._end_all(None)
 
     def add(self, key: object, watching: Watching) -> None:
-        """Somebody looks on, and is told at once what is known already."""
+        """Subscribes `watching` under `key`. If there is a view already, the subscriber gets it before this returns."""
         if self._failure:
             watching.ended(self._failure)
             return
@@ -112,30 +116,30 @@ class Watcher:
             watching.told(self._latest, self._current)
 
     def remove(self, key: object) -> None:
-        """And does so no more. Twice does no harm."""
+        """Unsubscribes `key`; does nothing if it is not subscribed."""
         self._watching.pop(key, None)
 
     def look_now(self) -> None:
-        """Reads anew who is on the network."""
+        """Reads the list of peers again now."""
         self._follower.look_now()
 
     def heard(self, peer: str) -> None:
-        """The peer of that id has asked us something, so it is up."""
+        """Notes that the peer with the id `peer` sent us a query, so it is up."""
         self._polling.heard(peer)
 
     def own_changed(self) -> None:
-        """What our own host offers is another by now: `own` gives it."""
+        """Takes over the services of our own host from `own`, after they changed."""
         me = self._hosts.me
         if self._own and me and me.asked:
             self._directory.answered(me, self._own(), clock.now())
             self._publish_soon()
 
     def sessions(self) -> int:
-        """How many hosts have a session with us."""
+        """Returns the number of hosts that we have a session with."""
         return self._sessions.count()
 
     def descriptors(self) -> list[int]:
-        """The numbers of the sockets that stay open for longer than a lookup."""
+        """Returns the file descriptors of the sockets that stay open for longer than a lookup."""
         return [number for number in (*self._sessions.descriptors(), *self._polling.descriptors()) if number >= 0]
 
     # The network
@@ -156,7 +160,7 @@ class Watcher:
             self._polling.slept()
             self._publish_soon()
         if self._latest and self._latest.silent:
-            self._publish_soon()  # who is gone by now is silent no more
+            self._publish_soon()  # a silent host may count as gone by now
         return bool(away)
 
     # Its parts
@@ -187,7 +191,7 @@ class Watcher:
         for each in watching.values():
             each.ended(error)
 
-    # Telling
+    # Publishing
 
     def _publish_soon(self) -> None:
         if not self._publishing:
@@ -200,7 +204,7 @@ class Watcher:
         self._publish_from = loop_time() + SHARE * (clock.spent() - begun)
 
     def publish(self) -> None:
-        """Tells those who look on what is new, at once."""
+        """Calls each subscriber with the new view, if anything changed, without waiting for the next turn."""
         self._publishing = False
         if self._snapshot is None:
             return

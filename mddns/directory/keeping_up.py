@@ -9,7 +9,7 @@ CAUGHT_UP: Final = 3.0  # seconds to read what waits, and to get answers to new 
 
 
 class Pulse:
-    """Watches a loop that should beat at least every two seconds, and tells whether it has caught up after a gap."""
+    """Watches a loop that should run every one or two seconds. Knows whether it had a gap, and has caught up since."""
 
     def __init__(self, moment: float) -> None:
         self._last = self._from = moment

@@ -113,7 +113,7 @@ class Inquirer:
             qname, qtype = Name.of((b"_list",), self.apex).wire, PTR
         else:
             qname, qtype = Name.of((query.name.encode(),), self.apex).wire, SRV
-        me = snapshot.me if snapshot.tun else None  # with userspace networking, it does not answer for other hosts
+        me = snapshot.me if snapshot.tun else None  # with userspace networking, our holder does not answer for others
         return Lookup(
             self.apex,
             qname,
@@ -184,9 +184,9 @@ class Inquirer:
         return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 
     def _hold(self, query: Query, holder: Ask, answer: Answer, asked: float) -> Found:
-        """Caches and returns the holder's answer for the whole network; it was `asked` at that time.
+        """Caches and returns the holder's answer for the whole network. Its lifetime begins when it was `asked`.
 
-        The address of each instance tells which peer it belongs to.
+        The address of each instance determines the peer that it belongs to.
         """
         snapshot, me = self._snapshot, holder.peer
         silence = next(filter(None, (read_sentence(text) for _, text in answer.errors)), Silence((), 0))

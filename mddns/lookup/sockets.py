@@ -43,7 +43,7 @@ else:
 
 
 class Exchange:
-    """Runs one lookup. ``step()`` does all that is possible now; call it again when the selector is readable."""
+    """Runs one lookup. Call ``step()`` when the selector is readable, and at the time that it returned."""
 
     def __init__(self, lookup: Lookup, clock: Clock) -> None:
         self.lookup = lookup

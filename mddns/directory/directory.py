@@ -340,7 +340,7 @@ class Directory:
         return self.memory.owed(peers, now)
 
     def services(self, now: float, name: str | None = None) -> list[Service]:
-        """Everything known, merged; of one name, where one is given."""
+        """Returns all known services, merged; with `name`, only those of that name."""
         wanted = None if name is None else fold(name)
         found = [service for service in self._own if wanted is None or fold(service.name) == wanted]
         gone = self._gone(now)
@@ -359,12 +359,12 @@ class Directory:
             return self._merged[1]
         state = self._version, self._gone(now)
         if self._zone is None or self._zone[0] != state:
-            from ..zone.zone import Zone  # who only looks services up renders none
+            from ..zone.zone import Zone  # a process that only looks up services needs no zone
 
             self._zone = state, Zone(self.origin, self.services(now))
         told = [source.whole for source in self._sources.values() if source.whole is not None]
         oldest = min((when for when in told if now - when < TTL), default=now)
-        # Nor is anything kept for longer than whoever said it still counts.
+        # A record must not outlive the moment at which its peer counts as gone.
         left = min(TTL - (now - oldest), self.memory.next_gone(self._telling(), now) - now)
         ttl = max(0, math.ceil(left))
         merged = Merged(self._zone[1], self.silent(now), self.count(now), ttl)
@@ -372,21 +372,21 @@ class Directory:
         return merged
 
     def holds_until(self, age: float) -> float:
-        """Until when :meth:`merged` stays as it is and nobody becomes due by `age`, if nothing stirs."""
+        """Until when :meth:`merged` stays the same and no peer is due by `age`, unless the directory changes before."""
         merged = self._merged[0] if self._merged else -math.inf
         return min(merged, self._fresh_until.get(age, -math.inf))
 
     def silent(self, now: float) -> tuple[str, ...]:
-        """The names of the registries that owe an answer and still count."""
+        """The names of the registries that did not answer and are not gone yet."""
         return tuple(peer.shown for peer in self.memory.all_silent(self.peers, now))
 
     def count(self, now: float) -> int:
-        """How many peers are asked at all. Our own host is none, unless it is to be named as silent."""
+        """The number of peers that are queried. Our own host does not count, unless it is silent."""
         me = self._known.get(self._me) if self._known and self._me else None
         return len(self.peers) - (me is not None and not self.memory.silent(me.id, now))
 
     def said_by(self, peer: Peer) -> dict[tuple[str, str, str], Service]:
-        """What `peer` said it has, as it stands, by what makes it this service."""
+        """The services that `peer` last listed, by `Service.key`."""
         source = self._sources.get(peer.id)
         groups = source.services.values() if source else ()
         return {service.key: service for group in groups for service in group}
@@ -402,7 +402,7 @@ class Directory:
         return self.memory.all_gone(self._telling(), now)
 
     def _telling(self) -> list[str]:
-        """The ids of those who offer anything."""
+        """The ids of the peers that offer at least one service."""
         return [key for key, source in self._sources.items() if source.services]
 
     def _changed(self) -> None:

@@ -1,4 +1,4 @@
-"""One list of services from what several peers said."""
+"""Merges the services of several peers into one list."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from ..base.model import Service, fold
 
 
 def merge(services: Iterable[Service]) -> list[Service]:
-    """The union: of one service told twice, the one that is its own node's word stands, else the first by peer."""
+    """Returns the union of `services`, with each service once.
+
+    Of duplicates, it keeps the one that its own node listed, otherwise the one of the first peer by id.
+    """
     best: dict[tuple[str, str, str], Service] = {}
     folded: dict[str, str] = {}
     for service in services:
         name = service.name
-        # `Service.key`, of very many that mostly have one name.
+        # This is `Service.key`, made faster: most services of a large list have the same name.
         key = folded.get(name) or folded.setdefault(name, fold(name)), service.endpoint, service.protocol
         other = best.setdefault(key, service)
         if other is not service and (service.remote, service.via or "") < (other.remote, other.via or ""):

@@ -1,4 +1,4 @@
-"""Who has fallen silent, is gone, or answers again: a line for each change, not for each question."""
+"""Log lines about peers that became silent, are gone, or answer again: one for each change, not for each query."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ _TOLD: Final = {
 
 
 class Item(NamedTuple):
-    """One change: its name for programs, and a sentence for people."""
+    """One change: the name of the log event, and its text."""
 
     event: str
     text: str
 
     def about(self, names: Sequence[str]) -> Item:
-        """The same with the peers' names."""
+        """The same item with the names of the peers, at most 8."""
         return self._replace(text=f"{self.text}: {_names(names)}")
 
 
 class News:
-    """What there is to tell of a directory's peers since the last time."""
+    """Finds the changes in the state of a directory's peers between two calls."""
 
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
         self._stirred = -1
 
     def since(self, directory: Directory, now: float) -> list[Item]:
-        """The changes, at most one item of each kind."""
+        """Returns the changes since the last call, at most one item of each kind."""
         before, memory = self._states, directory.memory
-        # Without anything new, time alone makes nobody else but those who are silent already.
+        # While the directory is unchanged, only a silent peer changes its state: it becomes gone.
         if directory.stirred == self._stirred and _State.SILENT not in before.values():
             return []
         self._stirred = directory.stirred

@@ -1,6 +1,7 @@
-"""A forwarder's mirror of the network: what a :class:`~mddns.watching.watcher.Watcher` sees is what its directory has.
+"""Keeps a forwarder's directory equal to the network, by a :class:`~mddns.watching.watcher.Watcher`.
 
-The network may come later than we do; until it was seen whole, peers are asked as by any node.
+The forwarder may start before the network is up. Until the watcher has a complete view, the forwarder queries the peers
+as any node does.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ TURN: Final = 1.0
 
 
 class Mirror:
-    """Keeps the directory of `domain` as the network is. Lives in a running event loop.
+    """Keeps the directory of `domain` up to date. Needs a running event loop.
 
-    ``seen(snapshot)`` is called with each state of who is on the network, ``changed()`` when they may offer something
-    else. :meth:`start` it once, and :meth:`close` it.
+    It calls ``seen(snapshot)`` for each new snapshot of the network, and ``changed()`` when the services may have
+    changed. Call :meth:`start` once, and :meth:`close` at the end.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Mirror:
         seen: Callable[[Snapshot], None],
         changed: Callable[[], None],
     ) -> None:
-        self.looked = asyncio.Event()  # whether the network was read, or could not be
+        self.looked = asyncio.Event()  # set after the first attempt to read the network, also if it failed
         self._settings = settings
         self._domain = domain
         self._directory = domain.directory
@@ -50,11 +51,11 @@ class Mirror:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Follows the network from now on, whether it is there or not."""
+        """Starts to follow the network, even if it is not up yet."""
         self._tasks = [asyncio.create_task(self._begin()), asyncio.create_task(self._take_turns())]
 
     async def close(self) -> None:
-        """Ends all of it."""
+        """Stops the tasks and the watcher."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -62,7 +63,7 @@ class Mirror:
             await self._watcher.close()
 
     def look_now(self) -> None:
-        """Reads anew who is on the network."""
+        """Reads the list of nodes again now."""
         (self._watcher or self._follower).look_now()
 
     async def _begin(self) -> None:
@@ -75,7 +76,7 @@ class Mirror:
                 self._there.clear()
                 await self._watch()
         finally:
-            # From now on it is the watcher that reads who is on the network.
+            # From now on the watcher reads the list of nodes.
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
@@ -85,7 +86,7 @@ class Mirror:
             await watcher.start()
         except (Error, OSError) as error:
             await watcher.close()
-            _log.debug("the network cannot be watched yet: %s", error)  # and is read again, which tells of it
+            _log.debug("the network cannot be watched yet: %s", error)  # the follower tries again and logs why
         except BaseException:
             await watcher.close()
             raise

@@ -1,8 +1,8 @@
-"""Reduces an upstream response to what belongs to its question, and writes it for each client.
+"""Reduces an upstream response to the records that belong to its question, and writes it for each client.
 
 An upstream may send more than the query asked for. This module keeps the records on the chain of aliases that begins at
 the question's name, the proof of denial at its end, and the addresses of hosts that the answer names. It writes them
-anew, so a :class:`Reply` is octets in which only TTLs change.
+into a new body, so for each client only the TTLs of a :class:`Reply` change.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ LONGEST_DENIAL: Final = 3600  # RFC 2308 5 recommends one to three hours
 _MOST_ALIASES: Final = 16
 _MOST_TTL: Final = 0x7FFF_FFFF
 
-# Where a name stands in RDATA that may be compressed (RFC 3597 4): alone at the end, or followed by another and by
-# fixed octets.
+# Names in RDATA that may be compressed (RFC 3597 4). `_NAME_AT` has the offset of one name at the end of RDATA;
+# `_TWO_NAMES` has the number of fixed octets behind two names at its beginning.
 _NAME_AT: Final = {NS: 0, 3: 0, 4: 0, CNAME: 0, 7: 0, 8: 0, 9: 0, PTR: 0, MX: 2, 18: 2, 21: 2, SRV: 6, DNAME: 0}
 _TWO_NAMES: Final = {SOA: 20, 14: 0, 17: 0}
 _SERVICE_BINDINGS: Final = frozenset((64, 65))
-_HINTS: Final = {4: 4, 6: 16}  # ipv4hint and ipv6hint, and the octets of an address
+_HINTS: Final = {4: 4, 6: 16}  # ipv4hint and ipv6hint: octets of one address
 _DENIES: Final = frozenset((NSEC, NSEC3, RRSIG))
 _TTL: Final = Struct("!I")
 _HEADER: Final = Struct("!6H")
@@ -65,7 +65,7 @@ _SOA_TIMERS: Final = Struct("!5I")
 
 
 class Kept(NamedTuple):
-    """A record that is kept: its owner in lower case, its TTL in seconds."""
+    """A record of a reply: its owner in lower case, its TTL in seconds."""
 
     owner: bytes
     rtype: int
@@ -74,11 +74,13 @@ class Kept(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer behind its question. `ttls` are offsets in `body` and what stands there.
+    """A response without its header and question section.
 
-    `additional` is where that section begins; `keep` for how many seconds it may be given out (0: to nobody but who
-    asked); `errors` are Extended DNS Errors, `addresses` those in it.
-    `leads` is the name under our apex at which its `aliases` end; no name where they do not lead there.
+    `body` has the octets of all records. `ttls` are the offsets of TTLs in `body`, each with its value. `counts` is the
+    number of records in each section. `additional` is the offset of the additional section in `body`.
+    `keep` is the seconds for which it may be cached; 0 means that only the client that asked gets it.
+    `errors` are Extended DNS Errors. `addresses` are all IP addresses in the records.
+    `leads` is the name under our apex at which its `aliases` end, b"" if there is none.
     """
 
     rcode: int
@@ -100,7 +102,7 @@ class Reply(NamedTuple):
 
 
 class For(NamedTuple):
-    """A client's question: its id and flags, its octets (name, type, class), how much it takes, and its EDNS."""
+    """A client's query: its id and flags, its question section, the most octets of a response, and its EDNS flags."""
 
     ident: bytes
     flags: int
@@ -128,7 +130,7 @@ def read_reply(message: Message, apex: Name | None = None) -> Reply:
             continue
         if record.key in on_chain:
             wanted = asked == ANY or record.rtype in kinds
-        else:  # what an alias was made from (RFC 6672 3.1)
+        else:  # the DNAME from which an alias was made (RFC 6672 3.1)
             above = any(name.endswith(record.key) and _is_below(name, record.key) for name in chain)
             wanted = above and record.rtype in (DNAME, RRSIG) and bool(_dnames(message))
         if wanted:
@@ -167,7 +169,7 @@ def read_reply(message: Message, apex: Name | None = None) -> Reply:
 def compose_reply(
     reply: Reply, asked: For, age: int, ttl: int | None = None, errors: tuple[tuple[int, str], ...] = ()
 ) -> bytes:
-    """The octets for one client, `age` seconds after the answer came; `ttl` stands in place of all TTLs."""
+    """Returns the response for one client, `age` seconds after the answer came. `ttl`, if given, replaces all TTLs."""
     flags = QR | RA | asked.flags & (OPCODE | RD | CD) | reply.rcode & 0xF
     if reply.authentic and (asked.do or asked.flags & AD):
         flags |= AD  # RFC 6840 5.8
@@ -177,7 +179,7 @@ def compose_reply(
     if end > room:
         counts, end = (*counts[:2], 0), reply.additional
     if end > room:
-        # Some of the addresses are enough for a stub that has no TCP: musl before 1.2.4.
+        # A truncated response has as many addresses as fit, for stub resolvers without TCP (musl before 1.2.4).
         ends = _ends(reply, room) if asked.question[-4:-2] in _ADDRESS_TYPES else []
         counts, end, flags = (len(ends), 0, 0), ends[-1] if ends else 0, flags | TC
     body = bytearray(reply.body[:end])
@@ -194,21 +196,21 @@ _ADDRESS_TYPES: Final = frozenset(each.to_bytes(2, "big") for each in (A, AAAA))
 
 
 def _ends(reply: Reply, room: int) -> list[int]:
-    """Where in the body the records of the answer section end that fit into `room` octets."""
+    """Returns the end offsets in the body of the records of the answer section that fit into `room` octets."""
     rdatas = [offset + _TTL.size for offset, _ in reply.ttls[: reply.counts[0]]]
     ends = [at + 2 + int.from_bytes(reply.body[at : at + 2], "big") for at in rdatas]
     return [end for end in ends if end <= room]
 
 
 def compose_failure(asked: For, rcode: int, errors: tuple[tuple[int, str], ...]) -> bytes:
-    """An answer without records."""
+    """Returns a response without records, with `rcode` and Extended DNS Errors."""
     flags = QR | RA | asked.flags & (OPCODE | RD | CD) | rcode & 0xF
     opt = opt_record(rcode, do=asked.do, errors=errors) if asked.edns else b""
     return b"".join((asked.ident, flags.to_bytes(2, "big"), _COUNTS.pack(1, 0, 0, bool(opt)), asked.question, opt))
 
 
 def continue_reply(question: Question, aliases: Iterable[Kept], age: int, own: Message) -> Reply:
-    """Returns `aliases`, received `age` seconds ago, and then our own answer to the name at which they end."""
+    """Returns a reply of `aliases`, received `age` seconds ago, and our own answer for the name at which they end."""
     before = [each._replace(ttl=max(0, each.ttl - age)) for each in aliases]
     sections = own.answer, own.authority, own.additional
     answer, authority, additional = ([_kept(own, record) for record in each] for each in sections)
@@ -216,7 +218,7 @@ def continue_reply(question: Question, aliases: Iterable[Kept], age: int, own: M
 
 
 def is_under(name: bytes, apex: Name) -> bool:
-    """Whether a name in lower case is `apex` or below it."""
+    """Whether `name` (in lower case) is `apex` or below it."""
     return name.endswith(apex.key) and _is_below(name, apex.key)
 
 
@@ -239,7 +241,7 @@ def _dnames(message: Message) -> list[Record]:
 
 
 def _is_below(name: bytes, above: bytes) -> bool:
-    """Whether `above`, which `name` ends with, begins at a label of it."""
+    """Whether `above`, a suffix of `name`, begins at a label boundary of it."""
     at, cut = 0, len(name) - len(above)
     while at < cut:
         at += 1 + name[at]
@@ -247,7 +249,7 @@ def _is_below(name: bytes, above: bytes) -> bool:
 
 
 def _may_deny(record: Record, end: bytes, found: bool) -> bool:
-    """Whether an authority record denies the end of the chain, or belongs to the proof."""
+    """Whether an authority record is the SOA of a denial for `end`, the end of the chain, or part of its proof."""
     if record.rtype == SOA:
         return not found and end.endswith(record.key) and _is_below(end, record.key)
     return record.rtype in _DENIES
@@ -272,7 +274,7 @@ def _rdata(message: Message, record: Record) -> Rdata:
         name, behind = message.names.read(start + at)
         if start + at >= end or behind != end:
             raise BadMessage("RDATA of the wrong length")
-        # A DNAME's must never be compressed (RFC 6672 2.1), as must an SRV's.
+        # The target of a DNAME must not be compressed (RFC 6672 2.1). For SRV, the packer ensures it.
         return (wire[start : start + at], name) if record.rtype != DNAME else (name, None)
     fixed = _TWO_NAMES.get(record.rtype)
     if fixed is None:
@@ -301,11 +303,11 @@ def write_reply(
     authentic: bool = False,
     errors: tuple[tuple[int, str], ...] = (),
 ) -> Reply:
-    """The reply to `question` that has these records. BadMessage where no message holds them."""
+    """Returns the reply to `question` with these records. BadMessage if they do not fit into a message."""
     packer = Packer(question.key, question.qtype, question.qclass)
     begin, additional = len(packer), 0
     for section in sections:
-        additional = len(packer) - begin  # the last one's
+        additional = len(packer) - begin  # after the loop: the start of the last section
         for owner, rtype, ttl, rdata in section:
             packer.record(None if owner == question.key else owner, rtype, ttl, rdata)
     answers, authorities, others = map(len, sections)

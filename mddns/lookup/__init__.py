@@ -1,5 +1,5 @@
-"""One question to many peers: what to send, what came back, when to stop.
+"""One query to many peers: what to send, what came back, when to stop.
 
-Decisions stand in query.py and fanout.py, without I/O; sockets.py and asyncio_sockets.py carry them out.
-Start with fanout.py, the state of one question to all peers.
+query.py and fanout.py make the decisions, without I/O; sockets.py and asyncio_sockets.py carry them out.
+Start with fanout.py, the state of one query to all peers.
 """

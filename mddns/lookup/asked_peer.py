@@ -30,19 +30,19 @@ class Ask:
     tried = 0  # how many addresses of the peer's route were queried
     closed: tuple[str, ...] = ()  # those of them that refused
     outcome = Outcome.PENDING
-    said: Answer | None = None  # `answer`, once it was read
-    form: Form | None = None  # where its answer is like others: what it has of its own is in `own`
+    said: Answer | None = None  # `answer`, once it was decoded
+    form: Form | None = None  # set if its answer has the form of other answers: `own` is what differs
     own: Own | None = None
     message: bytes | None = None
     sent = 0.0
     resent = False
     wrong = 0  # datagrams from it that were not valid answers
-    flying = False  # queried a moment ago, without a response yet
+    flying = False  # counted as in flight: queried a moment ago, without a response yet
     over_tcp: str | None = None  # the address that answered and must be queried over TCP
     transfer: TransferIn | None = None
     rtt: float | None = None
     merged = False
-    way: Way | None = None  # not looked up yet
+    way: Way | None = None  # None: not looked up yet
     over_web: str | None = None  # the address that /services is or was requested from
     listed = Outcome.PENDING  # whether that was answered with a list
 

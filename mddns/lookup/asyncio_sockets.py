@@ -1,4 +1,4 @@
-"""A lookup inside an event loop: the same :class:`~mddns.lookup.sockets.Exchange`, woken by asyncio."""
+"""Runs a lookup in an asyncio event loop, with the same :class:`~mddns.lookup.sockets.Exchange`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .sockets import Clock, Exchange
 
 
 async def run(lookup: Lookup, clock: Clock) -> None:
-    """Carries `lookup` to its end; takes at most its timeout. Cancelling closes the sockets."""
+    """Runs `lookup` until it is done, at most for its timeout. Cancelling closes the sockets."""
     loop = asyncio.get_running_loop()
     with contextlib.closing(Exchange(lookup, clock)) as exchange:
         woken = asyncio.Event()

@@ -1,7 +1,7 @@
-"""One question to very many IPv4 addresses with few system calls: sendmmsg(2) and recvmmsg(2), by way of ctypes.
+"""Sends one query to very many IPv4 addresses with few system calls: sendmmsg(2) and recvmmsg(2), through ctypes.
 
-Whose an answer is, one look at a table tells: address, port and id are the same octets on the way out and back. For
-a few peers it is not worth loading ctypes.
+One dict finds the peer of a response, since address, port and id are the same octets in both directions. For few peers,
+loading ctypes costs more than it saves.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any, Final
 
 from .asked_peer import Ask
 
-SLOTS: Final = 64  # datagrams at a time
-OCTETS: Final = 1472  # of an answer, more than we say that we take; no power of two, for the caches' sake
-_NAME: Final = 16  # octets of a struct sockaddr_in: family, port, address, and 8 that mean nothing
+SLOTS: Final = 64  # datagrams for one system call
+OCTETS: Final = 1472  # buffer for one response, above our EDNS size; no power of two, which CPU caches handle badly
+_NAME: Final = 16  # octets of a struct sockaddr_in: family, port, address, and 8 unused
 _USED: Final = 8
-# A question's id stands where the address has no meaning: so both are written at once.
+# The id of a query is in the unused octets of its address, so one assignment writes both.
 _BETWEEN: Final = bytes(_NAME - _USED - 2)
 _SLOTS: Final = range(SLOTS)
 _STARTS: Final = [slot * OCTETS for slot in _SLOTS]
 _SOURCES: Final = [slot * _NAME for slot in _SLOTS]
-# Where struct mmsghdr and struct iovec are rows of 8 and 2 words of 64 bits (recvmmsg(2), readv(2)).
+# On these systems, struct mmsghdr is 8 words of 64 bits and struct iovec is 2 (recvmmsg(2), readv(2)).
 _KNOWN: Final = sys.platform.startswith("linux") and sys.byteorder == "little" and struct.calcsize("P") == 8
 _WORDS: Final = 8
 
 
 class Volley:
-    """Asks over one UDP socket, and matches what comes. OSError where the system has no such calls."""
+    """Sends queries over one UDP socket, and matches the responses. OSError if the system lacks these calls."""
 
     def __init__(self, sock: socket.socket, rest: bytes) -> None:
-        """`rest` is the question's octets behind the id."""
+        """`rest` is the query without its id."""
         try:
             library = ctypes.CDLL(None)
             self._receive, self._send = library.recvmmsg, library.sendmmsg
@@ -45,11 +45,11 @@ class Volley:
         told = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
         self._receive.argtypes, self._send.argtypes = (*told, ctypes.c_void_p), told
         self._fileno = sock.fileno()
-        self._asked: dict[bytes, Ask] = {}  # by the octets of source and id
-        # A slice of an array of c_char is bytes, for which typeshed has no word.
+        self._asked: dict[bytes, Ask] = {}  # by port, address and id as octets
+        # Any: a slice of an array of c_char is bytes, but typeshed has no type for that.
         self._sources: Any = (ctypes.c_char * (SLOTS * _NAME))()
         self._answers: Any = (ctypes.c_char * (SLOTS * OCTETS))()
-        # Written to as a whole, which an array of ctypes does octet by octet.
+        # A bytearray, since slice assignment to a ctypes array copies octet by octet.
         self._targets = bytearray(SLOTS * _NAME)
         self._rest = ctypes.create_string_buffer(rest, len(rest))
         sources, answers = ctypes.addressof(self._sources), ctypes.addressof(self._answers)
@@ -64,7 +64,7 @@ class Volley:
         self._outgoing = _headers(targets, self._outgoing_vectors, 2)
 
     def send(self, asks: Sequence[Ask]) -> Sequence[Ask]:
-        """Asks each at the first address of its peer. Gives back those that could not be sent, from the first on."""
+        """Queries each peer at its first address. Returns the asks from the first one on that could not be sent."""
         keys, aton, last, head = [], socket.inet_aton, -1, b""
         try:
             for ask in asks:
@@ -74,7 +74,7 @@ class Volley:
                     head = socket.AF_INET.to_bytes(2, sys.byteorder) + last.to_bytes(2, "big")
                 keys.append(head + aton(peer.route[0]) + ask.ident)
         except OSError:
-            pass  # it has IPv6 alone, and is not asked here
+            pass  # a peer without IPv4; the caller sends to it
         self._asked.update(zip(keys, asks, strict=False))
         outgoing = self._outgoing.buffer_info()[0]
         for begun in range(0, len(keys), SLOTS):
@@ -87,9 +87,9 @@ class Volley:
         return asks[len(keys) :]
 
     def receive(self) -> tuple[int, Iterable[tuple[Ask, bytes]], Iterable[tuple[bytes, str, int]]]:
-        """What came, at most `SLOTS` datagrams: how many, those with the source and id of an ask, and all others.
+        """Receives at most `SLOTS` datagrams. Returns their number, those that match an ask, and the others.
 
-        Nothing, where nothing is there, or the kernel has an error to tell of.
+        The others are data, address and port. The number is 0 if no datagram waits, or if the kernel reports an error.
         """
         count: int = self._receive(self._fileno, self._incoming.buffer_info()[0], SLOTS, socket.MSG_DONTWAIT, None)
         if count <= 0:
@@ -103,7 +103,7 @@ class Volley:
 
 
 def _strange(asks: Iterable[Ask | None], keys: Iterable[bytes], wires: Iterable[bytes]) -> list[tuple[bytes, str, int]]:
-    """What has to be looked at otherwise: octets, address, port."""
+    """Returns the datagrams that match no ask: data, address, port."""
     others = [(key, wire) for ask, key, wire in zip(asks, keys, wires, strict=True) if ask is None]
     return [(wire, socket.inet_ntoa(key[4:8]), int.from_bytes(key[2:4], "big")) for key, wire in others]
 
@@ -117,7 +117,7 @@ def _same(value: int) -> array[int]:
 
 
 def _table(width: int, *columns: array[int]) -> array[int]:
-    """Rows of `width` words; what has no column is 0."""
+    """Returns rows of `width` words, filled by column; words without a column are 0."""
     table = array("Q", bytes(8 * width * SLOTS))
     for number, column in enumerate(columns):
         table[number::width] = column
@@ -125,6 +125,6 @@ def _table(width: int, *columns: array[int]) -> array[int]:
 
 
 def _headers(names: int, vectors: array[int], each: int) -> array[int]:
-    """The table of datagrams, each of which has `each` vectors."""
+    """Returns an array of struct mmsghdr, each with `each` vectors."""
     at = _every(vectors.buffer_info()[0], 16 * each)
     return _table(_WORDS, _every(names, _NAME), _same(_NAME), at, _same(each))

@@ -1,4 +1,4 @@
-"""The datagrams of a lookup: who is asked when and at which address, and whose an answer is. No sockets, no clock."""
+"""The datagrams of a lookup: when to query which peer at which address, and which ask a response is for. No I/O."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Final
 from ..directory.peer_memory import Standing
 from .asked_peer import Ask, Outcome
 
-IN_FLIGHT: Final = 128  # replies that the stock receive buffer holds, with room to spare
-FLIGHT_TIME: Final = 0.010  # seconds after which a silent peer's place is given to the next
+IN_FLIGHT: Final = 128  # responses that the default receive buffer holds, with a margin
+FLIGHT_TIME: Final = 0.010  # seconds after which a query without a response no longer counts as in flight
 RETRY: Final = 0.150  # seconds before the one retransmission
-A_FLOOD: Final = 16  # datagrams of nonsense, after which a peer is not asked again: they take the others' room
+A_FLOOD: Final = 16  # invalid datagrams, after which a peer gets no retry: they fill the receive buffer
 
-_PENDING, _IDLE = Outcome.PENDING, Standing.IDLE  # a member of an Enum is looked up slowly
+_PENDING, _IDLE = Outcome.PENDING, Standing.IDLE  # access to a member of an Enum is slow
 
 Datagram = tuple[str, int, bytes]  # address, port, octets
 
 
 class Departures:
-    """To whom of `everybody` its turn has come: by ``queue``, where those wait who may be asked, or :meth:`open`.
+    """Decides which of the asks `everybody` is sent next: from ``queue``, or at once by :meth:`open`.
 
-    The question's octets behind the id are `rest`; `rest_rd` for who is asked with RD=1. `other_family` is the seconds
-    after which a peer that has not answered is asked at its next address. ``flying`` is how many were asked a moment
-    ago, and nothing has come of it.
+    `rest` is the query without its id; `rest_rd` is the same with RD=1, for the holder. After `other_family` seconds
+    without an answer, a peer is queried at its next address. ``flying`` is the number of asks in flight: sent a moment
+    ago, without a response yet.
     """
 
     def __init__(self, everybody: Sequence[Ask], rest: bytes, rest_rd: bytes, other_family: float) -> None:
@@ -34,10 +34,10 @@ class Departures:
         self._rest = rest
         self._rest_rd = rest_rd
         self._other_family = other_family
-        # A datagram is an answer where source and id are right: one look tells.
+        # A datagram is a response to an ask if address, port and id match.
         self._by_source: dict[tuple[str, int, bytes], Ask] = {}
         self._by_address: dict[tuple[str, int], list[Ask]] | None = None
-        # Those that were asked at one moment, and when that was.
+        # Each item: when some asks were sent (for `_others`: when their next address is due), and those asks.
         self._flight: deque[tuple[float, Sequence[Ask]]] = deque()
         self._retries: deque[tuple[float, Sequence[Ask]]] = deque()
         self._others: deque[tuple[float, Sequence[Ask]]] = deque()
@@ -45,31 +45,31 @@ class Departures:
         self._out: list[Datagram] = []
 
     def query(self, ask: Ask) -> bytes:
-        """The question's octets for one ask."""
+        """Returns the query message of one ask."""
         return ask.ident + (self._rest_rd if ask.merged else self._rest)
 
     def datagram(self, ask: Ask) -> Datagram:
-        """What asks its peer at the first address."""
+        """Returns the datagram to the first address of the peer, and registers it for :meth:`whose`."""
         address, port = ask.peer.route[0], ask.peer.port
         self._by_source[address, port, ask.ident] = ask
         return address, port, self.query(ask)
 
     def take(self) -> list[Datagram]:
-        """What is to be sent, but for those that :meth:`take_begun` gives."""
+        """Takes the datagrams to send now, without those of :meth:`take_begun`."""
         out, self._out = self._out, []
         return out
 
     def take_begun(self) -> Sequence[Ask]:
-        """Those to be asked at their first address."""
+        """Takes the asks to send now to the first address of their peers."""
         begun, self._begun = self._begun, ()
         return begun
 
     def whose(self, address: str, port: int, ident: bytes) -> Ask | None:
-        """The ask that a datagram answers, if any."""
+        """Returns the ask that a datagram is a response to, None if there is none."""
         return self._by_source.get((address, port, ident))
 
     def asked_at(self, address: str, port: int) -> Sequence[Ask]:
-        """The asks that were sent to an address; their index is made at the first error, and mostly never."""
+        """Returns the asks that were sent to an address. The index is built at the first error, so usually never."""
         if self._by_address is None:
             self._by_address = {}
             for ask in self._everybody:
@@ -78,7 +78,7 @@ class Departures:
         return self._by_address.get((address, port), ())
 
     def timers(self) -> list[float]:
-        """When :meth:`tick` has something to do."""
+        """The times at which :meth:`tick` has something to do."""
         when = []
         if self.queue and self._flight:
             when.append(self._flight[0][0] + FLIGHT_TIME)
@@ -89,8 +89,8 @@ class Departures:
         return when
 
     def tick(self, now: float) -> Sequence[Ask]:
-        """Notices what time has brought; those that are asked for the first time."""
-        # The places of those that have not answered in time are the next ones'.
+        """Handles timers that have expired. Returns the asks that are sent for the first time."""
+        # Asks without a response in time make room for the next ones.
         while self._flight and self._flight[0][0] + FLIGHT_TIME <= now:
             for ask in self._flight.popleft()[1]:
                 self.land(ask)
@@ -107,7 +107,7 @@ class Departures:
         return begun
 
     def open(self, ask: Ask, now: float) -> None:
-        """Asks a peer at its next address."""
+        """Sends an ask to the next address of its peer."""
         peer, tried = ask.peer, ask.tried
         address, port = peer.route[tried], peer.port
         if not ask.open and ask.standing is not _IDLE:
@@ -126,13 +126,13 @@ class Departures:
             self._others.append((now + self._other_family, (ask,)))
 
     def land(self, ask: Ask) -> None:
-        """Something has come of it, or nothing for too long: its place is the next one's."""
+        """An ask is no longer in flight: it got a response, or none for too long."""
         if ask.flying:
             ask.flying = False
             self.flying -= 1
 
     def _open_next(self, count: int, now: float) -> list[Ask]:
-        """Asks that many of the queue at their first address."""
+        """Sends the next `count` asks of the queue to the first address of their peers."""
         queue = self.queue
         asks = [queue.popleft() for _ in range(min(count, len(queue)))]
         for ask in asks:
@@ -141,7 +141,7 @@ class Departures:
             ask.flying = True
         self.flying += len(asks)
         self._flight.append((now, asks))
-        # They are asked in order of what they are owed.
+        # The queue is sorted by standing: if the last is not idle, none is.
         waited_for = asks if asks[-1].standing is not _IDLE else [ask for ask in asks if ask.standing is not _IDLE]
         if waited_for:
             self._retries.append((now, waited_for))

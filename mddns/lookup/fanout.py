@@ -1,8 +1,8 @@
-"""One question to many peers: what to send, what came, when to stop. No sockets, no clock.
+"""One query to many peers: what to send, what came back, when to stop. No sockets, no clock.
 
-Whoever does the I/O calls :meth:`Lookup.send`, hands in what arrives, opens the TCP connections of
-:meth:`Lookup.tcp`, and calls again by :meth:`Lookup.timer`, until :attr:`Lookup.done`. A bad packet is
-passed over and the peer stays asked: one peer can only cost its own answer.
+The caller does the I/O: it calls :meth:`Lookup.send`, passes in what arrives, opens the TCP connections of
+:meth:`Lookup.tcp`, and calls again by :meth:`Lookup.timer`, until :attr:`Lookup.done`. An invalid packet is ignored and
+the query stays open, so a bad peer can lose only its own answer.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from .patience import Patience
 if TYPE_CHECKING:
     from ..zone.transfer import TransferIn
 
-HEAD_START: Final = 0.100  # seconds that our own host's holder has before we ask around ourselves
+HEAD_START: Final = 0.100  # seconds that our own host's holder has to answer before we query the peers ourselves
 
-# A member of an Enum is looked up slowly, and every peer's answer needs some.
+# Access to a member of an Enum is slow, and every answer needs some.
 _PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome
 _REGISTRY, _NEW, _IDLE = Standing
 
 
 class Lookup:
-    """One question to `peers`, with how much each is waited for.
+    """One query to `peers`, each with its standing, which decides how long the lookup waits for it.
 
-    `holder` is our own host's: it is asked with RD=1 before all others, and its answer, which is the
-    whole network's, ends the lookup. With `enough`, the first answer for which it is true does. `way` tells which
-    peers are asked by HTTP for what DNS does not tell, `lists` are the ids of those for which it is `AT_ONCE`.
+    `holder` is the node of our own host: its holder is queried with RD=1 before all peers, and its answer for the whole
+    network ends the lookup. With `enough`, the first answer for which it returns true ends it. `way` returns whether a
+    peer is queried by HTTP; `lists` are the ids of the peers for which that is `AT_ONCE`.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Lookup:
         lists: Collection[str] = (),
     ) -> None:
         self.apex = apex
-        self.rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]  # the question's octets behind the id
+        self.rest = pack_query(qname, qtype, ident=0, rd=rd)[2:]  # the query without its id
         labels = Name(qname.lower()).relative_to(apex) or ()
-        # The two questions for services, whose answers a transfer gives too: all of one name, or everything.
+        # The two queries for services, all of one name or all. A zone transfer answers them too.
         self._name = labels[0] if qtype == SRV and len(labels) == 1 else None
         self._everything = qtype == PTR and labels == (b"_list",)
         self._reader = Reader(apex, self.rest[10 : 10 + len(qname) + 4], by_name=self._name is not None)
@@ -69,7 +69,7 @@ class Lookup:
         self.begun = now
         self.deadline = now + timeout
         self._enough = enough
-        # Those that are known to answer go first, the nearest among them foremost.
+        # Peers that are known to answer go first.
         chosen = sorted(peers, key=itemgetter(1))
         idents = random_heads(len(chosen) + 1)
         self.asks = [Ask(peer, standing, ident) for (peer, standing), ident in zip(chosen, idents[1:], strict=True)]
@@ -94,28 +94,28 @@ class Lookup:
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is worth waiting for."""
+        """Whether the lookup has ended."""
         return self._ended
 
     def outcomes(self, outcome: Outcome) -> list[Ask]:
-        """The asks that ended so."""
+        """The asks with this outcome."""
         return [ask for ask in self.asks if ask.outcome is outcome]
 
     def send(self, now: float) -> Sequence[Datagram]:
-        """What is to be sent now. Also notices what time has brought; call it whenever something happened."""
+        """Handles timers and returns the datagrams to send now. Call it after each event."""
         begun = self.begin(now)
         out = self._departures.take()
         out += [self.datagram(ask) for ask in begun]
         return () if self._ended else out
 
     def begin(self, now: float) -> Sequence[Ask]:
-        """As :meth:`send`, which then gives what else is to be sent: those to be asked now for the first time."""
+        """As :meth:`send`, but returns the asks to send for the first time. :meth:`send` then returns the rest."""
         self._tick(now)
         begun = self._departures.take_begun()
         return () if self._ended else begun
 
     def datagram(self, ask: Ask) -> Datagram:
-        """What asks its peer at the first address, for whoever does not match the answers to it."""
+        """Returns the datagram to the first address of the peer, and registers it for :meth:`received`."""
         return self._departures.datagram(ask)
 
     def tcp(self) -> list[Ask]:
@@ -124,17 +124,17 @@ class Lookup:
         return wanted
 
     def web(self) -> list[Ask]:
-        """The asks that need ``GET /services`` now, at ``ask.over_web``, and no connection for DNS any more."""
+        """The asks that need ``GET /services`` now, from ``ask.over_web``. Their connection for DNS must be closed."""
         return self._web.wanted()
 
     def query_for(self, ask: Ask) -> bytes:
-        """The query's octets for one ask."""
+        """Returns the query message of one ask."""
         if ask.transfer is not None:
             return pack_query(self.apex.wire, AXFR, ident=int.from_bytes(ask.ident, "big"), rd=False)
         return self._departures.query(ask)
 
     def timer(self) -> float:
-        """When to call :meth:`send` again at the latest."""
+        """The latest time at which :meth:`send` must be called again."""
         when = [self.deadline]
         if self._hold > -math.inf:
             when.append(self._hold)
@@ -145,7 +145,7 @@ class Lookup:
         return min(when)
 
     def received(self, wire: bytes, address: str, port: int, now: float) -> None:
-        """A datagram came. Id, source and question all match, or it is passed over."""
+        """Processes a datagram. Ignores it unless id, source and question match."""
         if len(wire) < 12:
             return
         ask = self._departures.whose(address, port, wire[:2])
@@ -153,9 +153,9 @@ class Lookup:
             self.answers(((ask, wire),), now, address)
 
     def answers(self, arrived: Iterable[tuple[Ask, bytes]], now: float, address: str | None = None) -> None:
-        """Datagrams of at least a header came, each with the source and the id of its ask.
+        """Processes datagrams with the source and the id of their ask, each at least a header long.
 
-        From `address`, or each from the first one of its peer.
+        They came from `address`, or each from the first address of its peer.
         """
         judge, waiting, alone = self._reader.glance, self._patience.waiting, self._enough is None
         landed, earliest = 0, now
@@ -181,7 +181,7 @@ class Lookup:
                     self._answered(ask, form.answer(own), wire, address or ask.peer.route[0], now)
                     continue
                 ask.form, ask.own = form, own
-            # Nearly all of many: in flight is who was asked once, and has not said anything yet.
+            # The usual case: an ask in flight was sent once and has no response yet.
             sent = ask.sent
             ask.flying = False
             ask.outcome, ask.message, ask.rtt = _ANSWERED, wire, now - sent
@@ -201,7 +201,7 @@ class Lookup:
             ask.over_tcp = address
             self._await(ask)
             self._departures.land(ask)
-            # Where Minidisc has the port, it takes a DNS message for the beginning of a request, and waits for more.
+            # If Minidisc has the TCP port, it takes a DNS message for the start of an HTTP request, and waits for more.
             way = self._web.way_to(ask)
             if way is not Way.AT_ONCE:
                 self._tcp.append(ask)
@@ -213,7 +213,7 @@ class Lookup:
             self._settle(ask, _outcome(ask, answer) if answer.failed or answer.refused else _ANSWERED, now)
 
     def tcp_received(self, ask: Ask, wire: bytes, now: float) -> bool:
-        """A message came over TCP; True where more of them are wanted on this connection."""
+        """Processes a message from TCP. Returns whether this connection must stay open for more messages."""
         if len(wire) < 12 or wire[:2] != ask.ident:
             return False
         if ask.transfer is not None:
@@ -223,10 +223,10 @@ class Lookup:
             return False
         ask.answer, ask.message = answer, wire
         if answer.partial and ask.merged:
-            # More than a message holds. A transfer from it would be its own zone alone, so we ask everybody.
+            # Too large for one message. A transfer from the holder has only its own zone, so we query all peers.
             self._settle(ask, _SILENT, now)
         elif answer.partial and (self._name or self._everything):
-            from ..zone.transfer import TransferIn  # of which most lookups need nothing
+            from ..zone.transfer import TransferIn  # most lookups do not need it
 
             ask.transfer = TransferIn(self.apex)
             self._tcp.append(ask)
@@ -248,22 +248,22 @@ class Lookup:
         return False
 
     def tcp_failed(self, ask: Ask, now: float) -> None:
-        """The connection has ended. Without an answer, what came over UDP, if it told anything, has to do."""
+        """The connection has ended. If it gave no answer, the ask ends with the partial answer from UDP, if any."""
         if ask.outcome is _PENDING and ask not in self._tcp and not self._web.ask(ask):
             self._told_in_part(ask, now)
 
     def _told_in_part(self, ask: Ask, now: float) -> None:
-        # A part of what the whole network has is nothing to end with: who asks everybody gets it all.
+        # A partial answer of the holder does not end the lookup: querying all peers gives all services.
         told = not ask.merged and ask.answer is not None and ask.answer.told
         self._settle(ask, _ANSWERED if told else _SILENT, now)
 
     def web_open(self, ask: Ask) -> None:
-        """Somebody takes the connection, so it is worth waiting for."""
+        """The peer accepted the connection, so the lookup waits for it."""
         if ask.outcome is _PENDING and ask.standing is not _REGISTRY:
             self._await(ask)
 
     def web_received(self, ask: Ask, body: bytes, now: float) -> None:
-        """``/services`` was answered. What is no list is as good as nothing."""
+        """Processes the response to ``/services``. An invalid list counts as none."""
         answer = self._web.received(ask, body)
         if answer is None:
             self.web_failed(ask, now)
@@ -274,7 +274,7 @@ class Lookup:
             self._settle(ask, _ANSWERED, now)
 
     def web_failed(self, ask: Ask, now: float) -> None:
-        """Nobody lists services there; or whoever does broke off."""
+        """The peer does not list services by HTTP, or closed the connection too early."""
         self._web.failed(ask)
         if ask.outcome is not _PENDING:
             return
@@ -283,11 +283,11 @@ class Lookup:
         elif not ask.open:
             self._settle(ask, _REFUSED, now)
         else:
-            # Kernels ration their refusals of datagrams: it is not waited for.
+            # Kernels limit the rate of refusals, so a refusal may never come: do not wait for this peer.
             self._patience.owe(ask, _IDLE)
 
     def failed(self, address: str, port: int, now: float, *, refused: bool) -> None:
-        """A kernel says that `address` cannot be reached, or (`refused`) that nobody answers there."""
+        """A kernel reported that `address` is unreachable, or (`refused`) that its port is closed."""
         for ask in self._departures.asked_at(address, port):
             if ask.outcome is not _PENDING or ask.over_tcp or address not in ask.open:
                 continue
@@ -300,7 +300,7 @@ class Lookup:
     def _unreached(self, ask: Ask, now: float, *, refused: bool) -> None:
         self._departures.land(ask)
         if ask.over_web and ask.listed is _PENDING:
-            return  # it is being asked otherwise
+            return  # an HTTP request is in progress
         if refused and self._web.ask(ask):
             if ask.standing is _IDLE:
                 self._patience.owe(ask, _NEW)
@@ -321,13 +321,13 @@ class Lookup:
             self._end()
 
     def _release(self) -> None:
-        """Our own host's holder does not answer for us: ask everybody."""
+        """The holder of our own host did not answer for the network: queries all peers."""
         if self._hold > -math.inf:
             self._hold = -math.inf
             self._queue.extend(self.asks)
 
     def _await(self, ask: Ask) -> None:
-        """It has begun to answer, so it is worth waiting for."""
+        """The peer has begun to answer, so the lookup waits for it."""
         if not ask.merged:
             self._patience.owe(ask, _REGISTRY)
 
@@ -345,14 +345,14 @@ class Lookup:
             return
         self._patience.answered(now, ask.rtt)
         if self._enough and ask.answer and self._enough(ask.peer, ask.answer):
-            self._ended = self.matched = True  # the others were not given the time that they had
+            self._ended = self.matched = True  # the other peers did not get their full time
 
     def _grace(self) -> float | None:
-        """When to stop although some have not answered: None while those that count are waited for."""
+        """When to stop although some peers have not answered; None while the lookup must wait for one."""
         if self._hold > -math.inf or self._queue:
             return None
         if self.holder and self.holder.outcome is _PENDING:
-            return None  # it waits for somebody of whom we may never have heard, and will say who
+            return None  # it may wait for a peer that is new to us, and will report it as silent
         return self._patience.ends()
 
     def _end(self) -> None:
@@ -368,6 +368,6 @@ class Lookup:
 def _outcome(ask: Ask, answer: Answer) -> Outcome:
     if answer.refused:
         return _REFUSED
-    # Of a holder's failures, only "the registries are silent" is better known to it than to us.
+    # A holder's failure counts as an answer only if it says that the registries are silent: it knows that best.
     told = ask.merged and any(code == EDE_NO_AUTHORITY for code, _ in answer.errors)
     return _SILENT if answer.failed and not told else _ANSWERED

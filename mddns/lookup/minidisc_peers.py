@@ -1,4 +1,4 @@
-"""The peers of a lookup that are asked as Minidisc's nodes are, by HTTP, for what DNS does not tell. No I/O."""
+"""The peers of a lookup that are queried by HTTP, as Minidisc nodes are, for services without DNS. No I/O."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..codec.answer import Answer
 from ..directory.peer_memory import Way
 from .asked_peer import Ask, Outcome
 
-WEB_AT_ONCE: Final = 64  # connections to peers that have no DNS
-TCP_BEGINS: Final = 0.250  # seconds (or four round trips) in which DNS over TCP has an answer, where it is DNS
+WEB_AT_ONCE: Final = 64  # most HTTP connections at the same time
+TCP_BEGINS: Final = 0.250  # seconds (or four round trips) in which a DNS server begins to answer over TCP
 
-_PENDING, _ANSWERED, _REFUSED, _ = Outcome  # a member of an Enum is looked up slowly
+_PENDING, _ANSWERED, _REFUSED, _ = Outcome  # access to a member of an Enum is slow
 
 
 class Web:
-    """Who is asked so, as `way` tells; `lists` are the ids of those for which it is `AT_ONCE`.
+    """The HTTP requests of a lookup. `way` returns whether a peer gets one; `lists` are the ids that get it `AT_ONCE`.
 
-    `name`, in lower case, is the one that is looked for; None for everything.
+    `name`, in lower case, is the service name of the lookup; None for all services.
     """
 
     def __init__(self, way: Callable[[Peer], Way] | None, lists: Collection[str], name: bytes | None) -> None:
@@ -29,10 +29,10 @@ class Web:
         self._name = name
         self._queue: deque[Ask] = deque()
         self._under_way = 0
-        self._unheard: list[tuple[float, Ask]] = []  # asked over TCP, and by when that should have begun to answer
+        self._unheard: list[tuple[float, Ask]] = []  # queried over TCP, and by when an answer should have begun
 
     def wanted(self) -> list[Ask]:
-        """The asks that need a connection now, as many as there may be."""
+        """Takes the asks that need a connection now, as many as the limit allows."""
         wanted = []
         while self._queue and self._under_way < WEB_AT_ONCE:
             wanted.append(self._queue.popleft())
@@ -40,13 +40,13 @@ class Web:
         return wanted
 
     def way_to(self, ask: Ask) -> Way:
-        """Whether its peer is asked so."""
+        """Returns whether, and when, the peer of an ask is queried by HTTP."""
         if ask.way is None:
             ask.way = Way.NEVER if ask.merged or self._way is None else self._way(ask.peer)
         return ask.way
 
     def ask(self, ask: Ask) -> bool:
-        """Asks, where that is worth it; Minidisc answers at IPv4 alone. False where it is not."""
+        """Queues an HTTP request, over IPv4 as Minidisc needs it. Returns False if the peer gets none."""
         if ask.over_web or self.way_to(ask) is Way.NEVER:
             return False
         address = next((each for each in ask.peer.route if ":" not in each), None)
@@ -57,15 +57,15 @@ class Web:
         return True
 
     def doubt(self, ask: Ask, now: float) -> None:
-        """It is asked over TCP, where it may be Minidisc that has the port."""
+        """The ask is sent by DNS over TCP, but Minidisc may have that port: starts a timer for :meth:`ask_unheard`."""
         self._unheard.append((now + max(TCP_BEGINS, 4 * (ask.rtt or 0.0)), ask))
 
     def doubts(self) -> list[float]:
-        """When :meth:`ask_unheard` has something to do."""
+        """The times at which :meth:`ask_unheard` has something to do."""
         return [at for at, _ in self._unheard]
 
     def ask_unheard(self, now: float) -> None:
-        """Asks those so that have not begun to answer over TCP."""
+        """Queues HTTP requests for the asks that have not begun to answer over TCP in time."""
         if not self._unheard:
             return
         late = [ask for at, ask in self._unheard if at <= now]
@@ -75,8 +75,8 @@ class Web:
                 self.ask(ask)
 
     def received(self, ask: Ask, body: bytes) -> Answer | None:
-        """``/services`` was answered: what the peer has, as far as it is known by now; None where it is no list."""
-        from ..codec.minidisc_json import beside_dns, read_services  # where nobody speaks Minidisc, nobody needs it
+        """Reads a response to ``/services``. Returns its services and those from DNS, None for an invalid list."""
+        from ..codec.minidisc_json import beside_dns, read_services  # only networks with Minidisc nodes need it
 
         try:
             listed = read_services(body, ask.peer)
@@ -95,6 +95,6 @@ class Web:
         return Answer(told, False, False, False, ())
 
     def failed(self, ask: Ask) -> None:
-        """Nobody lists services there; or whoever does broke off."""
+        """The peer does not list services by HTTP, or closed the connection too early."""
         self._under_way -= 1
         ask.listed = _REFUSED

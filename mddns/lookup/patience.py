@@ -1,4 +1,4 @@
-"""How long a lookup waits for those that have not answered, by what it owes them."""
+"""How long a lookup waits for peers that have not answered, by their standing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from ..directory.peer_memory import Standing
 from .asked_peer import Ask
 
-NEW_GRACE: Final = 0.300  # seconds after the last answer that peers never heard of get
-IDLE_GRACE: Final = 0.030  # the same for those that refused or were silent; or twice the slowest answer
+NEW_GRACE: Final = 0.300  # seconds after the last answer that new peers get
+IDLE_GRACE: Final = 0.030  # the same for idle peers, or twice the slowest round trip if that is longer
 
-_REGISTRY, _NEW, _IDLE = Standing  # a member of an Enum is looked up slowly
+_REGISTRY, _NEW, _IDLE = Standing  # access to a member of an Enum is slow
 
 
 class Patience:
-    """With these asks, from `now` on. ``waiting`` is by standing how many of them have not ended."""
+    """Decides when a lookup of `asks` stops waiting. ``waiting`` is the number of unfinished asks by standing."""
 
     def __init__(self, asks: list[Ask], now: float) -> None:
         standings = [ask.standing for ask in asks]
@@ -24,19 +24,19 @@ class Patience:
         self._slowest = 0.0
 
     def answered(self, now: float, rtt: float | None) -> None:
-        """One or several have; `rtt` is the seconds of the slowest, where that can be told."""
+        """One or several peers answered; `rtt` is the longest round trip in seconds, None if not known."""
         self._last = now
         if rtt is not None and rtt > self._slowest:
             self._slowest = rtt
 
     def owe(self, ask: Ask, standing: Standing) -> None:
-        """It is owed something else from now on."""
+        """Changes the standing of an ask, and so how long the lookup waits for it."""
         self.waiting[ask.standing] -= 1
         ask.standing = standing
         self.waiting[standing] += 1
 
     def ends(self) -> float | None:
-        """When to stop although some have not answered: None while those that count are waited for."""
+        """When to stop although some peers have not answered; None while a registry has not, which is waited for."""
         if self.waiting[_REGISTRY]:
             return None
         if self.waiting[_NEW]:

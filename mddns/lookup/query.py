@@ -1,7 +1,7 @@
-"""What it takes to answer one caller: is it known already, whom to ask, what came of it. No I/O.
+"""Answers the queries of a resolver: from its cache, or by a lookup. No I/O.
 
-A resolver calls :meth:`Inquirer.begin`; where that gives a Lookup, it carries it over the network and
-then calls :meth:`Inquirer.finish`.
+A resolver calls :meth:`Inquirer.begin`. If that returns a Lookup, the resolver runs it over the network. Then it calls
+:meth:`Inquirer.finish`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,12 +23,12 @@ from ..dns.message import PTR, SRV, Message
 from .asked_peer import Ask, Outcome
 from .fanout import Lookup
 
-_PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome  # a member of an Enum is looked up slowly
-_MOST_KEPT: Final = 1000  # answers of the holder, by name
+_PENDING, _ANSWERED, _REFUSED, _SILENT = Outcome  # access to a member of an Enum is slow
+_MOST_KEPT: Final = 1000  # most answers of the holder in the cache
 
 
 class Query(NamedTuple):
-    """What somebody looks for. Without a name everything; `first`: one match is enough."""
+    """What a caller looks for: all services if `name` is None. `first`: one match is enough."""
 
     name: str | None = None
     labels: Mapping[str, str] = MappingProxyType({})
@@ -36,22 +36,22 @@ class Query(NamedTuple):
 
     @classmethod
     def of(cls, name: str | None, labels: Mapping[str, str] | None = None, *, first: bool = False) -> Self:
-        """A query as a caller words it; InvalidService for a name that no service can have."""
+        """Returns a query with a normalized name. InvalidService if no service can have that name."""
         return cls(None if name is None else normal_name(name), dict(labels or {}), first)
 
     @property
     def key(self) -> str | None:
-        """Equal for questions that one whole lookup answers."""
+        """Equal for queries that one complete lookup answers."""
         return None if self.name is None else fold(self.name)
 
     @property
     def flight(self) -> tuple[str | None, frozenset[tuple[str, str]] | None]:
-        """Equal for questions that one lookup under way answers: one that ends at a match answers no other labels."""
+        """Equal for queries that can share a lookup in progress; with `first`, only if their labels are equal."""
         return self.key, frozenset(self.labels.items()) if self.first else None
 
 
 class Found(NamedTuple):
-    """What is known at the end. `answered` and `refused` count the peers of this lookup; `asked` all there are."""
+    """The result of a query. `answered` and `refused` count the peers of this lookup; `asked` counts all peers."""
 
     services: tuple[Service, ...]
     silent: tuple[str, ...]
@@ -61,25 +61,25 @@ class Found(NamedTuple):
 
     @property
     def nobody_answered(self) -> bool:
-        """Whether registries are known and not one of them could be asked."""
+        """Whether registries are silent and no peer answered."""
         return bool(self.silent) and not self.answered
 
     def matching(self, labels: Mapping[str, str]) -> Self:
-        """The same with those services alone that have at least these labels."""
+        """The same result with only the services that have all of these labels."""
         if not labels:
             return self
         return self._replace(services=tuple(each for each in self.services if each.matches(None, labels)))
 
 
 class _Told(NamedTuple):
-    """What our own host's holder said of a name, and for how long that holds."""
+    """A cached answer of our own host's holder, and until when it is valid."""
 
     until: float
     found: Found
 
 
 class Inquirer:
-    """What one resolver knows. `timeout` is seconds for one lookup."""
+    """The state of one resolver. `timeout` is the seconds for one lookup."""
 
     def __init__(self, apex: Name, timeout: float, policy: Policy | None = None, memory: Memory | None = None) -> None:
         self.apex = apex
@@ -90,13 +90,13 @@ class Inquirer:
         self._snapshot: Snapshot | None = None
 
     def slept(self, seconds: float, now: float) -> None:
-        """The machine was asleep for so long, until now; 0 is none of it."""
+        """The machine slept for `seconds`, until `now`; 0 changes nothing."""
         if seconds:
             self.directory.slept(seconds, now)
             self._held.clear()
 
     def begin(self, query: Query, snapshot: Snapshot, now: float, *, anew: bool = False) -> Lookup | None:
-        """The lookup that `query` needs, None where what is known answers it; `anew`: nothing that is known does."""
+        """Returns the lookup that `query` needs, None if the cache answers it. `anew`: ignores the cache."""
         directory = self.directory
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
@@ -113,7 +113,7 @@ class Inquirer:
             qname, qtype = Name.of((b"_list",), self.apex).wire, PTR
         else:
             qname, qtype = Name.of((query.name.encode(),), self.apex).wire, SRV
-        me = snapshot.me if snapshot.tun else None  # without, it tells nobody of others
+        me = snapshot.me if snapshot.tun else None  # with userspace networking, our holder does not answer for others
         return Lookup(
             self.apex,
             qname,
@@ -128,7 +128,7 @@ class Inquirer:
         )
 
     def finish(self, query: Query, lookup: Lookup | None, now: float) -> Found:
-        """What is known now, services filtered by the query's labels."""
+        """Learns from `lookup`, if there was one, and returns the result of `query`."""
         found = self._held[query.key].found if self._is_held(query, now) else None
         answered = refused = 0
         if lookup is not None:
@@ -141,14 +141,14 @@ class Inquirer:
             directory = self.directory
             services = directory.services(now, query.name)
             if lookup is not None and lookup.matched:
-                # What those said before whom nobody waited for is out of date, and might be taken for the match.
+                # The lookup ended early. Old services of peers that had not answered are stale, so drop them.
                 passed_over = {ask.peer.id for ask in lookup.outcomes(_PENDING)}
                 services = [each for each in services if each.via not in passed_over]
             found = Found(tuple(services), directory.silent(now), directory.count(now), answered, refused)
         return found.matching(query.labels)
 
     def ask_held_back(self, snapshot: Snapshot, now: float) -> Lookup:
-        """A lookup of what every host holds back; only those are left out that are known to have no responder."""
+        """Returns a lookup of the services that hosts hold back. Leaves out hosts known to have no responder."""
         memory = self.directory.memory
         peers = [(peer, memory.standing(peer.id, now)) for peer in snapshot.everyone() if peer.asked]
         expected = [(peer, standing) for peer, standing in peers if standing is not Standing.IDLE]
@@ -159,7 +159,7 @@ class Inquirer:
         return told is not None and now < told.until
 
     def _is_known(self, query: Query, due: Collection[str], now: float) -> bool:
-        """Whether anybody has it but those `due`, whose word is out of date."""
+        """Whether a known service matches that is not from a peer in `due`, whose services are stale."""
         services = self.directory.services(now, query.name)
         return any(each.via not in due and each.matches(None, query.labels) for each in services)
 
@@ -173,19 +173,20 @@ class Inquirer:
         return enough
 
     def _learn(self, query: Query, lookup: Lookup, now: float) -> tuple[int, int]:
-        """Puts the peers' answers into the directory; how many answered and refused."""
+        """Puts the answers into the directory. Returns how many peers answered and how many refused."""
         directory = self.directory
         if lookup.holder and lookup.holder.outcome is _REFUSED:
             directory.refused(lookup.holder.peer, now)
         name, network = query.key, self._snapshot.network if self._snapshot else ""
-        learn_all(directory, lookup.asks, network, lookup.begun, name)  # it is as old as the question
+        learn_all(directory, lookup.asks, network, lookup.begun, name)  # an answer is as old as its query
         directory.lapse(now, name)
         outcomes = [ask.outcome for ask in lookup.asks]
         return outcomes.count(_ANSWERED), outcomes.count(_REFUSED)
 
     def _hold(self, query: Query, holder: Ask, answer: Answer, asked: float) -> Found:
-        """What the holder said of the whole network, at the earliest when it was `asked`; whose each instance is, its
-        address tells.
+        """Caches and returns the holder's answer for the whole network. Its lifetime begins when it was `asked`.
+
+        The address of each instance determines the peer that it belongs to.
         """
         snapshot, me = self._snapshot, holder.peer
         silence = next(filter(None, (read_sentence(text) for _, text in answer.errors)), Silence((), 0))
@@ -199,16 +200,16 @@ class Inquirer:
         found = Found(tuple(services), silence.names, silence.asked or self.directory.count(asked), 1)
         if len(self._held) >= _MOST_KEPT:
             self._held.clear()
-        # What the holder knows has an age already: its records say how long they still hold.
+        # The holder answers from its cache, so the TTLs of its records tell how long they are still valid.
         most = TTL if services else NEGATIVE_TTL
         left = lifetime(Message(holder.message), most) if holder.message else 0
-        if not self.directory.has_left(me):  # nor is it another network's by now
+        if not self.directory.has_left(me):  # the network may have changed meanwhile
             self._held[query.key] = _Told(asked + left, found)
         return found
 
 
 def learn_all(directory: Directory, asks: Iterable[Ask], network: str, now: float, name: str | None) -> None:
-    """As :func:`learn`, for very many."""
+    """As :func:`learn`, for very many asks."""
     if name is None:
         for ask in asks:
             learn(directory, ask, network, now)
@@ -222,7 +223,7 @@ def learn_all(directory: Directory, asks: Iterable[Ask], network: str, now: floa
             continue
         peer, rtt = ask.peer, ask.rtt
         services: Sequence[Service] = ()
-        # Those that came together took the same time, and to round it takes some as well.
+        # Responses read together have the same round-trip time, and rounding is slow: round it once.
         if rtt != last:
             last, rtt_ms = rtt, None if rtt is None else round(rtt * 1000, 2)
         if form and own:
@@ -236,10 +237,10 @@ def learn_all(directory: Directory, asks: Iterable[Ask], network: str, now: floa
 
 
 def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | None = None) -> None:
-    """Puts what came of asking a peer for everything, or for `name` (in lower case), into the directory."""
+    """Puts the outcome of one ask, for all services or for `name` (in lower case), into the directory."""
     answer, peer, outcome = ask.answer, ask.peer, ask.outcome
     listed = ask.listed is _ANSWERED
-    # Who is known to list its services may be too slow for once.
+    # A peer that is known to list by HTTP may be slow this time: that is no reason to skip HTTP.
     if ask.over_web and (ask.listed is _REFUSED or (outcome is _SILENT and not listed and ask.way is not Way.AT_ONCE)):
         directory.without_web(peer, now)
     if outcome is _REFUSED:
@@ -251,7 +252,7 @@ def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | 
             services = [introduce(told, peer, network, rtt_ms) for told in answer.told]
             if listed:
                 services = [labelled(each, directory.machine_of(peer)) for each in services]
-        # Who told a part, and be it none of it, owes the rest: nothing is lost without a word.
+        # After a partial answer, even an empty one, the peer counts as silent, so the missing services are reported.
         by_dns = ask.message is not None
         directory.answered(peer, services, now, name=name, rtt=ask.rtt, partial=answer.partial, web=listed, dns=by_dns)
     elif outcome is _SILENT:
@@ -259,13 +260,13 @@ def learn(directory: Directory, ask: Ask, network: str, now: float, name: str | 
 
 
 def held_back(lookup: Lookup, network: str) -> list[Service]:
-    """What the hosts hold back, and why: see `Service.held`."""
+    """Returns the services that the hosts hold back; `Service.held` is the reason."""
     answers = ((ask.peer, ask.answer) for ask in lookup.asks if ask.answer)
     return [introduce(told, peer, network) for peer, answer in answers for told in answer.told if told.attributes.held]
 
 
 def labelled(service: Service, machine: str) -> Service:
-    """`service` with the label of its instance, where whoever told of it knows no such thing."""
+    """Returns `service` with an instance label, if it came without one (Minidisc has none)."""
     if service.instance:
         return service
     where = service.endpoint
@@ -274,7 +275,10 @@ def labelled(service: Service, machine: str) -> Service:
 
 
 def _teller(told: Told, snapshot: Snapshot) -> Peer | None:
-    """The node whose own service this is: it has the address, and of several that do, the instance's name."""
+    """Returns the node that has the address of this instance, None if no node has it.
+
+    Of several nodes, it prefers the one whose machine name is in the instance label.
+    """
     owners = [peer for peer in snapshot.everyone() if not set(peer.addresses).isdisjoint(told.addresses)]
     for peer in owners:
         machine, protocol = machine_label(peer.name), spoken_protocol(told.instance, told.port)
@@ -286,12 +290,12 @@ def _teller(told: Told, snapshot: Snapshot) -> Peer | None:
 def by_preference(
     services: Sequence[Service], own: Sequence[str], draw: Callable[[], float], *, nearest: bool = False
 ) -> list[Service]:
-    """Best first: priority, then our own host's, then at random by weight (RFC 2782), or the nearest by RTT.
+    """Sorts by priority, then our own host's first, then at random by weight (RFC 2782), or by RTT if `nearest`.
 
-    `draw` gives random numbers between 0 and 1.
+    `own` are the addresses of our own host. `draw` returns random numbers between 0 and 1.
     """
     if not nearest and not own and len({(each.priority, each.weight) for each in services}) == 1:
-        return sorted(services, key=lambda _: draw())  # any order is as good as any other
+        return sorted(services, key=lambda _: draw())  # all are equal: a random order
 
     def rank(service: Service) -> tuple[int, bool, float]:
         if nearest:

@@ -1,8 +1,8 @@
-"""The sockets of one lookup: UDP to all peers over one socket a family, TCP where a peer asks for it.
+"""The sockets of one lookup: one UDP socket for each address family, and TCP where an answer needs it.
 
-An :class:`Exchange` carries a :class:`~mddns.lookup.fanout.Lookup` and decides nothing. Its selector has a file
-descriptor of its own, so that a blocking caller (:func:`run`) and an event loop
-(:func:`mddns.lookup.asyncio_sockets.run`) drive the same code.
+An :class:`Exchange` does the I/O of a :class:`~mddns.lookup.fanout.Lookup`, which makes all decisions. The selector has
+its own file descriptor, so a blocking caller (:func:`run`) and an event loop (:func:`mddns.lookup.asyncio_sockets.run`)
+can use the same code.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _IP_RECVERR: Final = 11  # linux/in.h; the socket module has no names for these
 _IPV6_RECVERR: Final = 25  # linux/in6.h
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")  # struct sock_extended_err, linux/errqueue.h
 _LINUX: Final = sys.platform.startswith("linux")
-_BURST: Final = 256  # datagrams read before anything else gets a turn
-_TURNS: Final = 4  # the same, where many come at once
+_BURST: Final = 256  # most datagrams to read in one step
+_TURNS: Final = 4  # the same as calls of recvmmsg, for many peers
 _LARGEST: Final = 65_535
-MANY: Final = 512  # peers from which on it is worth loading what sends and receives many datagrams at once
+MANY: Final = 512  # number of peers from which on loading burst.py pays off
 
 
 if sys.platform.startswith("linux"):
@@ -43,7 +43,7 @@ else:
 
 
 class Exchange:
-    """Carries one lookup. ``step()`` does all that can be done now; the selector tells when to call it again."""
+    """Runs one lookup. Call ``step()`` when the selector is readable, and at the time that it returned."""
 
     def __init__(self, lookup: Lookup, clock: Clock) -> None:
         self.lookup = lookup
@@ -55,7 +55,7 @@ class Exchange:
         self._volley = self._many() if len(lookup.asks) >= MANY else None
 
     def step(self) -> float | None:
-        """Reads, decides, sends. Returns when to be called again, None when the lookup is done."""
+        """Receives, then sends. Returns the time by which to call it again, None if the lookup is done."""
         lookup, now = self.lookup, self._clock()
         for key, _ in self.selector.select(0):
             sock = key.fileobj
@@ -81,7 +81,7 @@ class Exchange:
         return None if lookup.done else lookup.timer()
 
     def close(self) -> None:
-        """Closes every socket."""
+        """Closes all sockets."""
         for sock in (*self._udp.values(), *self._streams):
             if sock is not None:
                 sock.close()
@@ -105,9 +105,9 @@ class Exchange:
             try:
                 sock.sendto(wire, (address, port))
             except BlockingIOError:
-                continue  # the send buffer is full: as good as lost, and the retransmission is for that
+                continue  # the send buffer is full: counts as packet loss, for which there is a retry
             except OSError:
-                # Some other peer's refusal, most likely: raised once, it is not told of again.
+                # Usually the pending error of another peer, which the kernel raises only once: send again.
                 self._drain_errors(sock)
                 self._send(address, port, wire)
 
@@ -121,15 +121,15 @@ class Exchange:
                 sock.sendto(wire, (address, port))
                 return
             except BlockingIOError:
-                return  # the send buffer is full: as good as lost, and the retransmission is for that
+                return  # the send buffer is full: counts as packet loss, for which there is a retry
             except OSError:
-                # The kernel tells of some other peer's refusal to whoever calls next; then nothing was sent.
+                # The kernel raises the error of another peer in the next call, which then sends nothing.
                 if not self._drain_errors(sock):
                     self.lookup.failed(address, port, self._clock(), refused=False)
                     return
 
     def _many(self) -> Volley | None:
-        """What asks very many over IPv4, where the system has it."""
+        """Returns the sender for very many peers over IPv4, None if the system has none."""
         sock = self._socket(False)
         if sock is None or not _LINUX:
             return None
@@ -141,13 +141,13 @@ class Exchange:
             return None
 
     def _ask_many(self, volley: Volley) -> None:
-        """Asks those whose turn it is."""
+        """Sends the asks that are next."""
         lookup = self.lookup
         asks = lookup.begin(self._clock())
         while asks:
             asks = volley.send(asks)
             if asks:
-                # Some other peer's refusal, most likely; or IPv6 alone, or a network that is down.
+                # Usually the pending error of another peer. Or this peer has only IPv6, or the network is down.
                 self._send(*lookup.datagram(asks[0]))
                 asks = asks[1:]
 
@@ -179,7 +179,7 @@ class Exchange:
             self._ask_many(volley)
 
     def _drain_errors(self, sock: socket.socket) -> bool:
-        """Reads which peers the kernel gave up on; whether there were any."""
+        """Reads the errors that the kernel has queued for peers. Returns whether there were any."""
         if not _LINUX:
             return False
         any_read = False
@@ -205,7 +205,7 @@ class Exchange:
             self._drop(sock)
 
     def _give_up(self, ask: Ask) -> None:
-        """Ends DNS over TCP: Minidisc's Python serves one connection after the other."""
+        """Closes the TCP connections of an ask: Minidisc in Python serves only one connection at a time."""
         for sock, stream in list(self._streams.items()):
             if stream.ask is ask:
                 del self._streams[sock]
@@ -249,10 +249,10 @@ class _Stream:
         self._received = bytearray()
 
     def sent(self) -> None:
-        """The query is on its way."""
+        """The query was sent: nothing to do."""
 
     def feed(self, octets: bytes, now: float) -> bool:
-        """Takes what came; whether more is wanted."""
+        """Processes received data; empty at the end. Returns whether to keep the connection open."""
         received = self._received
         received += octets
         while len(received) >= 2 and len(received) >= (end := 2 + (received[0] << 8 | received[1])):
@@ -268,7 +268,7 @@ class _Stream:
 
 
 class _WebStream:
-    """``GET /services`` of a peer that has no DNS."""
+    """``GET /services`` over HTTP, as Minidisc nodes answer it."""
 
     __slots__ = ("_lookup", "_over", "_received", "ask", "unsent")
 
@@ -281,15 +281,15 @@ class _WebStream:
         self._over = False
 
     def sent(self) -> None:
-        """The request is on its way, so somebody has taken the connection."""
+        """The request was sent, so the peer has accepted the connection."""
         self._lookup.web_open(self.ask)
 
     def feed(self, octets: bytes, now: float) -> bool:
-        """Takes what came; whether more is wanted."""
+        """Processes received data; empty at the end. Returns whether to keep the connection open."""
         self._received += octets
         if not self._received:
             return False
-        from ..codec.minidisc_json import read_response  # where nobody speaks Minidisc, nobody needs it
+        from ..codec.minidisc_json import read_response  # only networks with Minidisc nodes need it
 
         try:
             response = read_response(bytes(self._received), ended=not octets)
@@ -309,14 +309,14 @@ class _WebStream:
 
 
 def run(lookup: Lookup, clock: Clock) -> None:
-    """Carries `lookup` to its end; blocks for at most its timeout."""
+    """Runs `lookup` until it is done; blocks for at most its timeout."""
     with contextlib.closing(Exchange(lookup, clock)) as exchange:
         while (when := exchange.step()) is not None:
             exchange.selector.select(max(0.0, when - clock()))
 
 
 def _open_udp(six: bool) -> socket.socket | None:
-    """A non-blocking UDP socket that is told of refusals; None where this host has no such family."""
+    """Returns a non-blocking UDP socket that reports refusals, None if this host lacks the address family."""
     try:
         sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
     except OSError as error:
@@ -325,7 +325,7 @@ def _open_udp(six: bool) -> socket.socket | None:
         return None
     sock.setblocking(False)
     if _LINUX:
-        # Without it, an unconnected socket never hears that nobody listens there.
+        # Without it, the kernel reports no closed ports to an unconnected socket.
         level, option = (socket.IPPROTO_IPV6, _IPV6_RECVERR) if six else (socket.IPPROTO_IP, _IP_RECVERR)
         sock.setsockopt(level, option, 1)
     return sock

@@ -87,8 +87,8 @@ class Service(NamedTuple):
     offers it; ``remote`` is set if the address is not that peer's own. An unknown field is None.
     ``since`` is the start time in Unix ms, ``rtt_ms`` the round-trip time in milliseconds. ``meta`` keeps
     the ``md.`` keys of other versions of mddns. ``srv`` are its aliases: clients query ``etcd-client`` as
-    ``_etcd-client._tcp.NAME``. ``held`` says why the service is held back, so that only its own node
-    shows it; "" means that it is not held back.
+    ``_etcd-client._tcp.NAME``. ``held`` says why the service is held back, so that no lookup
+    finds it; "" means that it is not held back.
     """
 
     name: str

@@ -156,7 +156,7 @@ def _labels(name: str, labels: dict[str, Any], problems: _Problems) -> dict[str,
 
 
 def beside_dns(listed: Iterable[Told], name: str | None, known: tuple[Told, ...]) -> tuple[Told, ...]:
-    """Adds services of a peer's list (of `name`, in lower case) to `known`, those of its DNS answer, if they are new."""
+    """Adds the new services of a peer's list (of `name`, in lower case) to `known`, those of its DNS answer."""
     there = {(fold(each.name), each.port, address) for each in known for address in each.addresses}
     of_name = (each for each in listed if name is None or fold(each.name) == name)
     new = (each for each in of_name if (fold(each.name), each.port, each.addresses[0]) not in there)

@@ -43,7 +43,7 @@ class _Later(ModuleType):
         return real
 
     def forget(self) -> None:
-        """Removes the lazy module from ``sys.modules``, so that the real one can be imported."""
+        """Removes the lazy module from ``sys.modules``, so that an import finds the real one."""
         with _LOCK:
             if sys.modules.get(self.__name__) is self:
                 del sys.modules[self.__name__]
@@ -54,7 +54,7 @@ def _load_asyncio() -> None:
         return
     later = [_Later(name) for name in _LATER]
     for each in later:
-        # If another thread imports it now, its module stays. A later import gets the lazy one, which loads the real one.
+        # If another thread imports it now, its module stays. A later import gets the lazy one, which loads it.
         sys.modules.setdefault(each.__name__, each)
     try:
         importlib.import_module("asyncio")

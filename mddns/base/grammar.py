@@ -17,7 +17,7 @@ RESERVED_NAMES: Final = frozenset(("*", "ns", "leader", "wpad", "isatap", "local
 OWN_PREFIX: Final = "md."
 PROTOCOLS: Final = ("tcp", "udp")
 MAX_ALIASES: Final = 16  # of one service
-MAX_ALIASES_OCTETS: Final = 248  # joined by commas, they are one TXT string behind "md.srv="
+MAX_ALIASES_OCTETS: Final = 248  # joined by commas, they are one TXT string after "md.srv="
 
 
 def normal_name(name: str) -> str:

@@ -33,7 +33,7 @@ class Packer:
     __slots__ = ("_exact", "_known", "_message")
 
     def __init__(self, qname: bytes, qtype: int, qclass: int = IN, *, exact: bool = False) -> None:
-        """Writes the question behind space for the header. `exact`: compression keeps the case of names."""
+        """Writes an empty header and the question. `exact`: compression keeps the case of names."""
         self._exact = exact
         self._message = bytearray(12)
         self._known: dict[bytes, int] = {}

@@ -114,7 +114,7 @@ def check_address(address: str) -> str:
     import ipaddress  # slow to load, and only offers need it
 
     try:
-        if not isinstance(address, str) or "%" in address:  # a zone index means something on one machine only
+        if not isinstance(address, str) or "%" in address:  # a zone index is valid on one machine only
             raise ValueError
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,5 +1,5 @@
-"""The words of the program: services, names, peers, errors, and the rules that they obey.
+"""The basic types of the program: services, names, peers, errors, and their rules.
 
 It imports only the standard library, and knows nothing of DNS messages, sockets or time.
-Start with model.py: a Service, an Endpoint and a Peer are what all other packages pass around.
+Start with model.py: all other packages pass a Service, an Endpoint and a Peer to each other.
 """

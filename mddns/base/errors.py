@@ -1,15 +1,15 @@
-"""Every error that mddns raises on purpose, each knowing how it is answered.
+"""Every error that mddns raises on purpose, each with its rcode and exit code.
 
     Error                            rcode      exit code
-    ├── NetworkError (OSError)       SERVFAIL   3          the network could not be asked
+    ├── NetworkError (OSError)       SERVFAIL   3          the network gives no addresses or peers
     │   └── TailscaleError           SERVFAIL   3          ... because of tailscaled
-    ├── PortInUse (OSError)          SERVFAIL   3          somebody else has our port
+    ├── PortInUse (OSError)          SERVFAIL   3          another program has our port
     ├── InvalidService (ValueError)  FORMERR    2          a service that cannot be offered
     ├── ConfigError (ValueError)     FORMERR    2          a file, flag or variable is wrong
     ├── BadMessage (ValueError)      FORMERR    3          octets that are no DNS message
-    └── Incomplete                   SERVFAIL   4          known registries were silent, and `strict` was asked for
+    └── Incomplete                   SERVFAIL   4          `strict`, and known registries did not answer
 
-``rcode`` is what a responder says (RFC 1035 4.1.1), ``exit_code`` what ``md`` ends with.
+``rcode`` is the RCODE of a responder's response (RFC 1035 4.1.1), ``exit_code`` the exit status of ``md``.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ NOTIMP = 4
 
 
 class Error(Exception):
-    """The root: ``except mddns.Error`` catches all that this library raises on purpose."""
+    """The base class: ``except mddns.Error`` catches every error that this library raises on purpose."""
 
     rcode = SERVFAIL
     exit_code = 3
 
 
 class _SystemError(Error, OSError):
-    """May carry an errno, which is for programs; people get the message alone."""
+    """An OSError that may have an errno for programs; its text is the message alone."""
 
     def __str__(self) -> str:
         return str(self.strerror) if self.strerror else Exception.__str__(self)
 
 
 class NetworkError(_SystemError):
-    """The network could not be asked: no own address, no peers to be had, nothing that can be bound."""
+    """The network cannot be used: no own address, no list of peers, or no address to bind to."""
 
 
 class TailscaleError(NetworkError):
-    """tailscaled could not be asked, or said that it is not connected."""
+    """tailscaled did not answer, or it is not connected."""
 
 
 class PortInUse(_SystemError):
@@ -55,9 +55,9 @@ class InvalidService(Error, ValueError):
 
 
 class ConfigError(Error, ValueError):
-    """A file, a flag or an environment variable is wrong. Several faults of one file come together.
+    """A file, a flag or an environment variable is wrong. One error reports all faults of a file.
 
-    ``problems`` holds one line each, already with file, line and key.
+    ``problems`` has one text for each fault, with file, line and key.
     """
 
     rcode = FORMERR
@@ -69,7 +69,7 @@ class ConfigError(Error, ValueError):
 
 
 class BadMessage(Error, ValueError):
-    """Octets that are no DNS message we can read; ``rcode`` is what their sender is told."""
+    """Octets that are not a readable DNS message; ``rcode`` is for the response to their sender."""
 
     rcode = FORMERR
 
@@ -79,7 +79,7 @@ class BadMessage(Error, ValueError):
 
 
 class Incomplete(Error):
-    """``strict`` was asked for and registries that count were silent; ``silent`` names them."""
+    """A lookup with ``strict`` got no answer from some registries that should answer; ``silent`` names them."""
 
     exit_code = 4
 

@@ -1,4 +1,4 @@
-"""What a service may be called and may carry. Every refusal names the field, the value and the rule."""
+"""The rules for names, labels, addresses and ports of services. Every error names field, value and rule."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ MAX_SERVICE_NAME: Final = 62  # one octet stays free for the underscore of _name
 MAX_SERVICE_LABEL: Final = 255  # one character-string of a TXT record (RFC 1035 3.3)
 MAX_SERVICE_LABELS: Final = 64
 MAX_LABEL_OCTETS: Final = 1300  # all strings of a service together (RFC 6763 6.2)
-MAX_SERVICES: Final = 1000  # that one host offers
+MAX_SERVICES: Final = 1000  # of one host
 RESERVED_NAMES: Final = frozenset(("*", "ns", "leader", "wpad", "isatap", "localhost"))
 OWN_PREFIX: Final = "md."
 PROTOCOLS: Final = ("tcp", "udp")
 MAX_ALIASES: Final = 16  # of one service
-MAX_ALIASES_OCTETS: Final = 248  # joined by commas, they are one TXT string behind "md.srv="
+MAX_ALIASES_OCTETS: Final = 248  # joined by commas, they are one TXT string after "md.srv="
 
 
 def normal_name(name: str) -> str:
-    """`name` as it goes into DNS (NFC), or InvalidService with the rule that it breaks."""
+    """Returns `name` as DNS holds it (NFC). Raises InvalidService with the rule that it breaks."""
     if not isinstance(name, str):
         raise InvalidService(f"service name {name!r}: a name is text, not {type(name).__name__}")
     if not name.isascii():
-        from unicodedata import normalize  # a library of its own, and rarely wanted
+        from unicodedata import normalize  # a large module that is rarely needed
 
         normal = normalize("NFC", name)
     else:
@@ -37,7 +37,7 @@ def normal_name(name: str) -> str:
 
 
 def name_problem(name: str) -> str | None:
-    """Why `name` cannot be a service's, or None where it can. It is judged as it stands, not normalised."""
+    """Returns why `name` is not a valid service name, or None if it is valid. Does not normalise it first."""
     try:
         octets = name.encode()
     except UnicodeEncodeError:
@@ -62,7 +62,7 @@ def name_problem(name: str) -> str | None:
 
 
 def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """A copy of `labels` that fits into a TXT record, or InvalidService naming the first that does not."""
+    """Returns a copy of `labels`. Raises InvalidService, which names the first that does not fit into a TXT record."""
     if not isinstance(labels, Mapping):
         raise InvalidService(f"labels {labels!r}: a mapping of text to text is wanted, as in {{'env': 'prod'}}")
     if len(labels) > MAX_SERVICE_LABELS:
@@ -81,7 +81,7 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def label_problem(key: str, value: str) -> str | None:
-    """Why ``key=value`` cannot be a service label, or None where it can."""
+    """Returns why ``key=value`` is not a valid service label, or None if it is valid."""
     for part in (key, value):
         if not isinstance(part, str):
             return f"key and value are text; {part!r} is {type(part).__name__}"
@@ -103,18 +103,18 @@ def label_problem(key: str, value: str) -> str | None:
 
 
 def check_port(port: int) -> int:
-    """A port number, 1 to 65535, or InvalidService."""
+    """Returns `port`. Raises InvalidService if it is not a number from 1 to 65535."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= 65535:
         raise InvalidService(f"port {port!r}: a whole number from 1 to 65535 is wanted")
     return port
 
 
 def check_address(address: str) -> str:
-    """An IP address that somebody can connect to, in its canonical text, or InvalidService."""
-    import ipaddress  # slow to load, and for those who offer
+    """Returns an IP address in canonical text. Raises InvalidService if no client could connect to it."""
+    import ipaddress  # slow to load, and only offers need it
 
     try:
-        if not isinstance(address, str) or "%" in address:  # a zone index means something on one machine only
+        if not isinstance(address, str) or "%" in address:  # a zone index is valid on one machine only
             raise ValueError
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -125,21 +125,21 @@ def check_address(address: str) -> str:
 
 
 def check_16_bits(field: str, value: int) -> int:
-    """SRV priority or weight, 0 to 65535 (RFC 2782), or InvalidService naming `field`."""
+    """Returns an SRV priority or weight, 0 to 65535 (RFC 2782). Raises InvalidService, which names `field`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
         raise InvalidService(f"{field} {value!r}: a whole number from 0 to 65535 is wanted")
     return value
 
 
 def check_protocol(protocol: str) -> str:
-    """``tcp`` or ``udp``, or InvalidService."""
+    """Returns `protocol`. Raises InvalidService if it is not ``tcp`` or ``udp``."""
     if protocol not in PROTOCOLS:
         raise InvalidService(f"protocol {protocol!r}: 'tcp' or 'udp' is wanted")
     return protocol
 
 
 def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
-    """SRV aliases such as ``etcd-client``, each once, or InvalidService naming the first that is none."""
+    """Returns SRV aliases such as ``etcd-client``, each once. Raises InvalidService, which names the first bad one."""
     if isinstance(aliases, str):
         raise InvalidService(f"srv {aliases!r}: a list of aliases is wanted, as in ['etcd-client']")
     found: dict[str, str] = {}
@@ -155,12 +155,12 @@ def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
 
 
 def alias_problem(alias: str) -> str | None:
-    """Why `alias` cannot stand as ``_alias._tcp`` before a service's name, or None where it can (RFC 6335 5.1)."""
+    """Returns why `alias` is not valid in ``_alias._tcp.NAME``, or None if it is valid (RFC 6335 5.1)."""
     if not isinstance(alias, str):
         return f"an alias is text, not {type(alias).__name__}"
     if alias.startswith("_"):
         return f"without underscore and protocol: {alias[1:].partition('.')[0]!r}"
-    # RFC 6335 allows 15 octets; etcd's "-ssl" and cluster names go beyond.
+    # RFC 6335 allows 15 octets; etcd's aliases with "-ssl" and cluster names are longer.
     if not 0 < len(alias) <= MAX_SERVICE_NAME:
         return f"{len(alias)} characters; 1 to {MAX_SERVICE_NAME} are wanted"
     if not (alias.isascii() and alias.replace("-", "").isalnum()) or alias.startswith("-") or alias.endswith("-"):

@@ -1,16 +1,16 @@
-"""What a health check is, and how one is written: ``tcp``, a path, or a mapping.
+"""Health checks, and how a user writes them: ``tcp``, a path, or a mapping.
 
-check: tcp                    # somebody accepts connections at the service's address
-check: /healthz               # GET is answered with 2xx
+check: tcp                    # the service's address accepts connections
+check: /healthz               # GET gets a response with 2xx
 check:
   http: /healthz              # this, or tcp: true
   status: 200                 # instead of any 2xx
-  text: "ok"                  # which the body's first 64 KiB contain
+  text: "ok"                  # text in the body's first 64 KiB
   port: 9090                  # instead of the service's own
   interval: 2s                # between two checks
-  timeout: 1s                 # for one
-  up: 1                       # passed in a row until it is offered
-  down: 2                     # failed in a row until it is held back
+  timeout: 1s                 # of one check
+  up: 1                       # checks that pass in a row before the service is offered
+  down: 2                     # checks that fail in a row before it is held back
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from .errors import InvalidService
 from .grammar import check_port
 
-INTERVAL: Final = 2.0  # seconds, and two failures: what flynn's discoverd took
+INTERVAL: Final = 2.0  # seconds; with two failures, as in flynn's discoverd
 TIMEOUT: Final = 1.0
 UP: Final = 1
 DOWN: Final = 2
@@ -35,7 +35,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
 
 
 class Check(NamedTuple):
-    """A health check. ``path`` None: a connect is enough. ``status`` None: any 2xx. Times are seconds."""
+    """A health check. ``path`` None: a TCP connection is enough. ``status`` None: any 2xx. Times are seconds."""
 
     path: str | None = None
     status: int | None = None
@@ -48,7 +48,7 @@ class Check(NamedTuple):
 
     @classmethod
     def of(cls, told: Check | str | Mapping[str, object]) -> Check:
-        """A check as somebody words it; InvalidService names what is wrong."""
+        """Returns the Check for `told`, as a user writes it. Raises InvalidService, which names what is wrong."""
         if isinstance(told, Check):
             told = {key: value for key, value in _worded(told).items() if value is not None}
         if isinstance(told, str):
@@ -80,7 +80,7 @@ def _worded(check: Check) -> dict[str, object]:
 
 
 def _path(value: object) -> str:
-    # Printable ASCII without spaces is all that a request line takes (RFC 9112 3).
+    # Printable ASCII without spaces is all that a request line can hold (RFC 9112 3).
     if not isinstance(value, str) or not re.fullmatch(r"/[!-~]{0,1023}", value):
         raise InvalidService(f"check {value!r}: 'tcp', or a path that begins with '/', as in '/healthz'")
     return value

@@ -1,6 +1,6 @@
-"""Addresses as text and as octets: the part of Python's ``socket`` that makes no socket.
+"""Addresses as text and as octets: the functions of Python's ``socket`` that need no socket.
 
-Packages without I/O import these from here, so that no other of their files imports ``socket``.
+Packages without I/O import these from here, so that none of their files imports ``socket``.
 """
 
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton

@@ -1,10 +1,11 @@
-"""Who leads: the same instance for all who see the same instances. It is no consensus.
+"""Chooses the leader of a service: clients that see the same instances choose the same one. It is not a consensus.
 
-The lowest (priority, time when it came up, endpoint) leads. A time that cannot be right comes last: a machine that
-booted in 1970, or whose clock is ahead, leads only among its like. Priority 0 on one instance names a leader by hand.
+The instance with the lowest (priority, start time, endpoint) leads. An impossible start time sorts last: an instance
+whose machine booted in 1970, or whose clock is ahead, leads only if all others have such times. A user can choose the
+leader by giving priority 0 to one instance.
 
-A time that is ahead needs nobody's clock to be found out: it comes behind all that are not. So whoever reads, with
-whatever clock, sees the same leader, and that one stays when a clock is set.
+A start time in the future sorts after all others, so no client compares it with its own clock. Therefore all clients
+choose the same leader, whatever their clocks say, and the leader stays when a clock is set.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Final
 
 from .model import Service
 
-EARLIEST: Final = 1_704_067_200_000  # Unix ms: 2024 began, and mddns did not exist
+EARLIEST: Final = 1_704_067_200_000  # Unix ms: the start of 2024, before mddns existed
 
 
 def leader(services: Iterable[Service]) -> Service | None:
-    """The leader among `services`, None where there are none."""
+    """Returns the leader among `services`, None if there are none."""
 
     def rank(service: Service) -> tuple[int, bool, int, str]:
         since = service.since or 0

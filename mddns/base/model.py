@@ -1,10 +1,10 @@
-"""What mddns speaks of: services, endpoints, peers. Frozen, and without any DNS in it.
+"""The types services, endpoints and peers: immutable, and independent of DNS.
 
-A service is a name, service labels and an endpoint; everything else says where it was learned.
-Rules about what may be offered are in :mod:`mddns.base.grammar`.
+A service is a name, service labels and an endpoint; the other fields say where it was learned.
+The rules for what a node may offer are in :mod:`mddns.base.grammar`.
 """
 
-# Annotations are evaluated here: as texts, each field of a NamedTuple would be compiled at import.
+# No `from __future__ import annotations`: NamedTuple would compile each annotation from text at import.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -19,12 +19,12 @@ DEFAULT_WEIGHT: Final = 10
 
 
 def join_address(address: str, port: int) -> str:
-    """``ip:port``, with the brackets that IPv6 wants (RFC 3986 3.2.2)."""
+    """``ip:port``, with brackets around IPv6 (RFC 3986 3.2.2)."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def canonical_address(text: str) -> str:
-    """An IP address as :mod:`ipaddress` prints it (RFC 5952); ValueError where it is none."""
+    """Returns an IP address as :mod:`ipaddress` prints it (RFC 5952). Raises ValueError for other text."""
     try:
         if ":" not in text:
             return inet_ntop(AF_INET, inet_pton(AF_INET, text))
@@ -33,14 +33,14 @@ def canonical_address(text: str) -> str:
             return canonical
     except (OSError, ValueError):
         pass
-    # Zones, IPv4 within IPv6, and what is wrong with it: rare, and the module is slow to load.
+    # Zones, IPv4 within IPv6, and error texts: rare, and the module is slow to load.
     import ipaddress
 
     return str(ipaddress.ip_address(text))
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """``"100.64.0.2:80"`` as ``("100.64.0.2", 80)``; IPv6 in brackets. ValueError where it is neither."""
+    """``"100.64.0.2:80"`` as ``("100.64.0.2", 80)``; IPv6 in brackets. Raises ValueError for other text."""
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5) or not 0 < int(port) <= 65535:
@@ -55,9 +55,9 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 class Endpoint(str):
-    """``"100.64.0.2:8080"`` or ``"[fd7a::2]:80"``: a str that any client takes, with its two parts."""
+    """``"100.64.0.2:8080"`` or ``"[fd7a::2]:80"``: a str that any client accepts, with its parts as properties."""
 
-    # Without a place for anything of its own, the garbage collector has nothing to look at.
+    # Without a __dict__, the garbage collector does not track it.
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
@@ -66,7 +66,7 @@ class Endpoint(str):
 
     @classmethod
     def of(cls, address: str, port: int) -> Self:
-        """From parts already known to be good."""
+        """Makes an endpoint from parts that are already checked."""
         return str.__new__(cls, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
 
     @property
@@ -83,11 +83,12 @@ class Endpoint(str):
 class Service(NamedTuple):
     """One service as one node offers it (an *instance*, RFC 6763).
 
-    ``addresses`` are all that the instance answers on, ``endpoint`` the one to use. ``via`` is the
-    peer that said it; ``remote`` is set where the address is not that peer's own. What is unknown
-    is None. ``since`` is Unix time in ms, ``rtt_ms`` milliseconds. ``meta`` keeps what other
-    versions of mddns put under ``md.`` keys. ``srv`` are its aliases: ``etcd-client`` is asked for as
-    ``_etcd-client._tcp.NAME``. ``held`` says why it is held back, and nobody else finds it; "" is not.
+    ``addresses`` are all addresses of the instance, ``endpoint`` is the one to use. ``via`` is the peer that
+    offers it; ``remote`` is set if the address is not that peer's own. An unknown field is None.
+    ``since`` is the start time in Unix ms, ``rtt_ms`` the round-trip time in milliseconds. ``meta`` keeps
+    the ``md.`` keys of other versions of mddns. ``srv`` are its aliases: clients query ``etcd-client`` as
+    ``_etcd-client._tcp.NAME``. ``held`` says why the service is held back, so that no lookup
+    finds it; "" means that it is not held back.
     """
 
     name: str
@@ -108,11 +109,11 @@ class Service(NamedTuple):
     meta: tuple[tuple[str, str], ...] = ()
     srv: tuple[str, ...] = ()
     held: str = ""
-    rtt_ms: float | None = None  # the one thing that makes no other service: last, to be left out where two compare
+    rtt_ms: float | None = None  # last, because comparisons of services leave it out
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes it this service and no other: name without ASCII case, endpoint, protocol."""
+        """Identifies the service: name without ASCII case, endpoint, protocol."""
         return fold(self.name), self.endpoint, self.protocol
 
     def __hash__(self) -> int:
@@ -125,7 +126,7 @@ class Service(NamedTuple):
         return not self == other
 
     def matches(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> bool:
-        """Whether it has that name (in any ASCII case) and at least these labels (compared exactly)."""
+        """Whether the service has this name (in any ASCII case) and at least these labels (compared exactly)."""
         if name is not None and fold(name) != fold(self.name):
             return False
         return not labels or all(self.labels.get(key) == value for key, value in labels.items())
@@ -152,7 +153,7 @@ class Service(NamedTuple):
 
 
 class Services(list[Service]):
-    """What a lookup found, best first. ``silent`` names the registries that should have answered."""
+    """The services that a lookup found, best first. ``silent`` names the registries that should answer, but did not."""
 
     def __init__(self, services: Iterable[Service] = (), silent: Iterable[str] = (), asked: int = 0) -> None:
         super().__init__(services)
@@ -161,7 +162,7 @@ class Services(list[Service]):
 
     @property
     def complete(self) -> bool:
-        """Whether everyone who counts has answered."""
+        """Whether all registries that should answer have answered."""
         return not self.silent
 
 
@@ -180,13 +181,13 @@ class _Peer(NamedTuple):
 
 
 class Peer(_Peer):
-    """A node of the network. ``addresses`` are bare IP texts, IPv4 first; ``port`` is its responder's.
+    """A node of the network. ``addresses`` are IP addresses as text, IPv4 first; ``port`` is its responder's.
 
-    ``asked`` is whether lookups go to it (phones, shared-in and expired nodes: no); ``member``
-    whether it may ask us for merged answers. ``online`` is a hint only. ``id`` is the endpoint of its
-    responder at its first address: what it is known by in every table; ``route`` the addresses that a
-    lookup tries, one of each family, IPv4 first. ``node`` tells whether that address is still the same
-    machine's: a network may give it to another one.
+    ``asked`` is whether lookups query it (not phones, shared-in or expired nodes); ``member`` whether it
+    may query us for merged answers. ``online`` is a hint only. ``id`` is the endpoint of its responder at
+    its first address, and its key in every table. ``route`` are the addresses that a lookup tries, one of
+    each family, IPv4 first. ``node`` identifies the machine, because a network may give an address to
+    another machine.
     """
 
     __slots__ = ()
@@ -203,7 +204,7 @@ class Peer(_Peer):
         member: bool = True,
         node: str = "",
     ) -> Self:
-        # Worked out once: a lookup needs them of every peer.
+        # Computed once: a lookup needs them for every peer.
         six = next((address for address in addresses if ":" in address), None)
         four = next((address for address in addresses if ":" not in address), None)
         route = tuple(address for address in (four, six) if address)
@@ -214,17 +215,17 @@ class Peer(_Peer):
         return self[:-2]
 
     def is_same_node(self, other: "Peer") -> bool:
-        """Whether what was learned of one holds for the other: one machine, at one address, whatever it is called."""
+        """Whether both are the same machine at the same address, under any name, so that cached data stays valid."""
         return self.id == other.id and is_one_node(self.node, other.node)
 
     @property
     def shown(self) -> str:
-        """What to call it before people."""
+        """The name to show to users."""
         return self.name or self.addresses[0]
 
 
 def is_one_node(one: str, other: str) -> bool:
-    """Whether two values of `Peer.node` are of one machine: the same stable ID, and its key or its name stayed as well.
+    """Whether two values of `Peer.node` mean one machine: the same stable ID, and the same key or the same name.
 
     A machine or a whole network may be renamed, and a key may be renewed. Another network may use the same IDs.
     """
@@ -236,11 +237,11 @@ def is_one_node(one: str, other: str) -> bool:
 
 
 class Snapshot(NamedTuple):
-    """A network at one moment: our own node, and everyone else.
+    """A network at one moment: our own node and its peers.
 
-    ``me`` is None where we only look on (a static network that this machine is not part of).
-    ``tun`` is False where our addresses are the daemon's alone (userspace networking). ``full_name`` is this
-    machine's whole name in DNS, without a final dot, where the network gives it one.
+    ``me`` is None if this machine is not part of the network (a static network that it only queries).
+    ``tun`` is False if only the network's daemon has our addresses (userspace networking). ``full_name`` is the
+    full DNS name of this machine, without a final dot, if the network gives it one.
     """
 
     me: Peer | None
@@ -250,7 +251,7 @@ class Snapshot(NamedTuple):
     full_name: str = ""
 
     def everyone(self) -> Iterator[Peer]:
-        """Our own node first, then the peers."""
+        """Yields our own node first, then the peers."""
         if self.me:
             yield self.me
         yield from self.peers
@@ -260,14 +261,14 @@ _V = TypeVar("_V", Service, Peer, Snapshot)
 
 
 def replace(value: _V, **changes: Any) -> _V:
-    """The same service, peer or snapshot with other values in some of its fields."""
+    """Returns a copy of a service, peer or snapshot with other values in some fields."""
     if isinstance(value, Peer):
         return Peer(**dict(zip(value._fields, value[:-2], strict=False)) | changes)
     return value._replace(**changes)
 
 
 def fold(text: str) -> str:
-    """Lower case for ASCII letters alone: what "the same name" means in DNS (RFC 4343)."""
+    """Lower case of ASCII letters only: DNS compares names in this form (RFC 4343)."""
     return (
         text.lower()
         if text.isascii()
@@ -276,6 +277,6 @@ def fold(text: str) -> str:
 
 
 def order_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Canonical texts without doubles, IPv4 before IPv6, otherwise in the order given."""
+    """Canonical texts without duplicates, IPv4 before IPv6, otherwise in the given order."""
     unique = dict.fromkeys(canonical_address(address) for address in addresses)
     return tuple(sorted(unique, key=lambda address: ":" in address))

@@ -1,8 +1,8 @@
 """Domain names: compared without ASCII case, printed as given (RFC 1034 3.1, RFC 4343).
 
-A name is kept as its uncompressed wire format, because that is what messages hold and what makes a
-quick dictionary key: ``wire.lower()`` folds exactly the ASCII letters, and a length octet (at most
-63) is never one. Nothing here knows a message; compression is :mod:`mddns.dns.message`'s.
+A name is kept in uncompressed wire format: messages use it, and it is a fast dictionary key.
+``wire.lower()`` changes only ASCII letters, and a length octet (at most 63) is never one.
+This module knows no messages; :mod:`mddns.dns.message` reads compressed names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .errors import BadMessage
 MAX_NAME: Final = 255
 MAX_LABEL: Final = 63
 
-# What a zone file, or dig, would read as something else than itself (RFC 1035 5.1).
+# Characters with a special meaning in a zone file or for dig (RFC 1035 5.1).
 _SPECIAL: Final = frozenset(b'."\\;()@$')
 
 
@@ -33,7 +33,7 @@ def label_to_text(label: bytes) -> str:
 
 
 def labels_to_wire(labels: Iterable[bytes]) -> bytes:
-    """``(b"web", b"minidisc")`` as ``b"\\x03web\\x08minidisc\\x00"``. BadMessage where it is no legal name."""
+    """``(b"web", b"minidisc")`` as ``b"\\x03web\\x08minidisc\\x00"``. Raises BadMessage if it is not a valid name."""
     out = bytearray()
     for label in labels:
         if not 0 < len(label) <= MAX_LABEL:
@@ -47,7 +47,7 @@ def labels_to_wire(labels: Iterable[bytes]) -> bytes:
 
 
 def wire_to_labels(wire: bytes) -> tuple[bytes, ...]:
-    """The labels of an uncompressed wire name, without the root's."""
+    """The labels of an uncompressed wire name, without the root label."""
     labels = []
     at = 0
     while length := wire[at]:
@@ -57,7 +57,7 @@ def wire_to_labels(wire: bytes) -> tuple[bytes, ...]:
 
 
 def _read_labels(text: str) -> Iterator[bytes]:
-    """The labels of a name in presentation format, ``\\.`` and ``\\DDD`` undone, anything else as UTF-8."""
+    """The labels of a name in presentation format: ``\\.`` and ``\\DDD`` are decoded, other text is UTF-8."""
     label = bytearray()
     at = 0
     while at < len(text):
@@ -97,7 +97,7 @@ class Name:
 
     @classmethod
     def parse(cls, text: str, origin: Name | None = None) -> Name:
-        """From presentation format; a text without a final dot hangs from `origin` (the root if none).
+        """Reads presentation format; a text without a final dot is relative to `origin` (to the root if None).
 
         Raises BadMessage for a name that DNS cannot hold.
         """
@@ -114,7 +114,7 @@ class Name:
 
     @classmethod
     def of(cls, labels: Iterable[bytes], origin: Name | None = None) -> Name:
-        """The name made of `labels`, below `origin` where one is given."""
+        """Returns the name with `labels`, below `origin` if one is given."""
         return cls(labels_to_wire((*labels, *(origin.labels if origin else ()))))
 
     @property
@@ -122,7 +122,7 @@ class Name:
         return wire_to_labels(self.wire)
 
     def relative_to(self, origin: Name) -> tuple[bytes, ...] | None:
-        """The labels in front of `origin`; none of them (``()``) for `origin` itself, None outside it."""
+        """The labels before `origin`: ``()`` for `origin` itself, None for a name that is not at or below it."""
         labels, suffix = self.labels, origin.labels
         cut = len(labels) - len(suffix)
         if cut < 0 or not self.key.endswith(origin.key) or wire_to_labels(self.key)[cut:] != wire_to_labels(origin.key):

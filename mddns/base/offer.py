@@ -1,6 +1,6 @@
-"""What somebody wants to be found: a service before any node has put its own address to it.
+"""Offers: services that a program or a file wants to advertise, before a node adds its own address.
 
-Files, flags and the API all end here, so that one place judges them (:func:`make`).
+Files, flags and the API all use :func:`make`, so that one place checks them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Key = tuple[str, str | None, int, str]
 class Offer:
     """A service to advertise. ``address`` None means the node's own addresses.
 
-    ``addresses`` overrides what the instance's A and AAAA say; ``where`` is the file and line it
-    came from, for messages; ``srv`` are its aliases; while ``check`` fails, it is held back.
+    ``addresses`` replaces the addresses in the instance's A and AAAA; ``where`` is the file and line of the
+    offer, for messages; ``srv`` are its aliases; while ``check`` fails, the service is held back.
     """
 
     name: str
@@ -41,21 +41,21 @@ class Offer:
     priority: int = DEFAULT_PRIORITY
     weight: int = DEFAULT_WEIGHT
     addresses: tuple[str, ...] = ()
-    where: str = field(default="", compare=False)  # the same service, wherever in the file it has moved to
+    where: str = field(default="", compare=False)  # a service that moves within its file stays the same
     srv: tuple[str, ...] = ()
     check: Check | None = None
 
     def key(self, own: str | None = None) -> Key:
-        """What makes it the same service: name without ASCII case, endpoint, protocol.
+        """Identifies the service: name without ASCII case, endpoint, protocol.
 
-        `own` is the node's first address, which is what an offer without address stands for.
+        `own` is the node's first address, the address of an offer that has none.
         """
         return fold(self.name), None if self.address == own else self.address, self.port, self.protocol
 
     def out_of_reach(self, *, on_loopback: bool = False) -> str | None:
-        """Why it cannot be found, and the remedy, where it has an address that no other machine can use.
+        """Returns why no other machine can use one of its addresses, and the remedy; None if all can be used.
 
-        With `on_loopback`, all nodes of the network are on this machine, and loopback is as good as any address.
+        With `on_loopback`, all nodes of the network are on this machine, so loopback addresses can be used.
         """
         for address in (*((self.address,) if self.address else ()), *self.addresses):
             why = why_unreachable(address)
@@ -68,7 +68,7 @@ class Offer:
 
 
 def parse_address(text: str) -> tuple[str | None, int]:
-    """``:8080`` and ``8080`` (our own address), ``100.64.0.9:5432``, ``[fd7a::9]:5432``; else InvalidService."""
+    """Reads ``:8080`` or ``8080`` (our own address), ``100.64.0.9:5432``, ``[fd7a::9]:5432``; else InvalidService."""
     bare = text.removeprefix(":")
     if bare.isascii() and bare.isdecimal() and len(bare) <= 9:
         return None, check_port(int(bare))
@@ -94,7 +94,7 @@ def make(
     srv: Iterable[str] = (),
     check: Check | str | Mapping[str, object] | None = None,
 ) -> Offer:
-    """A checked Offer; InvalidService names the first thing that is wrong."""
+    """Returns a checked Offer. Raises InvalidService, which names the first fault."""
     if isinstance(addresses, str):
         raise InvalidService(f"addresses {addresses!r}: a list of addresses is wanted")
     checked = None if check is None else Check.of(check)

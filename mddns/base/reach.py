@@ -1,6 +1,6 @@
-"""Addresses that mean something on one machine or one link only, so that no other machine can use them.
+"""Addresses that are valid on one machine or one link only, so that no other machine can use them.
 
-The kinds are those of IANA's special-purpose registries (RFC 6890) that no host of a network has as its own.
+The kinds are from IANA's special-purpose registries (RFC 6890); no host of a network has such an address of its own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ LOOPBACK = "loopback"
 
 
 def why_unreachable(address: str) -> str | None:
-    """What an IP address is that other machines cannot use, as ``loopback``; None for all that they can.
+    """Returns why other machines cannot use an IP address, such as ``loopback``; None if they can.
 
-    ``::ffff:127.0.0.1`` is what the address within it is. ValueError or OSError where it is no address.
+    ``::ffff:127.0.0.1`` is treated as the IPv4 address in it. Raises ValueError or OSError for other text.
     """
     if ":" not in address:
         return _why_4(inet_pton(AF_INET, address))

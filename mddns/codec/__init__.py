@@ -1,5 +1,5 @@
-"""Services as octets and back: as DNS records, as answers, as UPDATE messages, as Minidisc's JSON.
+"""Converts services to octets and back: DNS records, responses, UPDATE messages, Minidisc's JSON.
 
-It decides nothing about what is known or who is believed, and does no I/O.
-Start with instance.py: one service as records. answer.py reads a response into services.
+It does no I/O and has no rules about which services to accept.
+Start with instance.py, which has one service as records. answer.py reads services from a response.
 """

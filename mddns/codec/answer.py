@@ -1,7 +1,7 @@
-"""What a response tells of services, and the one door by which it becomes a Service.
+"""Reads the services in a response, and is the only place that makes a Service of them.
 
-Only records that the question reaches are believed: a PTR or SRV of the asked name, then SRV, TXT,
-A and AAAA of exactly its target. All else in the message is passed over (RFC 2181 5.4.1).
+It uses only the records that the question leads to: PTR or SRV of the queried name, then SRV, TXT, A and AAAA of
+exactly its target. It ignores all other records of the message (RFC 2181 5.4.1).
 """
 
 from collections.abc import Iterable
@@ -32,12 +32,12 @@ from ..dns.message import (
 )
 from .instance import Attributes, address_text, read_attributes, readable_name, spoken_protocol
 
-# What a server says that does not know our zone. Any other error is of one that does, and failed.
+# The rcodes of a server that does not have our zone. Any other error means that a server of our zone failed.
 _NOT_OURS: Final = frozenset((FORMERR, NOTIMP, REFUSED, NOTAUTH))
 
 
 class Told(NamedTuple):
-    """One instance as a message tells it, whoever sent it."""
+    """One instance as read from a message, without its sender."""
 
     name: str
     instance: str
@@ -48,15 +48,15 @@ class Told(NamedTuple):
     attributes: Attributes
 
 
-Records = dict[tuple[bytes, int], list[tuple[Message, Record]]]  # by owner in lower case and type
+Records = dict[tuple[bytes, int], list[tuple[Message, Record]]]  # key: owner in lower case, type
 
 
 class Answer(NamedTuple):
-    """A response, read.
+    """The content of a response.
 
-    ``refused``: the responder does not speak for our zone. ``failed``: it does, and could not answer.
-    ``partial``: there is more, to be had over TCP or by a transfer. ``errors`` are the Extended DNS Errors:
-    (info-code, text) each.
+    ``refused``: the responder does not have our zone. ``failed``: it has our zone, but could not answer.
+    ``partial``: the response is not complete; TCP or a zone transfer gives the rest. ``errors`` are the
+    Extended DNS Errors as (info-code, text).
     """
 
     told: tuple[Told, ...]
@@ -67,7 +67,7 @@ class Answer(NamedTuple):
 
 
 def read_answer(message: Message, apex: Name) -> Answer:
-    """The services in an answer to SRV of a name, or PTR of ``_list``; raises BadMessage for nonsense."""
+    """Reads the response to SRV of a name, or PTR of ``_list``. Raises BadMessage if it is malformed."""
     errors = tuple(message.errors())
     if message.rcode not in (NOERROR, NXDOMAIN):
         refused = message.rcode in _NOT_OURS
@@ -99,7 +99,7 @@ def read_answer(message: Message, apex: Name) -> Answer:
         for _, record in by_owner.get((key, SRV), ()):
             priority, weight, port, spelled = message.srv(record)
             srv_of.setdefault(key, (priority, weight, port))
-            # Written out where a PTR's target may point at another spelling of its name.
+            # The SRV target spells out its name; a compressed PTR target may have another case.
             target = spelled if spelled.lower() == key else target
         one = told_of(target, srv_of[key], apex, by_owner) if key in srv_of else None
         if one is None:
@@ -113,13 +113,13 @@ def read_answer(message: Message, apex: Name) -> Answer:
 
 
 def _is_part(text: str) -> bool:
-    """Whether an Extended DNS Error tells, as ``n of m``, that an RRset was cut."""
+    """Whether the text of an Extended DNS Error is ``n of m``: the RRset is incomplete."""
     count, _, total = text.partition(" of ")
     return count.isdecimal() and total.isdecimal()
 
 
 def told_of(target: bytes, srv: tuple[int, int, int], apex: Name, records: Records) -> Told | None:
-    """The instance at `target`, None where its labels or its addresses are not among `records`."""
+    """Reads the instance at `target` from `records`; None if its TXT or its addresses are missing."""
     key = target.lower()
     texts = [message.wire[record.start : record.end] for message, record in records.get((key, TXT), ())[:1]]
     addresses = [
@@ -134,7 +134,7 @@ def told_of(target: bytes, srv: tuple[int, int, int], apex: Name, records: Recor
 def told_in(
     target: bytes, srv: tuple[int, int, int], apex: Name, texts: Iterable[bytes], addresses: Iterable[bytes]
 ) -> Told | None:
-    """The same from the RDATA of its TXT, A and AAAA records."""
+    """Like :func:`told_of`, from the RDATA of its TXT, A and AAAA records."""
     labels = Name(target).relative_to(apex)
     name = readable_name(labels[1]) if labels and len(labels) == 2 else None
     text = next(iter(texts), None)
@@ -147,14 +147,14 @@ def told_in(
 
 
 def lifetime(message: Message, most: int) -> int:
-    """Seconds for which all records of a message hold, at most `most`."""
+    """The lowest TTL of a message's records in seconds, at most `most`."""
     records = (*message.answer, *message.authority, *message.additional)
-    # With the highest bit set it is 0 (RFC 2181 8).
+    # A TTL with the highest bit set counts as 0 (RFC 2181 8).
     return min((most, *(0 if record.ttl >> 31 else record.ttl for record in records)))
 
 
 def introduce(told: Told, peer: Peer, network: str, rtt_ms: float | None = None) -> Service:
-    """A told instance as `peer`'s service: whose it is comes from the network, never from the message."""
+    """Makes an instance a service of `peer`. The owner comes from the network, never from the message."""
     name, instance, priority, weight, port, addresses, (labels, since, meta, srv, held) = told
     return service_of(
         name, instance, priority, weight, port, addresses, labels, since, meta, srv, held, peer, network, rtt_ms
@@ -177,14 +177,14 @@ def service_of(
     network: str,
     rtt_ms: float | None,
 ) -> Service:
-    """As :func:`introduce`, by what a Told consists of."""
+    """Like :func:`introduce`, with the fields of a Told as arguments."""
     own = peer.addresses
     address = addresses[0]
     local = address in own
     if not local:
         address = next((each for each in addresses if each in own), address)
         local = address in own
-    # As Service() makes it of its fields in their order, which takes twice the time.
+    # The same as Service() with its fields in order, in half the time.
     return tuple.__new__(
         Service,
         (

@@ -1,7 +1,7 @@
-"""What most answers to one question have in common, and where each has something of its own.
+"""Templates of answers: the octets that most answers to one question share, and the fields that differ.
 
-A peer tells of its one service in the same octets as the next peer, but for numbers, label, addresses and TXT. Once one
-such answer was read, others are compared with it and taken apart by one call. What differs anywhere else is not read
+The answers of two peers with one service each differ only in numbers, label, addresses and TXT. After the first such
+answer is read, others are compared with it and unpacked by one call. Answers with other differences are not read
 here.
 """
 
@@ -19,25 +19,25 @@ from ..dns.message import AAAA, IN, TXT, A, read_strings
 from .answer import Answer, Told, service_of
 from .instance import Attributes, read_attributes
 
-_RR: Final = 12  # octets of a record in front of its RDATA, where its owner is a pointer
-_NUMBERS: Final = 6  # octets of an SRV record in front of its target
+_RR: Final = 12  # octets of a record before its RDATA, if its owner is a pointer
+_NUMBERS: Final = 6  # octets of SRV RDATA before the target
 _OPT: Final = 11  # octets of an OPT record without options; no other record is so short
-_SINCE: Final = b"md.since="  # what is another for each instance
+_SINCE: Final = b"md.since="  # differs for each instance
 _MOST_STRINGS: Final = 256
 _MOST_TEXTS: Final = 4096
 _OWN: Final = ("priority", "weight", "port", "label", "four", "six", "text", "since")
 
 Own = tuple[int, int, int, bytes, bytes, bytes, bytes, bytes]
-"""What a message has of its own: priority, weight, port, label, A, AAAA, TXT, and the digits of ``md.since``."""
+"""The fields that differ: priority, weight, port, label, A, AAAA, TXT, and the digits of ``md.since``."""
 
 _NOBODY: Final = Peer("nobody", ("0.0.0.0",))
 
 
 class Form:
-    """The answers that are like one of them."""
+    """A template, made of one answer."""
 
     def __init__(self, wire: bytes, name: str, parts: list[tuple[str, str]]) -> None:
-        """`wire` tells of one service called `name`; `parts` are its octets behind the id: what each is, its format."""
+        """`wire` has one service called `name`; `parts` are its octets after the id: (meaning, struct format)."""
         layout = Struct("!2x" + "".join(each for _, each in parts))
         places = {what: place for place, (what, _) in enumerate(parts)}
         self._name = name
@@ -49,8 +49,9 @@ class Form:
         self._texts: dict[bytes, Attributes] = {}
 
     def own(self, wire: bytes) -> Own | None:
-        """What a message of the same length has of its own; None where it is not like the others, or has to be looked
-        at. Of very many messages that is all that is kept until somebody asks.
+        """Returns the fields of a message of the same length; None if it does not fit, or needs the full parser.
+
+        A large lookup keeps only these fields until a caller needs the services.
         """
         fields = self._unpack(wire)
         if self._same_of(fields) != self._same:
@@ -61,14 +62,14 @@ class Form:
         return own if known and port and (not digits or digits.isdigit()) else None
 
     def answer(self, own: Own) -> Answer:
-        """What that message says."""
+        """Returns the content of the message with these fields."""
         one = self.service(own, _NOBODY, "", None)
         attributes = Attributes(dict(one.labels), one.since, one.meta, one.srv, one.held)
         told = Told(one.name, one.instance, one.priority, one.weight, own[2], one.addresses, attributes)
         return Answer((told,), False, False, False, ())
 
     def service(self, own: Own, peer: Peer, network: str, rtt_ms: float | None) -> Service:
-        """The service of which it tells, as :func:`~mddns.codec.answer.introduce` has it."""
+        """Returns its service, like :func:`~mddns.codec.answer.introduce`."""
         priority, weight, port, label, four, six, text, digits = own
         labels, since, meta, srv, held = self._texts[text]
         addresses: tuple[str, ...] = (inet_ntop(AF_INET, four),) if four else ()
@@ -95,8 +96,8 @@ class Form:
         )
 
     def _read_text(self, text: bytes) -> bool:
-        """Reads what texts say, once for all who say so; whether it can be relied on."""
-        # Of equal keys the first stands, in any case of letters: where one is in front, it is not for us to say.
+        """Reads and caches the attributes in TXT octets; returns False if the full parser has to read the message."""
+        # The first of equal keys counts, in any case of letters: an earlier `md.since` needs the full parser.
         if self._dated and _SINCE[:-1] in text.lower():
             return False
         if len(self._texts) >= _MOST_TEXTS:
@@ -109,9 +110,9 @@ class Form:
 
 
 def form_of(wire: bytes, at: int, told: Told) -> Form | None:
-    """The form of an answer whose one SRV record begins at `at`; None where it has more in it.
+    """Makes the template of an answer whose only SRV record begins at `at`; None if it has other records.
 
-    :func:`~mddns.codec.fast_answer.read_directly` has read it as `told`.
+    `told` is its service, as read by :func:`~mddns.codec.fast_answer.read_directly`.
     """
     target, end = at + _RR + _NUMBERS, at + _RR + int.from_bytes(wire[at + 10 : at + 12], "big")
     label = wire[target]
@@ -143,10 +144,10 @@ _KINDS: Final = {
 
 
 def _text_parts(text: bytes) -> list[tuple[str, str]]:
-    """TXT RDATA: what many say, and behind it when the instance came up, where that is the last string."""
+    """The parts of TXT RDATA: the text that many share, then the digits of ``md.since``, if it is the last string."""
     last = (read_strings(text, 0, len(text)) or [b""])[-1]
     digits = last[len(_SINCE) :]
-    # As `read_attributes` knows it at a glance.
+    # The same condition as in `read_attributes`.
     if not (last.startswith(_SINCE) and digits.isdigit() and len(last) < 25):
         return [("text", f"{len(text)}s"), ("since", "0s")]
     return [

@@ -1,10 +1,9 @@
-"""Reads the answers of many peers to one question quickly: what they say alike once, and the answer that our own
-responders give to SRV of a name without decoding a single name.
+"""Reads the answers of many peers to one question quickly.
 
-These write the owner of an answer as a pointer to the question, an SRV target in full, and the owners of
-its TXT, A and AAAA as pointers to that target: so records belong together where their pointers are
-equal. Whatever does not look so is left to :mod:`mddns.dns.message` and :mod:`mddns.codec.answer`, which read
-everything and mean the same.
+It reads equal answers once. It reads the answers of our own responders to SRV of a name without decoding names: they
+have the owner of an answer as a pointer to the question, an SRV target in full, and the owners of its TXT, A and AAAA
+as pointers to that target. So records with equal pointers belong together. All other answers go to
+:mod:`mddns.dns.message` and :mod:`mddns.codec.answer`, which read any message, with the same result.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ _SRV: Final = struct.Struct("!3H")
 _QUESTION: Final = 0xC00C
 _SERIAL_AND_TIMERS: Final = 20  # octets at the end of an SOA record (RFC 1035 3.3.13)
 _MOST_STRINGS: Final = 256
-_FEW: Final = 8  # answers for which no form is worth its making
+_FEW: Final = 8  # so few answers are not worth a template
 _MOST_FORMS: Final = 64
 _MOST_OF_A_LENGTH: Final = 4
-_LONGEST: Final = 191  # octets of a name that stays legal behind an instance's label
+_LONGEST: Final = 191  # octets of a name that is still valid after an instance's label
 # Type and class as one number.
 _IN_SRV: Final = SRV << 16 | IN
 _IN_TXT: Final = TXT << 16 | IN
@@ -40,15 +39,15 @@ _IN_A: Final = A << 16 | IN
 _IN_AAAA: Final = AAAA << 16 | IN
 
 
-# An answer without records: its octets before and behind the serial of its SOA, what it says.
+# An answer without records: its octets before and after the serial of its SOA, and its content.
 _Denial = tuple[bytes, bytes, Answer]
 
 
 class Reader:
-    """Reads the answers to one question. What most peers say alike, that they have nothing, is read once."""
+    """Reads the answers to one question. It parses the most common one, "no such service", only once."""
 
     def __init__(self, apex: Name, question: bytes, *, by_name: bool) -> None:
-        """`question` is name, type and class as asked; `by_name`: it is SRV of one label and the apex."""
+        """`question` is name, type and class as sent; `by_name`: it is SRV of one label and the apex."""
         self._apex = apex
         self._question = question
         self._by_name = by_name
@@ -58,7 +57,7 @@ class Reader:
         self._read = 0
 
     def read(self, wire: bytes) -> Answer | None:
-        """What a message says; None where it is no answer to the question."""
+        """Returns the content of a message; None if it does not answer the question."""
         seen = self.glance(wire)
         if seen is None or isinstance(seen, Answer):
             return seen
@@ -66,23 +65,23 @@ class Reader:
         return form.answer(own)
 
     def glance(self, wire: bytes) -> Answer | tuple[Form, Own] | None:
-        """The same; where it is like others but for what it has of its own, that, and what the others are like."""
+        """Like :meth:`read`, but returns a message that fits a template as that template and the fields that differ."""
         denial = self._denials.get(len(wire))
         if denial is not None:
             before, behind, answer = denial
-            # Each host's zone has a serial of its own, which nobody needs to know here.
+            # Each host's zone has its own serial, which does not matter here.
             if wire.startswith(before, 2) and wire.endswith(behind):
                 return answer
         for form in self._forms.get(len(wire), ()):
             if (own := form.own(wire)) is not None:
                 return form, own
         question = self._question
-        # QR set, opcode 0, and the question to the octet: an echo keeps its case.
+        # QR set, opcode 0, and the same question: a responder copies it with its case.
         if len(wire) < 12 or wire[2] & 0xF8 != QR >> 8 or wire[12 : 12 + len(question)] != question:
             return None
         try:
             if wire[6] or wire[7]:
-                # It has records, which are the peer's own.
+                # It has records, which differ for each peer.
                 direct = read_directly(wire, question) if self._by_name else None
                 if direct is None:
                     return read_answer(Message(wire), self._apex)
@@ -93,7 +92,7 @@ class Reader:
             return None
 
     def _remember(self, wire: bytes, answer: Answer) -> None:
-        """Makes the next one quick that is like this one, where there are many."""
+        """Makes a template of an answer if there are many, so that similar ones are read quickly."""
         self._read += 1
         if not _FEW < self._read <= _FEW + _MOST_FORMS or len(answer.told) != 1:
             return
@@ -105,7 +104,7 @@ class Reader:
             alike.append(form)
 
     def _read_empty(self, wire: bytes) -> Answer:
-        """Reads an answer without records, and keeps it for the next peer that says the same."""
+        """Reads an answer without records, and caches it for equal answers of other peers."""
         message = Message(wire)
         answer = read_answer(message, self._apex)
         if len(message.authority) == 1 and message.authority[0].rtype == SOA:
@@ -113,19 +112,19 @@ class Reader:
             if at >= message.authority[0].start:
                 self._denials[len(wire)] = wire[2:at], wire[at + 4 :], answer
                 return answer
-        # One for each peer at most: what is wrong is not kept, of which a peer may send any amount.
+        # At most one for each peer: malformed answers, of which a peer may send many, are not cached.
         self._empty[wire[2:]] = answer
         return answer
 
 
 def read_directly(wire: bytes, question: bytes) -> Answer | None:
-    """The services in an answer to `question` (name, type and class as asked); None: read it properly.
+    """Reads the services in an answer to `question` (name, type and class as sent); None if it needs the full parser.
 
-    The caller has compared the question, whose name is one label and the apex. Only whole, error-free answers
+    The caller has compared the question, whose name is one label and the apex. Only complete answers without errors
     are read here.
     """
     _, flags, questions, answers, authority, additional = _HEADER.unpack_from(wire)
-    # No TC, and NOERROR; NXDOMAIN has nothing to be read.
+    # No TC, and NOERROR; NXDOMAIN has no records to read.
     if (
         flags & 0x020F
         or questions != 1
@@ -139,7 +138,7 @@ def read_directly(wire: bytes, question: bytes) -> Answer | None:
     size, at = len(wire), 12 + len(question)
     if additional and wire[-11:-8] == b"\0\0\x29" and not wire[-6] and wire[-2:] == b"\0\0":
         size, additional = size - 11, additional - 1  # the OPT record, without options
-    targets: dict[int, tuple[int, int, int, int]] = {}  # by pointer: priority, weight, port, end of the target
+    targets: dict[int, tuple[int, int, int, int]] = {}  # key: pointer; priority, weight, port, end of the target
     texts: dict[int, list[bytes]] = {}
     addresses: dict[int, list[str]] = {}
     six: set[int] = set()
@@ -154,7 +153,7 @@ def read_directly(wire: bytes, question: bytes) -> Answer | None:
                 if owner != _QUESTION or kind != _IN_SRV or length < 8:
                     return None
                 if start >= 0x3FF0:
-                    return None  # beyond what a pointer holds
+                    return None  # a pointer cannot hold this offset
                 targets[0xC000 | start + 6] = (*_SRV.unpack_from(wire, start), end)
             elif kind == _IN_TXT and owner in targets and owner not in texts:
                 texts[owner] = strings = []
@@ -164,7 +163,7 @@ def read_directly(wire: bytes, question: bytes) -> Answer | None:
                     start = following
                 if start != end or len(strings) > _MOST_STRINGS:
                     return None
-            # An IPv4 address counts before an IPv6 one, wherever it stands.
+            # IPv4 addresses come first: an A record after an AAAA record needs the full parser.
             elif kind == _IN_A and owner in targets and length == 4 and owner not in six:
                 addresses.setdefault(owner, []).append(inet_ntop(AF_INET, wire[start:end]))
             elif kind == _IN_AAAA and owner in targets and length == 16:
@@ -187,7 +186,7 @@ def _told(
     texts: dict[int, list[bytes]],
     addresses: dict[int, list[str]],
 ) -> Answer | None:
-    # A target is the instance's label and then the name that was asked, in whatever case.
+    # A target is the instance's label and then the queried name, in any case.
     below = question[:-4].lower()
     told = []
     for pointer, (priority, weight, port, end) in targets.items():
@@ -196,14 +195,14 @@ def _told(
         shown = wire[behind:end]
         if shown.lower() != below or not 0 < wire[start] < 0x40 or not port:
             return None
-        # Told as its owner spells it, not as we asked.
+        # The name as the peer spells it, not as in the question.
         name = readable_name(shown[1 : 1 + shown[0]])
         if name is None or pointer not in texts or pointer not in addresses:
             return None
         instance = wire[start + 1 : behind].decode("utf-8", "surrogateescape")
         found = tuple(dict.fromkeys(addresses[pointer]))
         told.append(Told(name, instance, priority, weight, port, found, read_attributes(texts[pointer])))
-    # One target named twice is one instance.
+    # Two SRV records with the same target are one instance.
     if len(told) > 1 and len({one.instance.lower() for one in told}) < len(told):
         return None
     return Answer(tuple(told), False, False, False, ())

@@ -1,8 +1,8 @@
 """One service as DNS records, and back (RFC 2782, RFC 6763).
 
 An instance ``alpha-8080.web.minidisc.`` has SRV, TXT, A and AAAA. Its first label is
-``<machine>-<port>``, or the address where the machine cannot stand for it; TXT holds the service
-labels, and what mddns itself has to say under ``md.`` keys.
+``<machine>-<port>``, with the address in place of a machine name that is not unique; TXT holds the service
+labels, and mddns's own data under ``md.`` keys.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,29 +15,29 @@ from ..base.inet import AF_INET, AF_INET6, inet_ntop, inet_pton
 from ..base.model import Service, fold
 from ..base.names import MAX_LABEL
 
-TTL: Final = 5  # seconds; sources are in memory and near, so asking again is cheap and news travels fast
+TTL: Final = 5  # seconds; responders answer from memory and are near, so a new query is cheap and changes are seen soon
 _SRV: Final = Struct("!3H")
 _MOST_STRINGS: Final = 2 * MAX_SERVICE_LABELS
 
 
 def machine_label(host: str) -> str:
-    """The machine part of an instance's label: the first label of a DNS name or host name, letters, digits, hyphens."""
+    """The machine part of an instance's label: letters, digits and hyphens of a host name's first label."""
     first = host.partition(".")[0]
     return "".join(char if char.isascii() and char.isalnum() else "-" for char in first).strip("-").lower()
 
 
 def shares_machine(name: str, others: Iterable[str]) -> bool:
-    """Whether another node's name makes the same machine as `name` does, so that it cannot stand for instances."""
+    """Whether another node's name gives the same machine part, so that instance labels cannot use it."""
     machine = machine_label(name)
     return any(machine_label(other) == machine for other in others)
 
 
 def instance_label(machine: str, address: str, port: int, protocol: str) -> str:
-    """``alpha-8080``, ``alpha-53-udp``; with no machine the address: ``100-1-2-3-42``. At most 63 octets."""
+    """``alpha-8080``, ``alpha-53-udp``; without a machine name, the address: ``100-1-2-3-42``. At most 63 octets."""
     head = machine or address_label(address)
     tail = f"-{port}-udp" if protocol == "udp" else f"-{port}"
     if len(head) + len(tail) > MAX_LABEL:
-        import hashlib  # slow to load, and rarely wanted
+        import hashlib  # slow to load, and rarely needed
 
         tail = f"-{hashlib.sha256(head.encode()).hexdigest()[:6]}{tail}"
         head = head[: MAX_LABEL - len(tail)]
@@ -52,7 +52,7 @@ def address_label(address: str) -> str:
 
 
 def spoken_protocol(instance: str, port: int) -> str:
-    """Which protocol an instance's label tells: ``udp`` where it ends so, else ``tcp``."""
+    """The protocol that an instance's label shows: ``udp`` if it ends in ``-<port>-udp``, else ``tcp``."""
     return "udp" if instance[-3:].lower() == "udp" and fold(instance).endswith(f"-{port}-udp") else "tcp"
 
 
@@ -67,14 +67,14 @@ def address_octets(address: str) -> bytes:
 
 
 def address_text(octets: bytes) -> str | None:
-    """The address that A or AAAA RDATA hold, None for any other length."""
+    """The address in A or AAAA RDATA, None for any other length."""
     if len(octets) == 4:
         return inet_ntop(AF_INET, octets)
     return inet_ntop(AF_INET6, octets) if len(octets) == 16 else None
 
 
 def _txt(strings: Iterable[bytes]) -> bytes:
-    # A TXT record holds at least one string, if an empty one (RFC 6763 6.1).
+    # A TXT record has at least one string, which may be empty (RFC 6763 6.1).
     return b"".join(bytes((len(string),)) + string for string in strings) or b"\0"
 
 
@@ -83,12 +83,12 @@ def _strings(labels: Mapping[str, str]) -> list[bytes]:
 
 
 def labels_txt(service: Service) -> bytes:
-    """TXT RDATA of its service labels alone: what stands at the service's name."""
+    """TXT RDATA with the service labels only: the TXT record at the service's name."""
     return _txt(_strings(service.labels))
 
 
 def instance_txt(service: Service) -> bytes:
-    """TXT RDATA of the instance: service labels, then the ``md.`` keys."""
+    """TXT RDATA of the instance: the service labels, then the ``md.`` keys."""
     own = dict(service.meta)
     if service.since is not None:
         own["md.since"] = str(service.since)
@@ -100,8 +100,11 @@ def instance_txt(service: Service) -> bytes:
 
 
 class Attributes(NamedTuple):
-    """What TXT strings say: service labels, when the instance came up, its SRV aliases, why it is held back, and
-    other ``md.`` pairs."""
+    """The content of TXT strings.
+
+    ``labels`` are the service labels, ``since`` the start time in Unix ms, ``meta`` other ``md.`` pairs, ``srv`` the
+    SRV aliases, ``held`` the reason why the service is held back.
+    """
 
     labels: dict[str, str]
     since: int | None
@@ -112,7 +115,7 @@ class Attributes(NamedTuple):
 
 @lru_cache(maxsize=512)
 def _pair(string: bytes) -> tuple[str, str, str] | None:
-    """Key, the key in lower case, value; None for what is no pair. Many services say the same of themselves."""
+    """Key, key in lower case, value; None without a valid key. Cached, because many services have equal pairs."""
     key_octets, _, value_octets = string.partition(b"=")
     key = key_octets.decode("ascii", "surrogateescape")
     # Keys are printable ASCII (RFC 6763 6.4), and lone surrogates are not printable.
@@ -122,7 +125,7 @@ def _pair(string: bytes) -> tuple[str, str, str] | None:
 
 
 def read_attributes(strings: Iterable[bytes]) -> Attributes:
-    """TXT strings as attributes (RFC 6763 6.4): the first of equal keys stands, what is no key is ignored."""
+    """Reads attributes from TXT strings (RFC 6763 6.4): the first of equal keys counts, invalid keys are ignored."""
     labels: dict[str, str] = {}
     meta: dict[str, str] = {}
     since = None
@@ -130,7 +133,7 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
     held = ""
     seen: set[str] = set()
     for string in strings:
-        # Only this is another for each instance; it is not to push the others out of what is remembered.
+        # Only this pair differs for each instance; it must not evict others from the cache of `_pair`.
         if string.startswith(b"md.since=") and len(string) < 25 and string[9:].isdigit():
             if since is None and "md.since" not in seen:
                 seen.add("md.since")
@@ -148,7 +151,7 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
         elif folded == "md.since" and value.isascii() and value.isdecimal() and len(value) < 16:
             since = int(value)
         elif folded == "md.srv":
-            # What is no alias here may be one to a later version: it is passed over.
+            # A later version may allow more aliases: an invalid one is ignored.
             srv = tuple(alias for alias in value.split(",", MAX_ALIASES)[:MAX_ALIASES] if not alias_problem(alias))
         elif folded == "md.held":
             held = value
@@ -159,7 +162,7 @@ def read_attributes(strings: Iterable[bytes]) -> Attributes:
 
 @lru_cache(maxsize=512)
 def readable_name(label: bytes) -> str | None:
-    """The service name in a DNS label, None where no service may be called so."""
+    """The service name in a DNS label, None if it is not a valid service name."""
     try:
         name = label.decode()
     except UnicodeDecodeError:

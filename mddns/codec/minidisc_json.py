@@ -1,7 +1,7 @@
-"""What Minidisc says over HTTP, read and written: octets in, octets out.
+"""Reads and writes Minidisc's HTTP messages: octets in, octets out.
 
-``GET /services`` is answered by ``[{"name": …, "labels": {…}, "addrPort": "ip:port"}, …]``. Whoever says it may
-be anybody, so one bad entry costs itself alone, and a bad label costs itself alone.
+The response to ``GET /services`` is ``[{"name": …, "labels": {…}, "addrPort": "ip:port"}, …]``. The sender is not
+trusted: a bad entry is left out without the rest of the list, a bad label without the rest of its entry.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..base.policy import MAX_FROM_PEER
 from .answer import Told
 from .instance import Attributes
 
-MOST_OCTETS: Final = 2 << 20  # of a whole response
+MOST_OCTETS: Final = 2 << 20  # of a complete response
 _MOST_HEAD: Final = 16 << 10
 _DELEGATE_OCTETS: Final = 1024
 
 
 class _Problems:
-    """How many there are, and the first: of a hostile list there may be any number."""
+    """The number of problems, and the first of them: a hostile list may have any number."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -35,7 +35,7 @@ class _Problems:
 
 
 class Listed(NamedTuple):
-    """A list of services, read. `left_out` counts what could not be taken; `why` is the first of the reasons."""
+    """The services of a list. `left_out` counts problems: entries and labels that are left out; `why` is the first."""
 
     told: tuple[Told, ...]
     left_out: int = 0
@@ -43,7 +43,7 @@ class Listed(NamedTuple):
 
 
 def request(method: str, path: str, host: str, body: bytes = b"") -> bytes:
-    """An HTTP/1.0 request: the answer comes without chunks, and ends with the connection (RFC 1945)."""
+    """Returns an HTTP/1.0 request: its response has no chunks, and ends with the connection (RFC 1945)."""
     head = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n"
     if method == "POST":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -51,9 +51,9 @@ def request(method: str, path: str, host: str, body: bytes = b"") -> bytes:
 
 
 def read_response(octets: bytes, *, ended: bool) -> tuple[int, bytes] | None:
-    """Status and body, None while more must come. ValueError where it is no answer to an HTTP/1.0 request.
+    """Returns status and body, None while the response is incomplete. Raises ValueError if it is malformed.
 
-    `ended`: the connection has.
+    `ended`: the server has closed the connection.
     """
     if not b"HTTP/1.".startswith(octets[:7]):
         raise ValueError("this is no HTTP")
@@ -84,10 +84,10 @@ def read_response(octets: bytes, *, ended: bool) -> tuple[int, bytes] | None:
 
 
 def read_services(body: bytes, peer: Peer) -> Listed:
-    """The services that `peer` lists; ValueError where this is no list at all.
+    """Returns the services that `peer` lists. Raises ValueError if the body is not a list.
 
-    An instance's label is left empty: it depends on who else is on the network. Loopback and link-local addresses
-    mean something on one machine only, so those that are not the peer's own are left out.
+    The instance's label is empty, because it depends on the other nodes of the network. Loopback and link-local
+    addresses are valid on one machine or link only, so they are left out, except the peer's own.
     """
     if len(body) > MOST_OCTETS:
         raise ValueError(f"a list of {len(body)} octets; at most {MOST_OCTETS} are read")
@@ -110,7 +110,7 @@ def read_services(body: bytes, peer: Peer) -> Listed:
 
 
 def _read_entry(entry: Any, peer: Peer, problems: _Problems) -> Told:
-    """One entry; ValueError where it is no service. Labels that cannot be told are put into `problems`."""
+    """Reads one entry. Raises ValueError if it is not a service. Adds invalid labels to `problems`."""
     if not isinstance(entry, dict):
         raise ValueError("an entry that is no object")
     name = entry.get("name")
@@ -122,7 +122,7 @@ def _read_entry(entry: Any, peer: Peer, problems: _Problems) -> Told:
         raise ValueError(f"service {name!r}: no addrPort")
     address, port = split_address(where)
     address = check_address(address)
-    from ipaddress import ip_address  # slow to load, and for where Minidisc is
+    from ipaddress import ip_address  # slow to load, and only networks with Minidisc need it
 
     parsed = ip_address(address)
     if address not in peer.addresses and (parsed.is_loopback or parsed.is_link_local):
@@ -156,7 +156,7 @@ def _labels(name: str, labels: dict[str, Any], problems: _Problems) -> dict[str,
 
 
 def beside_dns(listed: Iterable[Told], name: str | None, known: tuple[Told, ...]) -> tuple[Told, ...]:
-    """What a peer lists (of `name`, in lower case), beside what it said over DNS: that says more of each service."""
+    """Adds the new services of a peer's list (of `name`, in lower case) to `known`, those of its DNS answer."""
     there = {(fold(each.name), each.port, address) for each in known for address in each.addresses}
     of_name = (each for each in listed if name is None or fold(each.name) == name)
     new = (each for each in of_name if (fold(each.name), each.port, each.addresses[0]) not in there)
@@ -164,7 +164,7 @@ def beside_dns(listed: Iterable[Told], name: str | None, known: tuple[Told, ...]
 
 
 def write_services(services: Iterable[Service]) -> bytes:
-    """Services as Minidisc lists them; it knows no protocols, so one endpoint that has both is listed once."""
+    """Returns services as a Minidisc list. It has no protocols, so an endpoint with both is listed once."""
     entries = {
         (service.name, str(service.endpoint)): {
             "name": service.name,
@@ -177,7 +177,7 @@ def write_services(services: Iterable[Service]) -> bytes:
 
 
 def _text(value: str) -> str:
-    # Octets that were no UTF-8 came as lone surrogates, of which one would cost a Minidisc reader the whole list.
+    # Octets that are not UTF-8 are lone surrogates here; with one of them, Minidisc would reject the whole list.
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -187,7 +187,7 @@ def write_delegate(address: str, port: int) -> bytes:
 
 
 def read_delegate(body: bytes) -> tuple[str, int]:
-    """Address and port that ``POST /add-delegate`` names; ValueError where it names none."""
+    """Returns address and port in the body of ``POST /add-delegate``. Raises ValueError if it is malformed."""
     if len(body) > _DELEGATE_OCTETS:
         raise ValueError(f"a body of {len(body)} octets")
     try:

@@ -1,7 +1,7 @@
-"""DNS UPDATE (RFC 2136): how one process tells another what it offers.
+"""DNS UPDATE (RFC 2136): a process sends its offers to another one in this form.
 
-A message names instances only, by SRV, TXT and, where they are not simply the node's own, A and AAAA at
-``<instance>.<name>.<apex>``; what else the zone holds follows from these. Adding replaces; class ANY withdraws.
+A message has records of instances only: SRV, TXT, A and AAAA at ``<instance>.<name>.<apex>``; the receiver derives
+the rest of the zone. Records of class IN add or replace an instance; class ANY withdraws it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..dns.writer import Packer, Rdata
 from .answer import Records, Told, told_of
 from .instance import address_octets, instance_txt, srv_octets
 
-UPDATE: Final = 5 << 11  # the opcode, where flags have it
+UPDATE: Final = 5 << 11  # the opcode, at its place in the flags
 _CLASS_ANY: Final = 255
-_ENOUGH: Final = 50_000  # octets after which another message begins; no service has as many as are left to 65,535
+_ENOUGH: Final = 50_000  # octets after which a new message begins; one service needs less than the rest up to 65,535
 _Record = tuple[bytes, int, Rdata, int]  # owner, type, RDATA, class
 
 
 class Change(NamedTuple):
-    """One instance of an update: `told` where it is added or replaced, None where it is withdrawn."""
+    """One instance of an update: `told` is the added or replaced instance, None if it is withdrawn."""
 
     name: str
     instance: str
@@ -38,9 +38,9 @@ def instance_name(service: Service, apex: Name) -> bytes:
 
 
 def updates(added: Iterable[Service], withdrawn: Iterable[Service], apex: Name) -> Iterator[bytes]:
-    """What withdraws services and adds or replaces others, at once: one update, or several where one cannot hold it."""
+    """Yields updates that withdraw services and add or replace others: one message, or more if it gets too large."""
     packer, count = Packer(apex.wire, SOA, IN), 0
-    # A service that has another label from now on is never missing in between, so its two parts stay together.
+    # If a service gets a new instance label, one message has both changes, so that the service is never missing.
     relabelled: dict[tuple[str, str, str], list[Service]] = {}
     for each in withdrawn:
         relabelled.setdefault(each.key, []).append(each)
@@ -71,7 +71,7 @@ def _withdraw(service: Service, apex: Name) -> Iterator[_Record]:
 
 
 def read(wire: bytes, apex: Name) -> list[Change]:
-    """What an update changes, in its order; BadMessage where it names anything but instances of our zone."""
+    """Returns the changes of an update in order. Raises BadMessage if it has anything but instances of our zone."""
     message = Message(wire)
     if message.question.key != apex.key or message.question.qtype != SOA:
         raise BadMessage("an update of another zone")

@@ -1,8 +1,8 @@
-"""DNS Stateful Operations (RFC 8490): messages made of TLVs, and the session as the server keeps it.
+"""DNS Stateful Operations (RFC 8490): messages made of TLVs, and the server's part of a session.
 
-Whole messages in, whole messages out; times in seconds of the caller's clock. What the operations mean is
-decided elsewhere (:mod:`mddns.responder.push_subscriptions`). A :class:`Fatal` is what the RFC answers by aborting the
-connection. The client's side is :mod:`mddns.dns.dso_client`.
+Takes and returns whole messages; times are seconds of the caller's clock. The operations themselves are in
+:mod:`mddns.responder.push_subscriptions`. :class:`Fatal` means that the RFC requires to abort the connection.
+The client's part is :mod:`mddns.dns.dso_client`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final, NamedTuple, Protocol
 from ..base.errors import BadMessage
 from .message import FORMERR, HEADER, NOERROR, NOTAUTH, NOTIMP, OPCODE, OPT, QR, REFUSED, SERVFAIL, Message
 
-DSO: Final = 6 << 11  # the opcode, where flags have it
+DSO: Final = 6 << 11  # the opcode, at its place in the flags
 DSOTYPENI: Final = 11  # the rcode: TLV type not implemented
 
 # TLV types (RFC 8490 10.3).
 KEEPALIVE, RETRY_DELAY, PADDING = 1, 2, 3
 
-INACTIVITY: Final = 15.0  # seconds, both: what holds where nobody says otherwise (RFC 8490 6.2)
+INACTIVITY: Final = 15.0  # seconds, like the next: the defaults of RFC 8490 6.2
 KEEPALIVE_EVERY: Final = 15.0
-LEAST_PATIENCE: Final = 5.0  # how long a server waits at least for a client to end an inactive session (6.4)
-NEVER: Final = 0xFFFFFFFF  # in place of a time in milliseconds
+LEAST_PATIENCE: Final = 5.0  # seconds that a server waits at least for a client to end an inactive session (6.4)
+NEVER: Final = 0xFFFFFFFF  # a time in milliseconds that means "no limit"
 
-# Seconds for which a client leaves alone what was answered so, where nobody says otherwise (RFC 8765 6.2.2).
+# Seconds until a client retries after this rcode, if the response has no Retry Delay (RFC 8765 6.2.2).
 _RETRY_AFTER: Final = {FORMERR: 300, SERVFAIL: 60, NOTIMP: 3600, REFUSED: 60, NOTAUTH: 60, DSOTYPENI: 3600}
 _RETRY_AFTER_OTHERS: Final = 300
 
@@ -33,16 +33,16 @@ _TCP_KEEPALIVE: Final = 11  # EDNS option code (RFC 7828)
 _OPT_AT_ROOT: Final = b"\0" + OPT.to_bytes(2, "big")
 
 _TLV: Final = Struct("!2H")
-TIMES: Final = Struct("!2I")  # of a Keepalive: inactivity timeout and keepalive interval
+TIMES: Final = Struct("!2I")  # inactivity timeout and keepalive interval of a Keepalive
 _ONE: Final = Struct("!I")
 
 
 class Fatal(BadMessage):
-    """The other side broke the protocol: the connection must be aborted."""
+    """The peer violated the protocol: the connection must be aborted."""
 
 
 class Tlv(NamedTuple):
-    """One TLV: its type, where its data begin in the message, and the data."""
+    """One TLV: its type, the offset of its data in the message, and the data."""
 
     kind: int
     at: int
@@ -60,7 +60,7 @@ class Stateful(NamedTuple):
 
     @property
     def retry_delay(self) -> float | None:
-        """Seconds to stay away, where it says so."""
+        """The seconds of its Retry Delay TLV, None if it has none. Raises Fatal for a TLV of the wrong length."""
         for tlv in self.tlvs:
             if tlv.kind == RETRY_DELAY:
                 if len(tlv.data) != _ONE.size:
@@ -70,27 +70,27 @@ class Stateful(NamedTuple):
 
 
 def is_dso(wire: bytes) -> bool:
-    """Whether a message of at least a header is one of DSO."""
+    """Whether a message is a DSO message. `wire` has at least a header."""
     return (wire[2] << 8 & OPCODE) == DSO
 
 
 def is_response(wire: bytes) -> bool:
-    """Whether a message of at least a header answers another."""
+    """Whether a message is a response. `wire` has at least a header."""
     return bool(wire[2] & QR >> 8)
 
 
 def keeps_tcp_alive(wire: bytes) -> bool:
-    """Whether a message that is none of DSO has the option edns-tcp-keepalive: no session may (RFC 8490 7.1.2)."""
+    """Whether an ordinary message has the option edns-tcp-keepalive, forbidden in a session (RFC 8490 7.1.2)."""
     if _OPT_AT_ROOT not in wire:
         return False
     try:
         return any(code == _TCP_KEEPALIVE for code, _ in Message(wire).options())
     except BadMessage:
-        return False  # others judge it
+        return False  # the code that reads the message reports it
 
 
 def read(wire: bytes) -> Stateful:
-    """A DSO message. BadMessage where counts are not zero or TLVs do not fit (RFC 8490 5.4)."""
+    """Reads a DSO message. Raises BadMessage if counts are not zero or TLVs do not fit (RFC 8490 5.4)."""
     ident, flags, *counts = HEADER.unpack_from(wire)
     if any(counts):
         raise BadMessage("a DSO message with records in it")
@@ -108,13 +108,13 @@ def read(wire: bytes) -> Stateful:
 
 
 def write(ident: int, tlvs: Iterable[tuple[int, bytes]] = (), *, response: bool = False, rcode: int = NOERROR) -> bytes:
-    """A DSO message; id 0 where no answer is wanted."""
+    """Returns a DSO message; its id is 0 if it wants no response."""
     body = b"".join(_TLV.pack(kind, len(data)) + data for kind, data in tlvs)
     return HEADER.pack(ident, (QR if response else 0) | DSO | rcode, 0, 0, 0, 0) + body
 
 
 def retry_delay(seconds: float) -> tuple[int, bytes]:
-    """The TLV that asks a client to stay away."""
+    """The TLV that asks a client not to reconnect or retry for `seconds` (RFC 8490 7.2)."""
     return RETRY_DELAY, _ONE.pack(round(seconds * 1000))
 
 
@@ -124,7 +124,7 @@ def keepalive(inactivity: float, every: float) -> tuple[int, bytes]:
 
 
 def retry_after(rcode: int) -> float:
-    """Seconds for which what was answered with `rcode` is not to be asked again, where nobody says otherwise."""
+    """Seconds until a client retries a request that got `rcode` without a Retry Delay."""
     return _RETRY_AFTER.get(rcode, _RETRY_AFTER_OTHERS)
 
 
@@ -136,17 +136,20 @@ def reply(
     asked: Iterable[Tlv] = (),
     retry: float | None = None,
 ) -> bytes:
-    """The response to a request with the TLVs `asked`. An error says for how many seconds not to ask again."""
+    """Returns the response to a request with the TLVs `asked`. An error has a Retry Delay: `retry`, or the default."""
     out = list(tlvs)
     if rcode != NOERROR:
         out.append(retry_delay(retry_after(rcode) if retry is None else retry))
     if any(tlv.kind == PADDING for tlv in asked):
-        out.append((PADDING, b""))  # who pads is padded, however little (RFC 8490 7.3)
+        out.append((PADDING, b""))  # a padded request gets a padded response, here of length 0 (RFC 8490 7.3)
     return write(ident, out, response=True, rcode=rcode)
 
 
 def read_request(wire: bytes) -> Stateful | bytes:
-    """A message without QR, which has a TLV; octets are what a malformed one is answered with, where it wants one."""
+    """Reads a request or a unidirectional message, with at least one TLV.
+
+    For a malformed request, returns the octets of an error response. Raises Fatal if a malformed message wants none.
+    """
     ident = wire[0] << 8 | wire[1]
     try:
         message = read(wire)
@@ -157,12 +160,12 @@ def read_request(wire: bytes) -> Stateful | bytes:
             raise Fatal(str(error)) from error
         return reply(ident, FORMERR)
     if ident and message.tlvs[0].kind == PADDING:
-        return reply(ident, FORMERR, asked=message.tlvs)  # only ever behind another
+        return reply(ident, FORMERR, asked=message.tlvs)  # Padding is never the primary TLV
     return message
 
 
 def refusal(wire: bytes, seconds: float, rcode: int = SERVFAIL) -> bytes:
-    """The answer to a message where there is no place for a session (RFC 8490 6.6.1). Fatal where it wants none."""
+    """The response when there is no room for a session (RFC 8490 6.6.1). Raises Fatal if the message wants none."""
     if not wire[0] << 8 | wire[1] or is_response(wire):
         raise Fatal("a message that wants no answer, without a session")
     message = read_request(wire)
@@ -174,21 +177,21 @@ def refusal(wire: bytes, seconds: float, rcode: int = SERVFAIL) -> bytes:
 
 
 class Operations(Protocol):
-    """What a server's session is about."""
+    """The operations of a session, as its server supports them."""
 
     @property
     def active(self) -> bool:
-        """Whether something stands that keeps the session from being inactive."""
+        """Whether an operation is active, such as a subscription, so that the session is not inactive."""
 
     def request(self, ident: int, tlv: Tlv, wire: bytes) -> int:
-        """The rcode for a request; DSOTYPENI for types that it does not know."""
+        """Handles a request and returns its rcode; DSOTYPENI for unknown types."""
 
     def told(self, tlv: Tlv, wire: bytes) -> bool:
-        """Takes a message in that wants no answer; False for types that it does not know."""
+        """Handles a unidirectional message, which wants no response; returns False for unknown types."""
 
 
 class ServerSession:
-    """One session, as the server has it."""
+    """The server's state of one session."""
 
     def __init__(self, operations: Operations, now: float) -> None:
         self._operations = operations
@@ -197,21 +200,21 @@ class ServerSession:
         self._alive = self._acted = now
 
     def heard(self, wire: bytes, now: float) -> None:
-        """Any other DNS message has come on the connection. Fatal where the connection must be aborted."""
+        """Notes an ordinary DNS message from the client. Raises Fatal if the connection must be aborted."""
         self._alive = self._acted = now
         if self._established and keeps_tcp_alive(wire):
             raise Fatal("edns-tcp-keepalive within a session")
 
     def sent(self, now: float) -> None:
-        """We have sent something of our own, or an answer that is none of DSO."""
+        """Notes that the server sent a message of its own, or an ordinary DNS response."""
         self._alive = self._acted = now
 
     def farewell(self) -> bytes | None:
-        """What tells the client that we end it, and that it may come back at once; None before it is established."""
+        """The message that ends an established session and lets the client reconnect immediately; else None."""
         return write(0, (retry_delay(0),)) if self._established else None
 
     def receive(self, wire: bytes, now: float) -> bytes | None:
-        """The answer to a message, None where it wants none. Fatal where the connection must be aborted."""
+        """Returns the response to a message, None if it wants none. Raises Fatal if the connection must be aborted."""
         self._alive = now
         if is_response(wire):
             raise Fatal("an answer that nobody has asked for")
@@ -227,7 +230,7 @@ class ServerSession:
         if message.id:
             self._asked = True
             return self._answer(message, primary)
-        # Who has asked may not have heard yet that it was refused (RFC 8765 6.4.1).
+        # A client that sent a request may not know yet that it was refused (RFC 8765 6.4.1).
         if not self._asked or primary.kind == KEEPALIVE or not self._operations.told(primary, wire):
             raise Fatal("a message without id that may not come so")
         return None
@@ -240,12 +243,12 @@ class ServerSession:
                 tlvs = (keepalive(INACTIVITY, KEEPALIVE_EVERY),)
         else:
             rcode = self._operations.request(message.id, primary, message.wire)
-        # Nothing else establishes it, not even to know no such type (RFC 8490 5.1.1).
+        # Only NOERROR establishes the session; DSOTYPENI does not (RFC 8490 5.1.1).
         self._established |= rcode == NOERROR
         return reply(message.id, rcode, tlvs, asked=message.tlvs)
 
     def timer(self) -> float:
-        """When the session ends, unless something comes (RFC 8490 6.4, 6.5)."""
+        """The time when the session ends, unless a message comes before (RFC 8490 6.4, 6.5)."""
         alive = self._alive + 2 * KEEPALIVE_EVERY
         if self._operations.active:
             return alive
@@ -253,5 +256,5 @@ class ServerSession:
 
 
 def framed(wire: bytes) -> bytes:
-    """A message behind its length, as TCP carries it (RFC 1035 4.2.2)."""
+    """A message with its length before it, as TCP carries it (RFC 1035 4.2.2)."""
     return len(wire).to_bytes(2, "big") + wire

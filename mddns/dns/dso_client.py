@@ -1,7 +1,7 @@
-"""A session of DNS Stateful Operations (RFC 8490) as the client keeps it: octets in, events out.
+"""The client's part of a session of DNS Stateful Operations (RFC 8490): octets in, events out.
 
-Times are seconds of the caller's clock. What the operations mean is decided elsewhere
-(:mod:`mddns.responder.push_subscriptions`). Where a BadMessage is raised, the connection must be aborted.
+Times are seconds of the caller's clock. The operations themselves are in
+:mod:`mddns.responder.push_subscriptions`. After a BadMessage, the caller must abort the connection.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from .dso import (
 from .message import HEADER, NOERROR
 
 LEAST_KEEPALIVE: Final = 10.0  # seconds; less is an error of the server (RFC 8490 6.5.2)
-ANSWER_WITHIN: Final = 30.0  # seconds until a server that answers a request with nothing is left (5.1.1)
+ANSWER_WITHIN: Final = 30.0  # seconds until the client gives up a server that does not answer a request (5.1.1)
 
 
 class Answered(NamedTuple):
-    """A request of ours was answered, or what it had begun is ended by the server (RFC 8490 5.6).
+    """The server answered our request, or ended the operation that it started (RFC 8490 5.6).
 
-    `retry` is how many seconds not to ask it again, where it says so.
+    `retry` is the Retry Delay in seconds, None if the response has none.
     """
 
     id: int
@@ -49,26 +49,26 @@ class Answered(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The server has asked for something that we do not know: our answer, framed."""
+    """The server sent a request that we do not support: `answer` is our response, framed."""
 
     answer: bytes
 
 
 class Told(NamedTuple):
-    """A message that wants no answer."""
+    """The server sent a unidirectional message, which wants no response."""
 
     tlv: Tlv
     wire: bytes
 
 
 class Ordinary(NamedTuple):
-    """A DNS message that is none of DSO."""
+    """The server sent a DNS message that is not a DSO message."""
 
     wire: bytes
 
 
 class GoAway(NamedTuple):
-    """The server asks us to end the connection, and to stay away for so many seconds."""
+    """The server asks us to end the connection, and not to reconnect for `seconds`."""
 
     seconds: float
     rcode: int
@@ -78,13 +78,13 @@ Event = Answered | Asked | Told | Ordinary | GoAway
 
 
 class Frames:
-    """Messages behind their lengths, as TCP carries them (RFC 1035 4.2.2)."""
+    """Splits a TCP stream into messages, each with its length before it (RFC 1035 4.2.2)."""
 
     def __init__(self) -> None:
         self._received = bytearray()
 
     def feed(self, octets: bytes) -> list[bytes]:
-        """The messages that are whole by now. BadMessage for one of less than a header."""
+        """Returns the messages that are complete now. Raises BadMessage for one that is shorter than a header."""
         received = self._received
         received += octets
         found = []
@@ -100,30 +100,30 @@ class Frames:
 
 
 class ClientSession:
-    """One session. Requests are framed, ready to be sent.
+    """The client's state of one session. Its requests are framed, ready to send.
 
-    `new_id()` draws message ids. `known` are the TLV types of the operations, which no server asks for and no answer
-    has, but for that of its request.
+    `new_id()` returns a random message id. `known` are the TLV types of the client's operations: a server sends no
+    requests of these types, and a response has none of them except the type of its request.
     """
 
     def __init__(self, new_id: Callable[[], int], now: float, known: frozenset[int] = frozenset()) -> None:
         self._new_id = new_id
         self._known = known
         self._frames = Frames()
-        self._waiting: dict[int, tuple[int, float]] = {}  # requests without an answer: their types, and since when
-        self._granted: set[int] = set()  # ids of those that may go on for as long as the session does
-        self._lent: set[int] = set()  # ids of messages that are none of DSO
+        self._waiting: dict[int, tuple[int, float]] = {}  # unanswered requests by id: TLV type, and when sent
+        self._granted: set[int] = set()  # ids of accepted requests, whose operations last as long as the session
+        self._lent: set[int] = set()  # ids of ordinary DNS queries
         self._established = False
         self._every = KEEPALIVE_EVERY
         self._sent = self._heard = now
 
     def lend_id(self) -> int:
-        """An id for a message that is none of DSO; nothing else on the connection has it until :meth:`free`."""
+        """Returns an id for an ordinary DNS query; no other message on the connection uses it until :meth:`free`."""
         self._lent.add(ident := self._fresh_id())
         return ident
 
     def free(self, ident: int) -> None:
-        """What was asked under a lent id is answered."""
+        """Frees a lent id, when its query is answered."""
         self._lent.discard(ident)
 
     def _fresh_id(self) -> int:
@@ -135,18 +135,18 @@ class ClientSession:
         return ident in self._waiting or ident in self._granted or ident in self._lent
 
     def request(self, kind: int, data: bytes, now: float) -> tuple[int, bytes]:
-        """A request with one TLV: its id, and its octets."""
+        """Makes a request with one TLV; returns its id and its octets."""
         ident = self._fresh_id()
         self._waiting[ident] = kind, now
         self._sent = now
         return ident, framed(write(ident, ((kind, data),)))
 
     def sent(self, now: float) -> None:
-        """Something that is not of DSO was sent on the connection."""
+        """Notes that the client sent an ordinary DNS message."""
         self._sent = now
 
     def feed(self, octets: bytes, now: float) -> list[Event]:
-        """What has come. BadMessage where the connection must be aborted."""
+        """Returns the events in received octets. Raises BadMessage if the connection must be aborted."""
         self._heard = now
         return [event for wire in self._frames.feed(octets) if (event := self._event(wire)) is not None]
 
@@ -176,13 +176,13 @@ class ClientSession:
 
     def _answered(self, message: Stateful) -> Event | None:
         if message.id in self._granted and message.rcode != NOERROR:
-            self._granted.discard(message.id)  # the server ends what it had granted (RFC 8490 5.6)
+            self._granted.discard(message.id)  # the server ends an operation that it had accepted (RFC 8490 5.6)
             return Answered(message.id, message.rcode, message.retry_delay)
         if message.id not in self._waiting:
             raise Fatal("an answer that nobody has asked for")
         asked, _ = self._waiting.pop(message.id)
         granted = message.rcode == NOERROR
-        # Nothing else establishes it, not even to know no such type (5.1.1).
+        # Only NOERROR establishes the session; DSOTYPENI does not (5.1.1).
         self._established |= granted
         kinds = [tlv.kind for tlv in message.tlvs]
         if self._known.difference((asked,)).intersection(kinds):
@@ -208,20 +208,20 @@ class ClientSession:
         self._every = float("inf") if every == NEVER else every / 1000
 
     def timer(self) -> float:
-        """When :meth:`silent` and :meth:`due` are to be called."""
+        """The time when the caller should call :meth:`silent` and :meth:`due`."""
         moments = [self._heard + 2 * self._every, *(since + ANSWER_WITHIN for _, since in self._waiting.values())]
         if self._established:
             moments.append(self._sent + self._every)
         return min(moments)
 
     def due(self, now: float) -> bytes | None:
-        """A keepalive, where it is time for one."""
+        """Returns a Keepalive request if one is due, else None."""
         if not self._established or now < self._sent + self._every:
             return None
         kind, data = keepalive(INACTIVITY, KEEPALIVE_EVERY)
         return self.request(kind, data, now)[1]
 
     def silent(self, now: float) -> bool:
-        """Whether a keepalive, or another request, should have been answered by now."""
+        """Whether the server is too late: with the response to a request, or with any message at all."""
         late = any(now > since + ANSWER_WITHIN for _, since in self._waiting.values())
         return late or now > self._heard + 2 * self._every

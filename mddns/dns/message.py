@@ -1,9 +1,9 @@
 """Reading DNS messages: a linear scanner that no message can slow down (RFC 1035 4.1).
 
-Every name of a message is decoded once and remembered by its offset, a pointer must point
-backwards, and a chain of pointers is at most 16 long: 65 kB of hostile octets cost what 65 kB of
-honest ones do. Names come out as uncompressed wire format (see :mod:`mddns.base.names`). What RDATA
-mean is decided elsewhere; writing is :mod:`mddns.dns.writer`'s.
+Every name of a message is decoded once and cached by its offset, a pointer must point backwards, and a
+chain of pointers is at most 16 long. So 65 kB of hostile octets cost as much as 65 kB of valid ones. Names are
+returned in uncompressed wire format (see :mod:`mddns.base.names`). Other modules interpret the RDATA;
+:mod:`mddns.dns.writer` writes messages.
 """
 
 from struct import Struct
@@ -59,11 +59,11 @@ HEADER: Final = Struct("!6H")
 _TYPE_CLASS: Final = Struct("!2H")
 _RR: Final = Struct("!2HIH")
 _SRV: Final = Struct("!3H")
-_SOA_NUMBERS: Final = 20  # octets behind its two names
+_SOA_NUMBERS: Final = 20  # octets after its two names
 
 
 class Question(NamedTuple):
-    """One question. ``qname`` is as it was asked, ``key`` the same in lower case."""
+    """One question. ``qname`` is the name as the client spelled it, ``key`` the same in lower case."""
 
     qname: bytes
     key: bytes
@@ -72,7 +72,7 @@ class Question(NamedTuple):
 
 
 class Edns(NamedTuple):
-    """What an OPT record says (RFC 6891 6.1): UDP size, upper bits of the rcode, version, DO, the options' octets."""
+    """An OPT record (RFC 6891 6.1): UDP size, upper bits of the rcode, version, DO, the octets of the options."""
 
     size: int
     high: int
@@ -82,7 +82,7 @@ class Edns(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query as far as a responder needs it: header, one question, EDNS; for IXFR the serial that the asker has."""
+    """The parts of a query that a responder needs: header, one question, EDNS, and the client's serial in an IXFR."""
 
     id: int
     flags: int
@@ -112,7 +112,7 @@ class Names:
         self._known: dict[int, tuple[bytes, int]] = {}
 
     def read(self, at: int) -> tuple[bytes, int]:
-        """The name at offset `at` as uncompressed wire format, and the offset behind it. BadMessage if broken."""
+        """Returns the name at offset `at` in uncompressed wire format, and the offset after it. Raises BadMessage."""
         return self._read(at, MAX_HOPS)
 
     def _read(self, at: int, hops: int) -> tuple[bytes, int]:
@@ -133,7 +133,7 @@ class Names:
                 if length < 0xC0:
                     raise BadMessage("a label type that RFC 6891 5 has retired")
                 target = (length & 0x3F) << 8 | wire[at + 1]
-                # Strictly backwards, so no loop is possible; the hop limit keeps the recursion shallow.
+                # Strictly backwards, so no loop is possible; the hop limit bounds the recursion.
                 if target >= begun or not hops:
                     raise BadMessage("a compression pointer that does not lead backwards, or a chain of too many")
                 rest, _ = self._read(target, hops - 1)
@@ -145,7 +145,7 @@ class Names:
             raise BadMessage("a name of more than 255 octets")
         self._known[begun] = result = name, end
         if labels > LONG_NAME:
-            # Nobody honest sends such names; whoever points at each of their labels gains nothing.
+            # Only an attacker sends such names; pointers to each of their labels must not cost more time.
             at = start
             while at < end and 0 < wire[at] < 0x40:
                 at += 1 + wire[at]
@@ -154,7 +154,7 @@ class Names:
 
 
 def read_question(wire: bytes, at: int = 12) -> tuple[Question, int]:
-    """The question at offset `at`, which is never compressed, and the offset behind it."""
+    """Returns the question at offset `at`, whose name must not be compressed, and the offset after it."""
     begun = at
     try:
         while length := wire[at]:
@@ -172,16 +172,16 @@ def read_question(wire: bytes, at: int = 12) -> tuple[Question, int]:
 
 
 def read_query(wire: bytes) -> Query:
-    """A query: header, exactly one question, at most one OPT. Raises BadMessage for anything else.
+    """Reads a query: header, exactly one question, at most one OPT. Raises BadMessage for anything else.
 
-    The caller has looked at QR and opcode. Records other than OPT are stepped over; octets behind
-    the last record are a format error, as BIND has it.
+    The caller has checked QR and opcode. Other records than OPT are skipped; octets after the last record
+    are a format error, as in BIND.
     """
     ident, flags, questions, answers, authority, additional = HEADER.unpack_from(wire)
     if questions != 1:
         raise BadMessage(f"{questions} questions; one is asked at a time")
     question, at = read_question(wire)
-    # Only IXFR puts a record there (RFC 1995 3), and only TSIG and OPT go behind (RFC 8945, RFC 6891).
+    # Only IXFR has an authority record (RFC 1995 3); only TSIG and OPT are additional (RFC 8945, RFC 6891).
     if answers or authority > (question.qtype == IXFR) or additional > 2:
         raise BadMessage("a query with records in it")
     edns = serial = None
@@ -201,7 +201,7 @@ def read_query(wire: bytes) -> Query:
 
 
 def read_record(wire: bytes, names: Names, at: int) -> tuple[Record, int]:
-    """The RR at offset `at` and the offset behind it."""
+    """Returns the RR at offset `at` and the offset after it."""
     owner, at = names.read(at)
     if at + 10 > len(wire):
         raise BadMessage("the message ends within a record")
@@ -213,7 +213,7 @@ def read_record(wire: bytes, names: Names, at: int) -> tuple[Record, int]:
 
 
 def read_strings(wire: bytes, at: int, end: int, most: int = 256) -> list[bytes]:
-    """The character-strings of TXT RDATA (RFC 1035 3.3.14), at most `most` of them (more is a BadMessage)."""
+    """The character-strings of TXT RDATA (RFC 1035 3.3.14), at most `most`. Raises BadMessage if there are more."""
     out: list[bytes] = []
     while at < end:
         behind = at + 1 + wire[at]
@@ -225,7 +225,7 @@ def read_strings(wire: bytes, at: int, end: int, most: int = 256) -> list[bytes]
 
 
 def rdata_of(wire: bytes, names: Names, record: Record) -> bytes:
-    """RDATA with every name in them written out (RFC 3597 4 names the types that may have compressed ones)."""
+    """Returns RDATA with uncompressed names (RFC 3597 4 lists the types that may have compressed ones)."""
     at, end = record.start, record.end
     if record.rtype == SOA:
         mname, at = names.read(at)
@@ -266,7 +266,7 @@ def _edns(wire: bytes, record: Record) -> Edns:
 
 
 def ttl_offsets(wire: bytes) -> tuple[int, ...]:
-    """Where the TTLs of a message's records stand; an OPT record has none."""
+    """Returns the offsets of the TTLs of a message's records; an OPT record has no TTL."""
     _, _, _, answers, authority, additional = HEADER.unpack_from(wire)
     _, at = read_question(wire)
     names, found = Names(wire), []
@@ -278,7 +278,7 @@ def ttl_offsets(wire: bytes) -> tuple[int, ...]:
 
 
 def with_ttl(wire: bytes, offsets: tuple[int, ...], ttl: int) -> bytes:
-    """A message with another TTL at each of `offsets`."""
+    """Returns a copy of a message with `ttl` at each of `offsets`."""
     message, octets = bytearray(wire), ttl.to_bytes(4, "big")
     for at in offsets:
         message[at : at + 4] = octets
@@ -286,12 +286,12 @@ def with_ttl(wire: bytes, offsets: tuple[int, ...], ttl: int) -> bytes:
 
 
 class Message:
-    """A response, scanned: header, question, the records of each section, EDNS."""
+    """A parsed response: header, question, the records of each section, EDNS."""
 
     __slots__ = ("additional", "answer", "authority", "edns", "flags", "id", "names", "question", "rcode", "wire")
 
     def __init__(self, wire: bytes) -> None:
-        """Scans `wire`; raises BadMessage where it is no whole message with one question."""
+        """Parses `wire`. Raises BadMessage if it is not a complete message with one question."""
         if len(wire) < 12:
             raise BadMessage("less than a header")
         if len(wire) > MAX_MESSAGE:
@@ -326,7 +326,7 @@ class Message:
         return priority, weight, port, self._only_name(record.start + 6, record.end)
 
     def target(self, record: Record) -> bytes:
-        """The name that a PTR or NS record holds."""
+        """The name in a PTR or NS record."""
         return self._only_name(record.start, record.end)
 
     def _only_name(self, at: int, end: int) -> bytes:

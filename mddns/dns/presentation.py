@@ -1,8 +1,8 @@
 """Records of any type in presentation format: the only import of dnslib.
 
-dnslib sees one record's RDATA at a time, with names already uncompressed by our scanner: its own
-reading of whole messages can be kept busy for seconds by one hostile packet, and its names lose the
-difference between a dot in a label and a dot between labels.
+dnslib gets the RDATA of one record at a time; our scanner reads all names. Its parser of whole messages
+can take seconds for one hostile packet, and its names lose the difference between a dot in a label and a
+dot between labels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CNAME: Final = 5
 
 
 def type_number(text: str) -> int:
-    """``SRV`` as 33, ``TYPE65280`` as 65280; ConfigError for a type that nobody knows."""
+    """``SRV`` as 33, ``TYPE65280`` as 65280; raises ConfigError for an unknown type."""
     upper = text.upper()
     if upper.startswith("TYPE") and upper[4:].isascii() and upper[4:].isdecimal() and int(upper[4:]) < 65536:
         return int(upper[4:])
@@ -30,7 +30,7 @@ def type_number(text: str) -> int:
 
 
 def type_text(rtype: int) -> str:
-    """33 as ``SRV``; an unknown type as RFC 3597 5 has it."""
+    """33 as ``SRV``; an unknown type as ``TYPE65280`` (RFC 3597 5)."""
     name = dnslib.QTYPE.forward.get(rtype)
     return str(name) if name else f"TYPE{rtype}"
 
@@ -41,12 +41,12 @@ def rcode_text(rcode: int) -> str:
 
 
 def record_text(message: Message, record: Record) -> str:
-    """``web.minidisc. 5 IN SRV 10 10 8080 alpha-8080.web.minidisc.``; names as they stand in the message."""
+    """``web.minidisc. 5 IN SRV 10 10 8080 alpha-8080.web.minidisc.``; names as spelled in the message."""
     rdata = message.wire[record.start : record.end]
     try:
         text = _known(message, record)
         if text is None:
-            # Types that may hold a compressed name are only those of RFC 1035; we have answered for them above.
+            # Only types of RFC 1035 may have compressed names, and `_known` reads those.
             parsed = dnslib.RDMAP[type_text(record.rtype)].parse(dnslib.DNSBuffer(rdata), len(rdata))
             text = str(parsed)
     except (BadMessage, KeyError, dnslib.DNSError, dnslib.buffer.BufferError, ValueError, IndexError, RecursionError):

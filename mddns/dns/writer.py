@@ -1,6 +1,6 @@
-"""Writing DNS messages, with compression that stays readable above 16 KiB (RFC 1035 4.1.4).
+"""Writes DNS messages, with name compression that stays valid above 16 KiB (RFC 1035 4.1.4).
 
-A pointer holds 14 bits, so only names below offset 16,384 are ever pointed at. RDATA come as
+A pointer has 14 bits, so it can only point to names below offset 16,384. RDATA are pairs
 (fixed octets, name or None): PTR, NS and SOA names are compressed, SRV targets are not (RFC 2782).
 """
 
@@ -17,23 +17,23 @@ RR = tuple[bytes, int, Rdata]  # owner, type, RDATA
 _RR: Final = Struct("!2HI")
 _POINTER_SPACE: Final = 0x4000
 _TO_QUESTION: Final = b"\xc0\x0c"
-UDP_PAYLOAD: Final = 1232  # fits every path that IPv6 allows, unfragmented
+UDP_PAYLOAD: Final = 1232  # fits unfragmented into the smallest MTU of IPv6
 
 
 class RRset(NamedTuple):
-    """All RRs of one owner and type: one TTL, the unit of answering (RFC 2181 5)."""
+    """All RRs of one owner and type: they have one TTL, and are the unit of responses (RFC 2181 5)."""
 
     rtype: int
     rdatas: tuple[Rdata, ...]
 
 
 class Packer:
-    """One message being written. ``len(packer)`` is its size so far, without the OPT."""
+    """Writes one message. ``len(packer)`` is its size so far, without the OPT."""
 
     __slots__ = ("_exact", "_known", "_message")
 
     def __init__(self, qname: bytes, qtype: int, qclass: int = IN, *, exact: bool = False) -> None:
-        """Begins with a header to be filled in and the question. `exact`: no name takes over the case of another."""
+        """Writes an empty header and the question. `exact`: compression keeps the case of names."""
         self._exact = exact
         self._message = bytearray(12)
         self._known: dict[bytes, int] = {}
@@ -44,7 +44,7 @@ class Packer:
         return len(self._message)
 
     def name(self, name: bytes, *, compress: bool = True) -> None:
-        """Writes an uncompressed wire name, as a pointer where its end stands already."""
+        """Writes a name, given in uncompressed wire format, with a pointer to a suffix that the message has already."""
         message, known = self._message, self._known
         key = name if self._exact else name.lower()
         at = 0
@@ -61,7 +61,7 @@ class Packer:
         message.append(0)
 
     def record(self, owner: bytes | None, rtype: int, ttl: int, rdata: Rdata, rclass: int = IN) -> None:
-        """One RR; owner None is the question's name."""
+        """Writes one RR; owner None means the question's name."""
         message = self._message
         if owner is None:
             message += _TO_QUESTION
@@ -77,11 +77,11 @@ class Packer:
         message[at : at + 2] = (len(message) - at - 2).to_bytes(2, "big")
 
     def raw(self, octets: bytes) -> None:
-        """Octets that are written already, such as an SOA record."""
+        """Writes octets that are in wire format already, such as an SOA record."""
         self._message += octets
 
     def finish(self, ident: int, flags: int, counts: Sequence[int], opt: bytes = b"", cut: int | None = None) -> bytes:
-        """The message: records per section in `counts` (the OPT not counted), cut to `cut` octets, then the OPT."""
+        """Returns the message, cut to `cut` octets, then `opt`. `counts` are records per section without the OPT."""
         message = self._message[:cut]
         answers, authority, additional = counts
         HEADER.pack_into(message, 0, ident, flags, 1, answers, authority, additional + bool(opt))
@@ -91,7 +91,7 @@ class Packer:
 def opt_record(
     rcode: int = 0, *, do: bool = False, size: int = UDP_PAYLOAD, errors: Iterable[tuple[int, str]] = ()
 ) -> bytes:
-    """An OPT record with Extended DNS Errors (RFC 6891 6.1, RFC 8914): (info-code, text) each."""
+    """Returns an OPT record with `errors`, Extended DNS Errors as (info-code, text) (RFC 6891 6.1, RFC 8914)."""
     options = bytearray()
     for code, text in errors:
         octets = text.encode("utf-8", "replace")[:200]
@@ -101,16 +101,16 @@ def opt_record(
 
 
 def pack_query(qname: bytes, qtype: int, *, ident: int, rd: bool, size: int = UDP_PAYLOAD) -> bytes:
-    """A query with EDNS. `qname` is uncompressed wire format."""
+    """Returns a query with EDNS. `qname` is in uncompressed wire format."""
     return Packer(qname, qtype).finish(ident, RD if rd else 0, (0, 0, 0), opt_record(size=size))
 
 
 def random_ids(count: int) -> list[int]:
-    """Message ids that nobody can guess."""
+    """Message ids that an attacker cannot guess."""
     return list(memoryview(os.urandom(2 * count)).cast("H"))
 
 
 def random_heads(count: int) -> list[bytes]:
-    """The same, as messages begin with them."""
+    """The same as two octets each, for the start of a message."""
     octets = os.urandom(2 * count)
     return [octets[at : at + 2] for at in range(0, 2 * count, 2)]

@@ -1,5 +1,5 @@
-"""What we need of the operating system and of Python itself: the clock, an event loop in a thread, forks, files.
+"""Helpers for the operating system and Python: clock, event loop in a thread, forks, ports, connections, files.
 
-It knows nothing of services or DNS. Each file stands alone.
-Start with clock.py: everything that has an age is measured by it.
+It knows no services and no DNS. Each file is independent.
+Start with clock.py, which measures all ages.
 """

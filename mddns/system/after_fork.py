@@ -1,4 +1,4 @@
-"""What a forked child does with the descriptors that are its parent's business."""
+"""Releases the descriptors of its parent in a forked child."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 
 def let_go(descriptors: Iterable[int]) -> None:
-    """Replaces each by nothing, so that ports and connections end when the parent does.
+    """Replaces each descriptor by the null device, so that ports and connections close when the parent ends.
 
-    Closing would leave Python objects behind that close the same numbers once more. Negative ones are closed already.
+    It does not close them, because Python objects in the child would close the same numbers again. It skips negative
+    descriptors, which are closed already.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:

@@ -1,10 +1,10 @@
-"""asyncio, loaded without TLS until somebody wants that.
+"""asyncio, imported without TLS until a program uses TLS.
 
-asyncio imports ``ssl``, which is a third of the memory that a registry would cost a program, and has no switch for it.
-Nothing of mddns speaks TLS. So where neither is loaded yet, asyncio's two modules that know TLS get another thing under
-the names ``ssl`` and ``sslproto``, which loads and becomes the real modules at the first touch. Nothing of it stays in
-``sys.modules``: ``import ssl`` gives the real module, and TLS with asyncio works as ever. Where asyncio is loaded
-already, or reads more of ``ssl`` while it is being loaded than we know of, it is as if this were not here.
+asyncio always imports ``ssl``, which would be a third of the memory that a registry adds to a program. mddns uses no
+TLS. So if neither is imported yet, asyncio's two modules that use TLS get lazy modules under the names ``ssl`` and
+``sslproto``; their first use imports the real modules and replaces them. They do not stay in ``sys.modules``:
+``import ssl`` gives the real module, and TLS with asyncio works as usual. This has no effect if asyncio is imported
+already, or if a version of asyncio uses other names of ``ssl`` during its import.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _LOCK: Final = threading.Lock()
 
 
 class _NoSuchSocket:
-    """What a TLS socket is while nobody can have made one. asyncio looks whether it was given one."""
+    """Replaces ``ssl.SSLSocket`` before ``ssl`` is imported: asyncio tests sockets with isinstance."""
 
 
 class _Later(ModuleType):
-    """A module that is loaded when it is first used."""
+    """A lazy module: its first use imports the real one."""
 
     def __getattr__(self, name: str) -> Any:
         loaded = sys.modules.get(self.__name__)
@@ -43,7 +43,7 @@ class _Later(ModuleType):
         return real
 
     def forget(self) -> None:
-        """Takes it out of the way of the real one."""
+        """Removes the lazy module from ``sys.modules``, so that an import finds the real one."""
         with _LOCK:
             if sys.modules.get(self.__name__) is self:
                 del sys.modules[self.__name__]
@@ -54,7 +54,7 @@ def _load_asyncio() -> None:
         return
     later = [_Later(name) for name in _LATER]
     for each in later:
-        # Another thread may be importing it at this moment; whoever does so after us gets what becomes the real one.
+        # If another thread imports it now, its module stays. A later import gets the lazy one, which loads it.
         sys.modules.setdefault(each.__name__, each)
     try:
         importlib.import_module("asyncio")

@@ -14,7 +14,7 @@ MOST_SESSIONS: Final = 512  # connections that became DSO sessions (RFC 8490); t
 MOST_SESSIONS_PER_SOURCE: Final = 32
 
 
-_LINGER: Final = struct.pack("ii", 1, 0)  # close without waiting: the other side gets RST
+_LINGER: Final = struct.pack("ii", 1, 0)  # close without waiting: the peer gets RST
 
 
 def reset(transport: asyncio.WriteTransport) -> None:
@@ -62,7 +62,7 @@ class Connected(Protocol):
         """The descriptor of its socket; -1 when closed."""
 
     def end(self) -> None:
-        """Ends the connection at once."""
+        """Ends the connection immediately."""
 
 
 class Connections:

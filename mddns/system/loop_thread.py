@@ -12,29 +12,29 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs from the start until :meth:`stop`. The thread ends with the program, whoever forgets it."""
+    """Runs an event loop in a thread until :meth:`stop`, or until the program ends."""
 
     def __init__(self, name: str) -> None:
-        """`name` is the thread's."""
+        """Starts the thread, which gets the name `name`."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     @property
     def stopped(self) -> bool:
-        """Whether it has ended."""
+        """Whether the loop has ended."""
         return self._loop.is_closed()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs `work` there, and gives what comes of it."""
+        """Runs `work` in the loop, waits for it, and returns its result or raises its error."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def soon(self, work: Callable[..., object], *args: object) -> None:
-        """Has `work` called there; whoever calls this does not wait."""
+        """Calls `work` in the loop, without waiting for it."""
         self._loop.call_soon_threadsafe(work, *args)
 
     def stop(self) -> None:
-        """Ends loop and thread; returns when they are gone."""
+        """Ends loop and thread; returns when they have ended."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 

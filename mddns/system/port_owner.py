@@ -1,4 +1,4 @@
-"""Who has a port: for the message that says it is taken. Linux tells by /proc; elsewhere nothing is known."""
+"""Finds the processes that have a port, for the error that it is in use. Only Linux shows them, in /proc."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import socket
 import sys
 from typing import Final, NamedTuple
 
-_WAITS: Final = {"tcp": "0A", "udp": "07"}  # listening, and not connected: linux/tcp_states.h
+_WAITS: Final = {"tcp": "0A", "udp": "07"}  # listening TCP, unconnected UDP: linux/tcp_states.h
 
 
 class Held(NamedTuple):
-    """A port that somebody has at `address`; `owners` are pid and name of those who share it, none where unknown."""
+    """A port in use at `address`; `owners` are (pid, name) of its processes, empty if unknown."""
 
     address: str
     owners: tuple[tuple[int, str], ...]
 
     def is_at(self, address: str) -> bool:
-        """Whether who asks there asks them: programs that are bound to all addresses often are so by IPv6."""
+        """Whether these processes get packets to `address`. A socket bound to ``::`` usually gets IPv4 packets too."""
         return self.address in (address, "::") or (self.address == "0.0.0.0" and ":" not in address)
 
 
 def who_has(kind: str, address: str, port: int) -> str:
     """`` (pid 123, dnsmasq)`` for the process that has UDP or TCP `port` at `address` or at all addresses, or "".
 
-    Other users' processes are only shown to root.
+    Only root sees processes of other users.
     """
     owners = [owner for each in held(kind.lower(), port) or () if each.is_at(address) for owner in each.owners]
     return next((f" (pid {pid}, {name})" for pid, name in owners), "")
 
 
 def held(kind: str, port: int) -> list[Held] | None:
-    """Who has ``udp`` or ``tcp`` `port`, at which addresses; None where the system does not tell."""
+    """Returns the uses of ``udp`` or ``tcp`` `port`, one for each address; None if the system does not show them."""
     found: list[tuple[str, str]] = []
     told = False
     for table in (f"/proc/net/{kind}", f"/proc/net/{kind}6"):
@@ -51,7 +51,7 @@ def held(kind: str, port: int) -> list[Held] | None:
 
 
 def owners_at(kind: str, address: str, number: int) -> tuple[tuple[int, str], ...] | None:
-    """Who has a port that is asked at `address`: none where that is not told; None where nobody has it."""
+    """The (pid, name) of processes that have a port at `address`: empty if unknown, None if the port is free."""
     found = held(kind, number)
     if found is None:
         return () if taken(kind, address, number) else None
@@ -60,7 +60,7 @@ def owners_at(kind: str, address: str, number: int) -> tuple[tuple[int, str], ..
 
 
 def taken(kind: str, address: str, number: int) -> bool:
-    """Whether somebody has a port, where the system does not tell who: by trying to have it, for an instant."""
+    """Whether a port is in use, for systems that do not show its owner: tries to bind to it for a moment."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as probe:
         try:
@@ -71,7 +71,7 @@ def taken(kind: str, address: str, number: int) -> bool:
 
 
 def _owners(inodes: set[str]) -> dict[str, list[tuple[int, str]]]:
-    """Pid and name of the processes that have each of these sockets."""
+    """Returns (pid, name) of the processes that have each of these sockets."""
     found: dict[str, list[tuple[int, str]]] = {}
     for pid in [name for name in os.listdir("/proc") if name.isdecimal()] if inodes else []:
         with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ def _owners(inodes: set[str]) -> dict[str, list[tuple[int, str]]]:
 
 
 def program_of(pid: int) -> str:
-    """The name of a process; OSError where there is none, or the system does not tell."""
+    """Returns the name of a process. Raises OSError if there is no such process, or the system does not show it."""
     with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
         return file.read().strip()
 
@@ -93,7 +93,7 @@ def _address(printed: str) -> str:
     octets = bytes.fromhex(printed)
     words = [octets[at : at + 4] for at in range(0, len(octets), 4)]
     packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-    import ipaddress  # slow to load, and for who is refused the port
+    import ipaddress  # slow to load, and only needed if the port is in use
 
     address = ipaddress.ip_address(packed)
     mapped = getattr(address, "ipv4_mapped", None)

@@ -1,6 +1,6 @@
-"""A small JSON file of the user's own: where it is, read if it can be, replaced as a whole.
+"""A small JSON file of the user: finds its path, reads it, replaces it as a whole.
 
-What is kept there only saves time or trouble, so a file that cannot be read is as good as none.
+Its data only save time or trouble, so a file that cannot be read is treated as missing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 
 def own_file(variable: str, default: str, name: str) -> str | None:
-    """``mddns/<name>`` where an XDG variable says, by default below ``~/<default>``; None where there is no home."""
+    """The path of ``mddns/<name>`` below an XDG variable's path, else below ``~/<default>``; None without a home."""
     base = os.environ.get(variable, "")
-    if not os.path.isabs(base):  # the specification wants relative ones ignored
+    if not os.path.isabs(base):  # the XDG specification says to ignore relative paths
         home = os.path.expanduser("~")
-        # A home that is not there, as HOME=/nonexistent of daemons, is not ours to make, root or not.
+        # We do not create a missing home, such as HOME=/nonexistent of daemons, even as root.
         if not os.path.isabs(home) or not os.path.isdir(home):
             return None
         base = os.path.join(home, default)
@@ -25,7 +25,7 @@ def own_file(variable: str, default: str, name: str) -> str | None:
 
 
 def read(path: str | None, most: int) -> dict[str, Any]:
-    """The object in that file; empty where there is none, or it has more than `most` octets."""
+    """Returns the object in the file; empty if it cannot be read or has more than `most` octets."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         if path and os.path.getsize(path) <= most:
             with open(path, encoding="utf-8-sig") as file:
@@ -35,7 +35,7 @@ def read(path: str | None, most: int) -> dict[str, Any]:
 
 
 def replace(path: str, data: Mapping[str, Any]) -> None:
-    """Puts `data` in its place; who reads meanwhile gets either. OSError where that cannot be."""
+    """Replaces the file by `data`; a concurrent reader gets the old or the new file. Raises OSError."""
     temporary = f"{path}.{os.getpid()}"
     os.makedirs(os.path.dirname(path), exist_ok=True)
     try:

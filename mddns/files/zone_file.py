@@ -40,7 +40,8 @@ from ..base.names import Name
 from ..base.offer import Offer, make
 from ..codec.instance import spoken_protocol
 
-MAX_TEXT: Final = 9_000_000  # characters; 1,000 services with all their labels take under 2 million, a whole zone 4
+# Characters. 1,000 services with all their labels take less than 2 million, in a whole zone 4 million.
+MAX_TEXT: Final = 9_000_000
 MAX_PROBLEMS: Final = 100  # more would not be read
 
 _TOKEN: Final = re.compile(

@@ -6,7 +6,7 @@ import socket
 
 
 def host_name() -> str:
-    """The first label of this machine's host name; "" where it has none."""
+    """The first label of this machine's host name; "" if it has none."""
     return socket.gethostname().partition(".")[0]
 
 

@@ -30,7 +30,7 @@ class HostTable:
     """The services of one host. ``serial`` continues from the serial of the previous holder.
 
     Each process has one apex, under which it offers its services; all apexes share the serial. The table itself
-    stands for our own apex, :meth:`part` for another one.
+    is what the host offers under our own apex, :meth:`part` under another one.
     """
 
     def __init__(self, registry: Registry, number: int, apex: Name) -> None:
@@ -231,7 +231,7 @@ class HostTable:
         self._confirm_by = max(self._confirm_by, now + CONFIRM_WITHIN)
 
     def told_all(self, number: int, now_ms: int) -> None:
-        """A process has registered all its services: those that it did not register again are withdrawn."""
+        """A process has registered all its services: the ones that it did not repeat are withdrawn."""
         left = self._unconfirmed.pop(number, set())
         table = self._others.get(number, {})
         for key in left:
@@ -242,7 +242,7 @@ class HostTable:
             self.changed(now_ms)
 
     def life_of(self, number: int) -> str:
-        """By which its end can be seen (see :meth:`let_in`); "" if it is not known."""
+        """The life of a process (see :meth:`let_in`); "" if it is not known."""
         return self._lives.get(number, "")
 
     @property

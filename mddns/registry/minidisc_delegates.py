@@ -69,7 +69,8 @@ class Delegates:
         self._delegates = {place: self._delegates.get(place) or _Delegate(now) for place in places}
 
     def due(self, now: float, age: float | None = None) -> list[Place]:
-        """The delegates to query now: by the schedule, or those that answered their last query, `age` seconds ago."""
+        """The delegates to query now, by the schedule. With `age`: those that answered their last query, and
+        got it at least `age` seconds ago."""
         due = []
         for place, it in list(self._delegates.items()):
             if now - it.answered > GIVEN_UP_AFTER:

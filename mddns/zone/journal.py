@@ -84,7 +84,7 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
         if len(gone) < len(left):
             stayed = [each for each in left if id(each) in same]
             kept = set(after[1].shared_records(name, _sharing(stayed, gone, come)))
-            # The PTR records of types come from all instances, unchanged ones too, and cannot be told apart here.
+            # shared_records() gives the PTR records of all instances, so they say nothing about the unchanged ones.
             kept = {each for each in kept if each[1] != PTR}
             less, more = less - kept, more - kept
         deleted.update(less)

@@ -57,7 +57,8 @@ def _messages(question: Question, ident: int, records: Iterable[RR], opt: bytes)
     def pack(packer: Packer, count: int) -> bytes:
         return packer.finish(ident, QR | AA, (count, 0, 0), opt)
 
-    # Some secondaries delete only a record with exactly these octets (RFC 5936 3.4); else unbound transfers all.
+    # Names keep their case, because some secondaries delete only a record with exactly the same octets (RFC 5936 3.4):
+    # unbound would transfer the whole zone again.
     packer, count = Packer(question.qname, question.qtype, exact=True), 0
     for owner, rtype, rdata in records:
         if len(packer) > _MESSAGE_SIZE:

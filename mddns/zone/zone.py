@@ -108,7 +108,7 @@ def view_pair(key: str, value: str) -> Pair | None:
 
 
 def place(services: Iterable[Service], before: Iterable[Placed] = ()) -> list[Placed]:
-    """Gives each service a unique label. If two would share a label, or it is a wildcard, it is made of the address.
+    """Gives each service a unique label. If two would share one, or it is a wildcard, the label is the address.
 
     A service that has not changed since `before` keeps its object.
     """

@@ -1,6 +1,6 @@
-"""What ``md`` remembers from one run to the next: how peers behaved, in a small file of the user's cache.
+"""The peers file: how peers behaved in earlier runs of ``md``, in a small file in the user's cache directory.
 
-A file that cannot be read or written is as good as none: it only ever saves time.
+It only saves time. A file that cannot be read counts as empty, and a failed write is ignored.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _MOST_OCTETS: Final = 8 << 20
 
 
 def cache_file() -> str | None:
-    """``$XDG_CACHE_HOME/mddns/peers.json``, by default below ``~/.cache``; None where there is no home."""
+    """``$XDG_CACHE_HOME/mddns/peers.json``, by default below ``~/.cache``; None if there is no home directory."""
     return own_file("XDG_CACHE_HOME", ".cache", "peers.json")
 
 
 def load(network: str, now: float, unix: float) -> Memory:
-    """How the peers of `network` behaved; empty where nothing is remembered."""
+    """Loads how the peers of `network` behaved; empty if nothing is stored."""
     return Memory.from_json(_read().get(network), now, unix)
 
 
 def save(network: str, memory: Memory, now: float, unix: float) -> None:
-    """Remembers it, in place of what was remembered of that network; atomically."""
+    """Stores `memory` for `network`, in place of the old one. The file is replaced atomically."""
     path = cache_file()
     if path is None:
         return

@@ -1,7 +1,7 @@
 """``resolv.conf``: text in, servers and options out (resolv.conf(5)).
 
-What a resolver need not know is passed over, as libc does: search lists, unknown options. What is meant for us and
-cannot be read is passed over too, and said in ``remarks``.
+Lines that a forwarder does not need (search lists, unknown options) are ignored, as libc does. A server that cannot be
+used is ignored too, with a remark.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ PATH: Final = "/etc/resolv.conf"
 PORT: Final = 53
 MOST_SERVERS: Final = 8  # libc takes three
 MOST_OCTETS: Final = 64 << 10
-# What is asked for beyond is cut to these, as libc has them.
+# Larger values are reduced to these limits, which are those of libc.
 MOST_TIMEOUT: Final = 30
 MOST_ATTEMPTS: Final = 5
 
 
 class Place(NamedTuple):
-    """Where a name server answers; `address` may end with a scope, as in ``fe80::1%eth0``."""
+    """The address and port of a name server. `address` may end with a scope, as in ``fe80::1%eth0``."""
 
     address: str
     port: int = PORT
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nobody but this machine can be there."""
+        """Whether it is a loopback address, so that only this machine can answer there."""
         return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class ResolvConf(NamedTuple):
-    """What a file says; None where it says nothing. `timeout` is seconds, `attempts` rounds through all servers."""
+    """The content of a file; None for a missing option. `timeout` is in seconds, `attempts` in rounds of queries."""
 
     servers: tuple[Place, ...] = ()
     timeout: int | None = None
@@ -47,7 +47,7 @@ class ResolvConf(NamedTuple):
 
 
 def read_resolv_conf(text: str) -> ResolvConf:
-    """Reads a file's text. Nothing in it is an error."""
+    """Parses the text of a file. It never fails: see ``remarks``."""
     servers: dict[Place, None] = {}
     options: dict[str, str] = {}
     remarks = []
@@ -78,7 +78,7 @@ def read_resolv_conf(text: str) -> ResolvConf:
 
 
 def parse_place(text: str, option: str = "upstream") -> Place:
-    """``ADDRESS[#PORT]`` as people give it. ConfigError says what is wrong."""
+    """Parses ``ADDRESS[#PORT]`` from the command line. ConfigError says what is wrong."""
     host, mark, number = text.partition("#")
     address = _address(host)
     if address is None:

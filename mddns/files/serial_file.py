@@ -1,7 +1,8 @@
-"""What a program of ours remembers from one run to the next: its zone's serial, in a small file of the user's state.
+"""The serials file: the serial of each zone from earlier runs, in a small file in the user's state directory.
 
-A secondary never takes a zone whose serial lies before its own (RFC 1982), so that a primary must not go back, even
-where the clock was set back while it did not run. A file that cannot be read or written is as good as none.
+A secondary never takes a zone whose serial is less than its own (RFC 1982), so a primary's serial must not go back,
+even if the clock was set back between two runs. A file that cannot be read counts as empty, and a failed write is
+logged once.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from ..zone.apex import is_after
 
 _log = logging.getLogger("mddns")
 
-AHEAD: Final = 100  # serials, of 10 ms, that are written down ahead: so the file is written once a second at most
+AHEAD: Final = 100  # serials (of 10 ms each) stored in advance, so that there is at most one write a second
 _MOST_OCTETS: Final = 64 << 10
 _MOST_ZONES: Final = 64
 
 
 def state_file(*, of_unit: bool = True) -> str | None:
-    """``$STATE_DIRECTORY/serials.json`` where systemd has made one, else ``$XDG_STATE_HOME/mddns/serials.json``.
+    """``$STATE_DIRECTORY/serials.json`` if systemd has set it, else ``$XDG_STATE_HOME/mddns/serials.json``.
 
-    That is below ``~/.local/state`` by default; None where there is no home. `of_unit`: the directory that systemd made
-    for its unit is ours.
+    The latter is below ``~/.local/state`` by default. None if there is no home directory. `of_unit`: the
+    systemd unit is our own, so that its state directory may be used.
     """
     if of_unit and (given := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]):
         return os.path.join(given, "serials.json")
@@ -33,7 +34,7 @@ def state_file(*, of_unit: bool = True) -> str | None:
 
 
 class Serials:
-    """The serials of the zone `apex` that may have been given out, by whichever program of this user."""
+    """The greatest serial of the zone `apex` that any program of this user may have published."""
 
     def __init__(self, apex: Name, path: str | None) -> None:
         self._zone = str(apex)
@@ -42,11 +43,11 @@ class Serials:
         self._latest = self.latest()
 
     def latest(self) -> int | None:
-        """None of another run lies behind it; None where nothing is remembered."""
+        """A serial that no earlier run has exceeded; None if nothing is stored."""
         return self._read().get(self._zone)
 
     def given_out(self, serial: int) -> None:
-        """This one is given out, or about to be."""
+        """Records that `serial` is published, or is about to be."""
         if self._path is None or not (self._latest is None or is_after(serial, self._latest)):
             return
         self._latest = (serial + AHEAD) % 2**32

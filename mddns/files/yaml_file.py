@@ -4,17 +4,23 @@
       - name: web
         address: :8080            # this node; or 100.64.0.9:5432, "[fd7a::9]:5432"
         labels: {env: prod}
-        protocol: tcp             # this and what follows are ours: Minidisc has the three above
+        protocol: tcp             # this key and those below are extensions: Minidisc has the three above
         priority: 10
         weight: 10
+<<<<<<< HEAD
         addresses: [100.64.0.1]   # what the instance's A and AAAA say
         srv: [etcd-client]        # also found as _etcd-client._tcp.web.minidisc
         check: /healthz           # offered only while this passes: see mddns/base/health_check.py
+=======
+        addresses: [100.64.0.1]   # the instance's A and AAAA records
+        srv: [etcd-client]        # can also be found as _etcd-client._tcp.web.minidisc
+        check: /healthz           # offered only while this check passes: see mddns/base/health_check.py
+>>>>>>> wt-f2
 
-Scalars stay as they are written (``version: 1.10`` is "1.10", ``region: no`` is "no"): the file is read
-as YAML *events*, which know lines and no types, and which can be stopped before a nest of brackets or of
-aliases costs anything. All faults of a file come together, each with file, line and key. No file is
-opened here, and what a service may be called or carry is judged by :mod:`mddns.base.grammar`.
+Scalars stay text as written (``version: 1.10`` is "1.10", ``region: no`` is "no"): the file is read as YAML *events*.
+Events have lines but no types, and reading can stop before deeply nested brackets or aliases cost time or memory. All
+errors of a file are reported together, each with file, line and key. No file is opened here, and
+:mod:`mddns.base.grammar` checks names and values.
 """
 
 from __future__ import annotations
@@ -44,24 +50,24 @@ from ..base.health_check import CHECK_KEYS, Check
 from ..base.model import fold, order_addresses
 from ..base.offer import Offer, make, parse_address
 
-MAX_TEXT: Final = 3_000_000  # characters; the 1,000 services of a host with all their labels are under 2 million
-MAX_DEPTH: Final = 16  # a right file has four levels
+MAX_TEXT: Final = 3_000_000  # characters; a host's 1,000 services with all their labels take less than 2 million
+MAX_DEPTH: Final = 16  # a correct file has four levels
 MAX_ADDRESSES: Final = 64  # of one service
-MAX_PROBLEMS: Final = 100  # nobody reads more, and aliases could make many out of few lines
+MAX_PROBLEMS: Final = 100  # more would not be read, and aliases could make many out of a few lines
 
 _TOO_DEEP: Final = f"more than {MAX_DEPTH} levels deep; a right file has four"
-_LOADER: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml where there is one: many times as fast
+_LOADER: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml if available: many times faster
 _TAGS: Final = (None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_NOTHING: Final = ("", "~", "null")  # where a list or a mapping may stand; a label's value keeps its text
-_BRACKETS: Final = re.compile(r"[\[{\]}]|[-?](?=\s)")  # what may begin or end a level, where it is not within quotes
-# What YAML lets into a stream at all: asked here, since libyaml's own complaint has no line.
+_NOTHING: Final = ("", "~", "null")  # empty where a list or a mapping is expected; as a label's value they are text
+_BRACKETS: Final = re.compile(r"[\[{\]}]|[-?](?=\s)")  # may begin or end a level, unless in quotes
+# Characters that YAML does not allow. They are searched for here because libyaml's error has no line.
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-# Words that others use for ours, where likeness of letters would mislead ("port" is near "protocol").
+# Keys of other programs, for which similar spelling would suggest a wrong key ("port" is near "protocol").
 _ELSEWHERE: Final = {
     **dict.fromkeys(("port", "host", "ip", "addrport", "endpoint", "url"), "address"),
     **dict.fromkeys(("tags", "tag", "meta", "txt", "annotations"), "labels"),
 }
-# What is behind most complaints of a YAML parser, by how the line looks.
+# The most frequent causes of a YAML parser's error, by a pattern of the line.
 _SLIPS: Final = (
     (r"(?m)^ *\t", "there is a tab, and YAML indents with spaces alone"),
     (r":\s*\[[^]]*\]:", "an IPv6 address stands in quotes, as in '[fd7a::9]:5432'"),
@@ -72,9 +78,9 @@ _Value: TypeAlias = "str | list[_Node] | dict[str, _Node]"
 
 
 def read_config(text: str, source: str) -> list[Offer]:
-    """The services of a YAML file, in its order; ``source`` is what messages call it.
+    """Returns the services of a YAML file, in its order. ``source`` is the file's name in error messages.
 
-    Raises ConfigError with every fault that the file has.
+    Raises ConfigError with all errors of the file.
     """
     file = _File(source)
     root = _Composer(file, text.removeprefix("\ufeff")).document()
@@ -108,7 +114,7 @@ def _offers(file: _File, node: _Node) -> list[Offer]:
 
 
 def _offer(file: _File, node: _Node) -> Offer | None:
-    """One entry of ``services``; None where it has faults, which are then noted."""
+    """Reads one entry of ``services``. None if it has errors, which are added to `file`."""
     try:
         entry = file.entries(node)
     except InvalidService as error:
@@ -150,7 +156,7 @@ def _labels(file: _File, node: _Node) -> dict[str, str]:
         return check_labels(labels)
     except InvalidService:
         pass
-    good: dict[str, str] = {}  # one at a time, so that each fault is told with its own line
+    good: dict[str, str] = {}  # one at a time, so that each error has its own line
     for key, value in labels.items():
         try:
             good = check_labels({**good, key: value})
@@ -170,7 +176,7 @@ def _addresses(file: _File, node: _Node) -> tuple[str, ...]:
 
 
 def _aliases(file: _File, node: _Node) -> tuple[str, ...]:
-    # One alone may stand without brackets.
+    # A single alias may be written without brackets.
     children = [node] if isinstance(node.value, str) and node.value not in _NOTHING else file.items(node, MAX_ALIASES)
     found: list[str] = []
     for child in children:
@@ -199,7 +205,7 @@ def _check(file: _File, node: _Node) -> Check | None:
     try:
         return Check.of(values)
     except InvalidService as error:
-        # Told with the line of the key that it is about, where it is about one.
+        # If the error is about one key, report the line of that key.
         field = str(error).removeprefix("check: ").partition(" ")[0]
         about = node.value.get(field, node)
         file.add(about.line, about.path, error)
@@ -216,7 +222,7 @@ def _number(field: str) -> Callable[[_File, _Node], int]:
     return read
 
 
-# What an entry may say, and how it is read: to a value that `offer.make` takes under that name.
+# The keys of an entry, and how each is read. The result is the argument of `offer.make` with the same name.
 SERVICE_KEYS: Final[dict[str, Callable[[_File, _Node], object]]] = {
     "name": lambda file, node: normal_name(file.text(node)),
     "address": lambda file, node: parse_address(file.text(node)),
@@ -239,7 +245,7 @@ def _unknown(key: str, known: Collection[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """One value where it is used: an alias has a line and a path of its own, and shares what it holds."""
+    """One value at one place. An alias has its own line and path, and shares the value with its anchor."""
 
     line: int
     path: str
@@ -247,16 +253,16 @@ class _Node:
 
 
 class _File:
-    """What is known of the file being read: its faults so far, and how much may still be looked at."""
+    """The state of reading one file: its errors so far, and how much may still be read."""
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.problems: dict[tuple[int, str], None] = {}  # of faults that aliases repeat, one
+        self.problems: dict[tuple[int, str], None] = {}  # each error once, even if aliases repeat it
         self.noted = 0
-        self.budget = 2 * MAX_TEXT  # what a file without aliases cannot exceed
+        self.budget = 2 * MAX_TEXT  # a file without aliases cannot exceed this
 
     def add(self, line: int, path: str, what: object) -> None:
-        """Note a fault. The hundredth ends the reading."""
+        """Adds an error. The hundredth ends the reading."""
         self.noted += 1
         text = str(what)
         text = text if len(text) <= 400 else text[:400] + "…"
@@ -265,19 +271,19 @@ class _File:
             self.fail()
 
     def stop(self, line: int, path: str, what: object) -> NoReturn:
-        """Note a fault that leaves nothing to go on with."""
+        """Adds an error after which reading cannot continue, and raises all."""
         self.add(line, path, what)
         self.fail()
 
     def fail(self) -> NoReturn:
-        """Raise what was noted, in the order of lines."""
+        """Raises all errors as one ConfigError, in the order of lines."""
         problems = [text for _, text in sorted(self.problems)]
         if len(problems) >= MAX_PROBLEMS:
             problems.append(f"{self.source}: {MAX_PROBLEMS} faults, and the rest was not looked at")
         raise ConfigError("\n".join(problems), problems) from None
 
     def spend(self, node: _Node, amount: int) -> None:
-        """Aliases can make a short text endless; this bounds what they expand to."""
+        """Limits the size to which aliases can expand a short text."""
         self.budget -= amount + 1
         if self.budget < 0:
             self.stop(node.line, node.path, "aliases (*name) make this file too large; write out what is meant")
@@ -310,12 +316,12 @@ def _kind(node: _Node) -> str:
 
 
 class _Composer:
-    """YAML text to nodes: aliases and ``<<`` resolved, doubled keys, tags and second documents refused."""
+    """Turns YAML text into nodes: resolves aliases and ``<<``; refuses duplicate keys, tags and second documents."""
 
     def __init__(self, file: _File, text: str) -> None:
         self.file = file
         self.anchors: dict[str, _Value] = {}
-        self.text, self.read = text, 0  # how far the events reach that have come so far
+        self.text, self.read = text, 0  # `read`: where the last event ended
         self.lines = text.split("\n")
         if len(text) > MAX_TEXT:
             file.stop(1, "", f"{len(text)} characters; at most {MAX_TEXT} are read")
@@ -325,7 +331,7 @@ class _Composer:
         self.events = yaml.parse(text, Loader=_LOADER)
 
     def document(self) -> _Node:
-        """The only document of the text."""
+        """Reads the only document of the text."""
         self.next()
         if isinstance(event := self.next(), yaml.StreamEndEvent):
             self.file.stop(1, "", "an empty file; 'services: []' is one without services")
@@ -336,7 +342,7 @@ class _Composer:
         return root
 
     def next(self) -> Any:
-        """The next event; where the text is no YAML, that is the end."""
+        """The next event. If the text is not YAML, the reading ends with an error."""
         try:
             event = next(self.events)
             self.read = event.end_mark.index if event.end_mark else 0
@@ -352,10 +358,10 @@ class _Composer:
             self.file.stop(line, "", f"this is not YAML: {', '.join(words)}{hint}")
 
     def too_deep(self) -> int:
-        """The line in which a text, that the parser gave up, goes deeper than we read; 0 where it does not.
+        """The line where the text that the parser refused goes deeper than MAX_DEPTH; 0 if it does not.
 
-        A parser looks ahead of the events that it gives, and may have a limit of its own, in words of its own: it
-        complains before we have seen how deep it goes. So it gets the text once more, cut off where ours is passed.
+        The parser reads ahead of its events, and may have its own depth limit with its own error: it then fails before
+        our check of the depth. So we parse the text again, cut off where it passes our limit.
         """
         depth, limit = 0, MAX_DEPTH
         for found in _BRACKETS.finditer(self.text, self.read):
@@ -363,11 +369,11 @@ class _Composer:
             if depth > limit + 1:
                 if line := _passed(self.text[: found.end() + 1]):
                     return line
-                limit *= 2  # not each of them was a level
+                limit *= 2  # not each bracket was a level
         return 0
 
     def node(self, event: Any, path: str, depth: int, line: int = 0) -> _Node:
-        """The value that begins with `event`; a value of a mapping is told with the `line` of its key."""
+        """The value that begins with `event`. `line` is that of its key, if it is a value of a mapping."""
         line = line or _line(event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
@@ -386,7 +392,7 @@ class _Composer:
                 value.append(self.node(item, f"{path}[{len(value)}]", depth + 1))
         else:
             value = self.mapping(path, depth)
-        if event.anchor is not None:  # only now, so that nothing can hold itself
+        if event.anchor is not None:  # only now, so that no value can contain itself
             self.anchors[event.anchor] = value
         return _Node(line, path, value)
 
@@ -415,9 +421,9 @@ class _Composer:
 
 
 def _passed(text: str) -> int:
-    """The line in which a text passes MAX_DEPTH, counted by what the parser says of it; 0 where it does not."""
+    """The line where a text passes MAX_DEPTH, by the parser's events; 0 if it does not."""
     depth = 0
-    with contextlib.suppress(yaml.YAMLError):  # it ends in the middle
+    with contextlib.suppress(yaml.YAMLError):  # the text is cut off in the middle
         for event in yaml.parse(text, Loader=_LOADER):
             if isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
@@ -433,6 +439,6 @@ def _line(event: Any) -> int:
 
 
 def _below(path: str, key: str) -> str:
-    """`path` with `key` added, quoted where it could be read as something else."""
+    """`path` with `key` added; the key is quoted if it is not a plain word."""
     shown = key if re.fullmatch(r"[\w-]{1,80}", key) else repr(key[:80])
     return f"{path}.{shown}" if path else shown

@@ -1,20 +1,21 @@
-"""Master files (RFC 1035 5): text in, offers out. Each SRV record is a service.
+"""Zone files (RFC 1035 5): text in, offers out. Each SRV record is a service.
 
     $ORIGIN minidisc.
-    @           SOA  ns hostmaster 1 60 10 3600 1   ; skipped, as NS is: mddns makes its own
-    web         SRV  10 10 8080 alpha               ; or _web._tcp, _web._udp
-    web         TXT  "env=prod"                     ; for each web, but those whose target has a TXT
+    @           SOA  ns hostmaster 1 60 10 3600 1   ; skipped, like NS: mddns makes its own
+    web         SRV  10 10 8080 alpha               ; or the owner _web._tcp, _web._udp
+    web         TXT  "env=prod"                     ; for each web whose target has no TXT
     alpha       A    100.64.0.1
 
-A name is the owner's first label, an address the target's A and AAAA in the same file. All faults of a
-file come together, each with its line. No file is opened here, so ``$INCLUDE`` is refused.
+The service's name is the owner's first label, its addresses are the target's A and AAAA records in the same file. All
+errors of a file are reported together, each with its line. No file is opened here, so ``$INCLUDE`` is refused.
 
-A whole zone as mddns tells it (a transfer, ``md list -o zone``) has ``_mddns TXT "md.v=1"``. Of such a file the
-instances are read, SRV records that point at themselves; what no file may offer is left out with a word.
+A whole zone from mddns (a transfer, ``md list -o zone``) has ``_mddns TXT "md.v=1"``. From such a file only the
+instances are read: SRV records whose target is their own owner. A record that no file may offer is left out with a
+remark.
 
-The reader is our own because none fits: dnslib's leaves SRV targets without their ``$ORIGIN`` and knows
-no lines, dnspython's stops at the first fault, has no line for a record, and would be one more dependency
-of every process that embeds a registry. Of the types only those that mean something here are known.
+The reader is our own because no other fits: dnslib does not apply ``$ORIGIN`` to SRV targets and reports no lines;
+dnspython stops at the first error, has no line for a record, and would be one more dependency of every process that
+embeds a registry. Only the types that have a use here are read.
 """
 
 from __future__ import annotations
@@ -39,20 +40,21 @@ from ..base.names import Name
 from ..base.offer import Offer, make
 from ..codec.instance import spoken_protocol
 
-MAX_TEXT: Final = 9_000_000  # characters; 1,000 services with all their labels are under 2 million, told whole four
-MAX_PROBLEMS: Final = 100  # nobody reads more
+# Characters. 1,000 services with all their labels take less than 2 million, in a whole zone 4 million.
+MAX_TEXT: Final = 9_000_000
+MAX_PROBLEMS: Final = 100  # more would not be read
 
 _TOKEN: Final = re.compile(
     r"""(?P<end>\n) | (?P<blank>[ \t\r\f]+|;[^\n]*) | (?P<paren>[()])
       | "(?P<quoted>(?:[^"\\\n]|\\[^\n])*)" | (?P<word>(?:[^\s;()"\\]|\\[^\n])+)""",
     re.VERBOSE,
 )
-_TTL: Final = re.compile(r"[0-9]+|(?:[0-9]+[smhdw])+", re.IGNORECASE)  # BIND's 1h30m is widespread
+_TTL: Final = re.compile(r"[0-9]+|(?:[0-9]+[smhdw])+", re.IGNORECASE)  # BIND's form 1h30m is in wide use
 _ESCAPE: Final = re.compile(rb"\\([0-9]{3})|\\(.)", re.DOTALL)
 
 
 class _Entry(NamedTuple):
-    """One record or directive, parentheses undone. ``indented`` is one that leaves out its owner."""
+    """One record or directive, without parentheses. ``indented``: it begins with a blank, so it has no owner."""
 
     line: int
     indented: bool
@@ -76,11 +78,10 @@ class _Srv(NamedTuple):
 
 
 def read_zone(text: str, source: str, origin: str) -> tuple[list[Offer], list[str]]:
-    """The services of a zone file, in its order, and a word on each record that was skipped.
+    """Returns the services of a zone file, in its order, and a remark on each record that was skipped.
 
-    ``source`` is what messages call the file, ``origin`` the apex: all owners must be under it, and
-    relative names hang from it until the file says ``$ORIGIN``. Raises ConfigError with every fault
-    that the file has.
+    ``source`` is the file's name in messages. ``origin`` is the apex: all owners must be under it, and names are
+    relative to it until a ``$ORIGIN`` line. Raises ConfigError with all errors of the file.
     """
     zone = _Zone(source, Name.parse(origin.rstrip(".") + "."))
     if len(text) > MAX_TEXT:
@@ -98,9 +99,8 @@ def read_zone(text: str, source: str, origin: str) -> tuple[list[Offer], list[st
             zone.read(entry)
         except (InvalidService, BadMessage) as error:
             zone.add(entry.line, error)
-    if (
-        entry is None and not zone.problems
-    ):  # a file that is just being written, more likely than one that means to withdraw everything
+    # An empty file is more likely one that is being written than an order to withdraw everything.
+    if entry is None and not zone.problems:
         zone.add(1, "no records; a zone without services has a SOA at least")
     offers = zone.offers()
     if zone.problems:
@@ -109,9 +109,9 @@ def read_zone(text: str, source: str, origin: str) -> tuple[list[Offer], list[st
 
 
 def _entries(text: str, zone: _Zone) -> Iterator[_Entry]:
-    """The text cut into records; what cannot be cut is noted, and its line left out."""
+    """Splits the text into records. A line that cannot be split is an error, and is left out."""
     text += "\n"
-    line, at, opened = 1, 0, 0  # `opened` is the line of an open parenthesis
+    line, at, opened = 1, 0, 0  # `opened`: the line of an open parenthesis, or 0
     entry = _Entry(line, text[0] in " \t", [])
     while at < len(text):
         found = _TOKEN.match(text, at)
@@ -141,7 +141,7 @@ def _entries(text: str, zone: _Zone) -> Iterator[_Entry]:
 
 
 class _Zone:
-    """What was read so far: services, and what hangs from names."""
+    """What has been read so far: services, and the other records by owner."""
 
     def __init__(self, source: str, apex: Name) -> None:
         self.source = source
@@ -155,10 +155,10 @@ class _Zone:
         self.labels: dict[Name, dict[str, str]] = {}
         self.aliases: dict[Name, list[str]] = {}
         self.pointers: list[int] = []  # lines
-        self.nowhere: list[tuple[int, InvalidService]] = []  # lines of addresses that nobody can connect to
-        self.whole = 0  # the line that says so
-        self.lines: dict[tuple[str, Name], int] = {}  # where each name got its first address, its first TXT
-        self.servers: set[Name] = set()  # of NS, whose addresses are glue
+        self.nowhere: list[tuple[int, InvalidService]] = []  # line and error of unusable addresses
+        self.whole = 0  # the line of ``_mddns TXT "md.v=…"`` in a whole zone, else 0
+        self.lines: dict[tuple[str, Name], int] = {}  # the line of each name's first address, and of its first TXT
+        self.servers: set[Name] = set()  # the targets of NS records; their addresses are glue
         self.types: Final[dict[str, Callable[[_Record], None]]] = {
             "SRV": self.read_srv,
             "TXT": self.read_txt,
@@ -169,7 +169,7 @@ class _Zone:
         }
 
     def add(self, line: int, what: object) -> None:
-        """Note a fault. The hundredth ends the reading."""
+        """Adds an error. The hundredth ends the reading."""
         text = str(what)
         text = text if len(text) <= 400 else text[:400] + "…"
         self.problems[line, f"{self.source}:{line}: {text}"] = None
@@ -177,7 +177,7 @@ class _Zone:
             self.fail()
 
     def fail(self) -> NoReturn:
-        """Raise what was noted, in the order of lines."""
+        """Raises all errors as one ConfigError, in the order of lines."""
         problems = [text for _, text in sorted(self.problems)]
         if len(problems) >= MAX_PROBLEMS:
             problems.append(f"{self.source}: {MAX_PROBLEMS} faults, and the rest was not looked at")
@@ -187,12 +187,12 @@ class _Zone:
         return self.origin if text == "@" else Name.parse(text, self.origin)
 
     def read(self, entry: _Entry) -> None:
-        """One record or directive; InvalidService or BadMessage say what is wrong with it."""
+        """Reads one record or directive. InvalidService or BadMessage say what is wrong with it."""
         tokens = entry.tokens
         if not entry.indented:
             if tokens[0].startswith("$"):
                 return self.directive(tokens[0], tokens[1:])
-            self.owner = None  # where it is wrong, the records below that leave it out have none
+            self.owner = None  # if the new one is invalid, the indented records below it must not get the old one
             self.owner = self.name(tokens[0])
             tokens = tokens[1:]
         if self.owner is None:
@@ -217,7 +217,7 @@ class _Zone:
             case "$ORIGIN", [token]:
                 self.origin = self.name(token)
             case "$TTL", [token] if _TTL.fullmatch(token):
-                pass  # what mddns publishes has the TTL of its protocol
+                pass  # ignored: mddns publishes with the TTL of its protocol
             case (("$INCLUDE" | "$GENERATE"), _):
                 raise InvalidService(f"{word} is not read; write its records into this file")
             case _:
@@ -257,7 +257,7 @@ class _Zone:
         self.texts.setdefault(record.owner, []).append(record)
 
     def read_labels(self, owner: Name) -> None:
-        """The labels that a name's TXT records say."""
+        """Reads the labels in the TXT records of a name."""
         found = self.labels.setdefault(owner, {})
         for record in self.texts[owner]:
             for token in record.rdata:
@@ -266,7 +266,7 @@ class _Zone:
                     if self.whole and key == "md.srv":
                         self.aliases[owner] = value.split(",")
                     if fold(key).startswith(OWN_PREFIX) or not (key or value):
-                        continue  # mddns's own, and the empty string that stands for no labels (RFC 6763 6.1)
+                        continue  # a key of mddns itself, or the empty string for no labels (RFC 6763 6.1)
                     if problem := label_problem(key, value):
                         raise InvalidService(f"label {key!r}: {problem}")
                     if found.setdefault(key, value) != value:
@@ -275,14 +275,14 @@ class _Zone:
                     self.fault(record.line, error)
 
     def fault(self, line: int, what: object) -> None:
-        """Something that cannot be offered: a fault, but where nobody can mend it."""
+        """Adds an error; in a whole zone, which users do not edit, only a remark that this is left out."""
         if self.whole:
             self.remarks.append(f"{self.source}:{line}: left out: {what}")
         else:
             self.add(line, what)
 
     def take_instances(self) -> None:
-        """Leaves nothing but the instances of a whole zone."""
+        """Keeps only the instances of a whole zone."""
         self.remarks.append(f"{self.source}:{self.whole}: a whole zone; its instances are read, the rest is derived")
         self.services = [srv for srv in self.services if srv.owner == srv.target and self.instance(srv)]
         owners = {srv.owner for srv in self.services}
@@ -290,12 +290,12 @@ class _Zone:
         self.lines = {key: line for key, line in self.lines.items() if key[1] in owners}
 
     def instance(self, srv: _Srv) -> tuple[bytes, bytes] | None:
-        """The labels of an instance: its own, and the service's name."""
+        """The instance label and the service name of an instance; None if this is no instance."""
         labels = srv.target.relative_to(self.apex) or ()
         return (labels[0], labels[1]) if len(labels) == 2 and not labels[1].startswith(b"_") else None
 
     def offers(self) -> list[Offer]:
-        """What the records amount to; faults that only all of them show are noted."""
+        """Makes offers of the records, and adds the errors that need all records to be found."""
         if self.whole:
             self.take_instances()
         for line in self.pointers if not self.whole else ():
@@ -306,7 +306,7 @@ class _Zone:
             self.read_labels(owner)
         targets = {srv.target for srv in self.services}
         used = {"address": targets | self.servers, "TXT": targets | {srv.owner for srv in self.services}}
-        sound = not self.problems  # else what is needed by a faulty SRV would seem to be needed by none
+        sound = not self.problems  # otherwise records that a wrong SRV needs would seem unused
         for (kind, name), line in self.lines.items():
             if sound and name not in used[kind]:
                 self.add(line, f"no SRV needs this {kind} of {name}; remove it, or add the SRV that does")
@@ -350,7 +350,7 @@ class _Zone:
             srv.port,
             name,
             self.labels.get(srv.target, self.labels.get(srv.owner)),
-            address=next(iter(addresses), None),  # none: its only ones are faulty, which was said where they are
+            address=next(iter(addresses), None),  # None: all its addresses are wrong, which is reported already
             protocol=protocol,
             priority=srv.priority,
             weight=srv.weight,
@@ -360,7 +360,7 @@ class _Zone:
         )
 
     def remedy(self, target: Name) -> str:
-        """What to do about a target without address."""
+        """What the user can do about a target without an address."""
         host = target.relative_to(self.apex)
         if not host:
             return f"name a host under {self.apex}"
@@ -370,7 +370,7 @@ class _Zone:
 
 
 def _split(tokens: list[str]) -> tuple[str, list[str]]:
-    """The type and the RDATA; TTL and class may stand before them in either order, and say nothing here."""
+    """The type and the RDATA. TTL and class may precede them in either order, and are ignored."""
     for at, token in enumerate(tokens):
         word = token.upper()
         if word in ("CH", "HS", "CS"):
@@ -387,7 +387,7 @@ def _number(token: str) -> int:
 
 
 def _characters(text: str) -> str:
-    """A character-string with ``\\DDD`` and ``\\X`` undone."""
+    """Decodes ``\\DDD`` and ``\\X`` in a character-string."""
 
     def octet(escape: re.Match[bytes]) -> bytes:
         if escape[2]:

@@ -1,9 +1,8 @@
-"""Networks: who we are and who our peers are. One file for each way of knowing.
+"""Networks: our own node and its peers. One file for each source of this information.
 
-A network is read (:meth:`Network.read`), blocking for at most `timeout` seconds; inside an event loop,
-:meth:`Network.aread` does the same. Both give a :class:`~mddns.base.model.Snapshot` or raise NetworkError. A network
-may also have ``changes()``, an async iterator that yields when it may have changed (:class:`DoorBell`); else it is read
-every few seconds.
+:meth:`Network.read` blocks for at most `timeout` seconds; :meth:`Network.aread` is the same for an event loop. Both
+return a :class:`~mddns.base.model.Snapshot` or raise NetworkError. A network may also have ``changes()``, an async
+iterator that yields when the network may have changed (:class:`DoorBell`); else it is read every few seconds.
 """
 
 from __future__ import annotations
@@ -16,34 +15,34 @@ from ..base.model import DEFAULT_PORT, Snapshot
 
 
 class Network(Protocol):
-    """One way of knowing a network's nodes."""
+    """A source of the nodes of a network."""
 
     def read(self, timeout: float) -> Snapshot:
-        """The network as it is now."""
+        """Returns the current state of the network. Blocks for at most `timeout` seconds."""
 
     async def aread(self, timeout: float) -> Snapshot:
         """The same, without blocking the running event loop."""
 
 
 class DoorBell(Network, Protocol):
-    """A network that tells when it may have changed."""
+    """A network that reports when it may have changed."""
 
     def changes(self) -> AsyncIterator[None]:
-        """Yields then; ends, or raises NetworkError, where that cannot be told any more."""
+        """Yields when the network may have changed; ends, or raises NetworkError, when it cannot report any more."""
 
 
 @runtime_checkable
 class KnowsCallers(Protocol):
-    """A network that tells whether a connection comes from another node, where its source alone does not."""
+    """A network that knows whether a connection comes from another node when its source address does not show it."""
 
     async def whois(self, address: str, port: int, timeout: float) -> bool:
-        """Whether a connection that seems to come from there is another node's."""
+        """Whether a connection whose source is `address` and `port` comes from another node."""
 
 
 def open_network(specs: Sequence[str] = (), *, port: int = DEFAULT_PORT, address: str | None = None) -> Network:
-    """The network that `specs` name: ``tailscale`` (the default) or ``static:…``; several are read as one.
+    """Opens the network that `specs` name: ``tailscale`` (the default) or ``static:…``. Several are joined into one.
 
-    `port` is where responders answer, `address` overrides our own. ConfigError for an unknown spec.
+    `port` is the port of the responders, `address` replaces our own addresses. ConfigError for an unknown spec.
     """
     networks = [_open(spec, port) for spec in specs or ("tailscale",)]
     if len(networks) == 1 and address is None:

@@ -1,4 +1,4 @@
-"""Keeping up with a network: it is read when its door-bell rings, and every few seconds where it has none."""
+"""Follows a network: reads it when it reports a change, and every few seconds if it does not report changes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from . import Network
 _log = logging.getLogger("mddns")
 
 STATUS_TIMEOUT: Final = 2.0
-STATUS_EVERY: Final = 5.0  # seconds between looks at the network
+STATUS_EVERY: Final = 5.0  # seconds between reads of the network
 STATUS_EVERY_WITH_BELL: Final = 30.0
 STATUS_EVERY_WHILE_LOST: Final = 1.0
-DEBOUNCE: Final = 0.25  # seconds in which several rings are one
-SHARE: Final = 20  # times as long as a look took, the bell is not heard after it
+DEBOUNCE: Final = 0.25  # seconds in which several reported changes cause one read
+SHARE: Final = 20  # after a read, changes wait for this many times its duration
 TICK: Final = 1.0
-BELL_AGAIN: Final = 0.5  # seconds until a bell that broke is listened to again; doubles, to
+BELL_AGAIN: Final = 0.5  # seconds until we subscribe to changes again after an error; doubles, up to
 BELL_AGAIN_AT_MOST: Final = 30.0
-_MOST_REASONS: Final = 4  # told of one loss
+_MOST_REASONS: Final = 4  # logged for one loss of the network
 
 
 class Follower:
     """Reads `network` again and again, until :meth:`run` is cancelled.
 
-    ``seen(snapshot, lost_for)`` is awaited for each snapshot; `lost_for` is the seconds that the network could not be
-    read before it. ``tick()`` is called every second, and is true where we have been away and should look at once.
+    ``seen(snapshot, lost_for)`` is awaited for each snapshot; `lost_for` is how long (seconds) the network could not be
+    read before it. ``tick()`` is called every second; it returns True if our process was suspended and should read now.
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class Follower:
         self._tick = tick
         self._rung = asyncio.Event()
         self._back = asyncio.Event()
-        self._hears = False  # whether the door-bell works
+        self._hears = False  # whether the network reports changes at present
         self._lost_since: float | None = None
         self._reasons: list[str] = []
         self._rest = DEBOUNCE
 
     def look_now(self) -> None:
-        """Somebody has a reason to believe that the network is another."""
+        """Reads the network soon: the caller has a reason to believe that it has changed."""
         self._rung.set()
 
     async def run(self) -> None:
-        """Follows the network without end."""
+        """Follows the network until cancelled."""
         changes = getattr(self._network, "changes", None)
         listening = asyncio.create_task(self._listen(changes)) if changes else None
         try:
@@ -70,7 +70,7 @@ class Follower:
         return STATUS_EVERY_WITH_BELL if self._hears else STATUS_EVERY
 
     async def _wait(self) -> None:
-        """Returns when the network is to be read again."""
+        """Waits until the network is to be read again."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         while not self._rung.is_set() and (left := begun + self._pause() - loop.time()) > 0:
@@ -84,7 +84,7 @@ class Follower:
         self._rung.clear()
 
     async def look(self) -> None:
-        """Reads the network once, and says what came of it."""
+        """Reads the network once, and passes on the snapshot or logs the loss."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         lost_for = 0.0 if self._lost_since is None else clock.now() - self._lost_since
@@ -94,12 +94,12 @@ class Follower:
             self._lost(str(error))
         else:
             if self._lost_since is not None:
-                # As loud as the loss: who was told of that wants to know.
+                # The same level as the loss, so that a reader of that warning sees this one, too.
                 _log.warning("the network is back after %.0f s", lost_for, extra={"event": "network-back"})
                 self._lost_since = None
                 self._reasons.clear()
                 self._back.set()
-        # A large network whose bell never rests takes no more than its share of our time.
+        # A large network that reports changes all the time takes only a limited share of our time.
         self._rest = min(max(DEBOUNCE, SHARE * (loop.time() - begun)), STATUS_EVERY)
 
     def _lost(self, reason: str) -> None:
@@ -111,7 +111,7 @@ class Follower:
             _log.warning("the network is %slost: %s", still, reason, extra={"event": "network-lost"})
 
     async def _listen(self, changes: Callable[[], AsyncIterator[None]]) -> None:
-        """Listens to the door-bell, and begins again where it breaks; looking every few seconds goes on meanwhile."""
+        """Subscribes to changes, again after each error. Meanwhile the network is read every few seconds."""
         loop = asyncio.get_running_loop()
         pause = BELL_AGAIN
         while True:

@@ -1,4 +1,4 @@
-"""Several networks read as one, and our own address overridden."""
+"""Several networks joined into one, and our own address replaced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .own_machine import host_name
 
 
 class Joined:
-    """The union of `networks`. Our node has all own addresses, or just `address` where one is given."""
+    """The union of `networks`. Our node has its addresses in all of them, or only `address` if that is given."""
 
     def __init__(self, networks: Sequence[Network], address: str | None, port: int) -> None:
         self._networks = networks
@@ -22,17 +22,17 @@ class Joined:
             raise ConfigError(f"address {address!r}: an IP address is wanted, as in 100.64.0.1") from None
 
     def read(self, timeout: float) -> Snapshot:
-        """All networks, one after the other; the first that fails fails the whole."""
+        """Reads the networks one after the other. If one fails, its error is raised."""
         return self._join([network.read(timeout) for network in self._networks])
 
     async def aread(self, timeout: float) -> Snapshot:
-        """All networks at once."""
+        """Reads all networks concurrently."""
         import asyncio
 
         return self._join(await asyncio.gather(*(network.aread(timeout) for network in self._networks)))
 
     async def whois(self, address: str, port: int, timeout: float) -> bool:
-        """Whether any of them knows a node behind a connection; where none can tell, it has to be thought so."""
+        """Whether any network knows the connection as another node's. True if no network can say."""
         knowing = [network for network in self._networks if isinstance(network, KnowsCallers)]
         return not knowing or any([await network.whois(address, port, timeout) for network in knowing])
 
@@ -42,7 +42,7 @@ class Joined:
         if self._address:
             me = replace(me, addresses=(self._address,)) if me else Peer(host_name(), (self._address,), self._port)
         own = set(me.addresses) if me else set()
-        # Who is at another address of this machine than the one we were given is a node of its own.
+        # A node at another address of this machine than `address` is a separate node.
         ours = [peer for peer in mine if not own.isdisjoint(peer.addresses)]
         peers = {
             peer.id: peer

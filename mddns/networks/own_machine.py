@@ -1,4 +1,4 @@
-"""What this machine is called, and which addresses are its own."""
+"""The name of this machine, and which addresses are its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def host_name() -> str:
-    """The first label of this machine's host name; "" where it has none."""
+    """The first label of this machine's host name; "" if it has none."""
     return socket.gethostname().partition(".")[0]
 
 
@@ -21,7 +21,7 @@ def is_own(address: str) -> bool:
 
 
 def address_towards(address: str) -> str | None:
-    """Our own address from which packets to `address` would leave; nothing is sent."""
+    """Our source address for packets to `address`; None if there is no route. Nothing is sent."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 9))

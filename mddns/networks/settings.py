@@ -1,4 +1,4 @@
-"""What can be set: an argument, else its ``MDDNS_*`` environment variable, else a default."""
+"""Settings: each is an argument, else its ``MDDNS_*`` environment variable, else a default."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ from ..base.names import Name
 from . import Network, open_network
 
 DEFAULT_TIMEOUT: Final = 1.0
-# Below it, an instance's label, its service's name and type still make a legal name.
+# octets; it leaves room for the instance label, service name and type in a name of 255 octets
 MAX_APEX: Final = 122
 
 
 class Settings(NamedTuple):
-    """A network to be on, the apex to speak for, and how long a lookup may take (seconds)."""
+    """The network, the apex, the port of responders, and the timeout of a lookup (seconds)."""
 
     network: Network
     network_name: str
     apex: Name
     port: int
     timeout: float
-    specs: tuple[str, ...] = ()  # of the network, as they were given
-    address: str | None = None  # our own, where one was given
+    specs: tuple[str, ...] = ()  # the specs of the network, as given
+    address: str | None = None  # our own address, if given
 
     @classmethod
     def of(
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
         timeout: float | str | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> Self:
-        """Settings from arguments and environment; ConfigError names what is wrong and where it came from."""
+        """Settings from arguments and environment; ConfigError says what is wrong and which setting it is."""
         port_number = _port(port, environ)
         own = address or environ.get("MDDNS_ADDRESS") or None
         if network is None:

@@ -1,6 +1,6 @@
-"""A network that somebody wrote down: plain WireGuard, Nebula, NetBird, a LAN, several nodes on loopback.
+"""A network from a list of addresses: plain WireGuard, Nebula, NetBird, a LAN, several nodes on loopback.
 
-``static:ITEM,…`` where an item is ``[NAME=]ADDRESS[:PORT]``, a CIDR block, ``file:PATH`` (an item a
+``static:ITEM,…`` where an item is ``[NAME=]ADDRESS[:PORT]``, a CIDR block, ``file:PATH`` (one item a
 line, ``#`` begins a comment) or ``dns:NAME``. Our own node is the first item that is an address of this machine.
 """
 
@@ -18,7 +18,7 @@ MOST_ADDRESSES: Final = 4096
 
 
 class Static:
-    """The network that `text`, the part of the spec behind ``static:``, names."""
+    """The network of the items in `text`, which is the spec without ``static:``."""
 
     def __init__(self, text: str, port: int) -> None:
         self._port = port
@@ -27,13 +27,13 @@ class Static:
             raise ConfigError(
                 "network 'static:': name its nodes, as in static:100.64.0.1,100.64.0.2 or static:10.1.0.0/24"
             )
-        # What needs no file and no resolver is judged at once.
+        # Items that need no file and no resolver are checked here, so that their errors come early.
         for item in self._items:
             if not item.startswith(("file:", "dns:")):
                 list(self._peers(item, "network static"))
 
     def read(self, timeout: float) -> Snapshot:
-        """Files are read and names resolved anew each time."""
+        """The current snapshot: reads the files and resolves the names each time."""
         peers: dict[str, Peer] = {}
         for item in self._items:
             for peer in self._expand(item):
@@ -133,7 +133,7 @@ def _address_and_port(text: str, port: int, where: str) -> tuple[str, int]:
     if text.startswith("["):
         host, closing, behind = text[1:].partition("]")
         if not closing or behind[:1] not in ("", ":"):
-            host = text  # no address, as is said below
+            host = text  # not an address: the error below says so
         number = behind[1:] if behind else number
     elif text.count(":") == 1:
         host, _, number = text.partition(":")

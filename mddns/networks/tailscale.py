@@ -1,9 +1,9 @@
-"""Tailscale: who we are and who our peers are, from tailscaled's LocalAPI.
+"""Tailscale: our own node and its peers, from tailscaled's LocalAPI.
 
-``GET /localapi/v0/status`` (and ``whois``), over the daemon's Unix socket. The reply is whatever the
-daemon says, so everything in it may be missing or null. HTTP/1.0 is asked for, which Go's server
-answers without chunks and ends by closing: that leaves nothing to parse, and spares every ``md`` the
-import of an HTTP library, which would cost more than the request.
+It sends ``GET /localapi/v0/status`` (and ``whois``) to the daemon's Unix socket. The format of the reply is up to the
+daemon, so every part of it may be missing or null. The request is HTTP/1.0: Go's server then sends no chunks and closes
+the connection at the end, so there is no framing to parse. That saves every ``md`` the import of an HTTP library, which
+would take longer than the request.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..base.model import Peer, Snapshot, join_address, order_addresses
 _REQUEST: Final = b"GET /localapi/v0/%b HTTP/1.0\r\nHost: local-tailscaled.sock\r\n\r\n"
 _MOST_OCTETS: Final = 64 << 20
 _PROGRAM: Final = "tailscaled"
-_WITHOUT_TUN: Final = "127.0.0.1"  # where our own registry is, in userspace networking
+_WITHOUT_TUN: Final = "127.0.0.1"  # the address of our own registry in userspace networking
 
-# Where the daemon's socket is, by platform; the first that exists is taken.
+# The places of the daemon's socket, by platform; the first that exists is used.
 _SOCKETS: Final = {
     "linux": (
         "/var/run/tailscale/tailscaled.sock",
@@ -38,7 +38,7 @@ _SOCKETS: Final = {
     "freebsd": ("/var/run/tailscale/tailscaled.sock",),
 }
 
-# Nobody runs a registry on these.
+# No registry runs on these, so they are not queried.
 _PHONES_AND_TELEVISIONS: Final = frozenset(("ios", "android", "tvos"))
 
 _STATES: Final = {
@@ -61,11 +61,11 @@ class Tailscale:
         self._mask: int | None = None
 
     def read(self, timeout: float) -> Snapshot:
-        """The status as a snapshot; TailscaleError says what is wrong and what to do."""
+        """Reads the status as a snapshot. TailscaleError says what is wrong and what to do."""
         return self._snapshot(self.status(timeout))
 
     def status(self, timeout: float) -> Mapping[str, Any]:
-        """The status as the daemon tells it, whatever its state."""
+        """Reads the status document of the daemon, whatever its state."""
         path = self._path or socket_path()
         received = bytearray()
         deadline = time.monotonic() + timeout
@@ -85,16 +85,16 @@ class Tailscale:
         return _document(bytes(received), path)
 
     async def aread(self, timeout: float) -> Snapshot:
-        """The same, within the running event loop."""
+        """The same, without blocking the running event loop."""
         path = self._path or socket_path()
         return self._snapshot(_document(await _ask(path, b"status", timeout), path))
 
     async def changes(self) -> AsyncIterator[None]:
-        """Yields when something may have changed. TailscaleError where the daemon does not tell, or not any more."""
+        """Yields when something may have changed. TailscaleError if the daemon refuses, or breaks off."""
         from .tailscale_bus import MASK, OLDER_MASK, mask_for, ring
 
         mask = self._mask or mask_for(self._version)
-        # Should the daemon refuse it, the other one is asked for next time.
+        # If the daemon refuses this mask, the next call uses the other one.
         self._mask = MASK + OLDER_MASK - mask
         async for _ in ring(self._path or socket_path(), mask):
             self._mask = mask
@@ -105,9 +105,9 @@ class Tailscale:
         return snapshot(document, self._port)
 
     async def whois(self, address: str, port: int, timeout: float) -> bool:
-        """Whether a connection from there comes from another node: in userspace networking all seem to be local.
+        """Whether a connection comes from another node: in userspace networking all connections seem to be local.
 
-        The daemon looks for a while before it says that it knows nobody.
+        The daemon searches for a while before it replies that it knows no such node.
         """
         path = self._path or socket_path()
         received = await _ask(path, b"whois?addr=" + join_address(address, port).encode(), timeout)
@@ -118,8 +118,8 @@ class Tailscale:
 
 
 async def _ask(path: str, what: bytes, timeout: float) -> bytes:
-    """The daemon's whole answer, within the running event loop."""
-    import asyncio  # who blocks has no use for it, and it is half of what starting md costs
+    """Returns the daemon's whole reply to one request, with its HTTP header."""
+    import asyncio  # read() does not need it, and its import is half of the start time of md
 
     try:
         async with asyncio.timeout(timeout):
@@ -134,7 +134,7 @@ async def _ask(path: str, what: bytes, timeout: float) -> bytes:
 
 
 def socket_path() -> str:
-    """Where tailscaled listens: ``TS_SOCKET``, else the first of the platform's places that exists."""
+    """The path of tailscaled's socket: ``TS_SOCKET``, else the first of the platform's places that exists."""
     if chosen := os.environ.get("TS_SOCKET"):
         return chosen
     platform = "freebsd" if sys.platform.startswith("freebsd") else sys.platform
@@ -185,7 +185,7 @@ def _document(received: bytes, path: str) -> Mapping[str, Any]:
 
 
 def snapshot(document: Mapping[str, Any], port: int) -> Snapshot:
-    """A status document as a snapshot; TailscaleError where this machine is not connected."""
+    """Turns a status document into a snapshot. TailscaleError if this machine is not connected."""
     state = document.get("BackendState")
     if state != "Running":
         raise TailscaleError(_STATES.get(str(state), f"Tailscale is not connected (its state is {state!r})"))
@@ -224,13 +224,13 @@ def _peer(node: Mapping[str, Any], users: Mapping[str, Any], port: int) -> Peer 
         name=dns_name.partition(".")[0] or str(node.get("HostName") or ""),
         addresses=addresses,
         port=port,
-        # A tagged node belongs to its tags; the user that it is listed under is a stand-in.
+        # A tagged node belongs to its tags; the user in its status is only a placeholder.
         owner=None if tags else user.get("LoginName") or None,
         tags=tuple(str(tag) for tag in tags),
         online=bool(node.get("Online")),
         asked=ours and str(node.get("OS") or "").lower() not in _PHONES_AND_TELEVISIONS,
         member=ours,
-        # Another tailnet may give out the same IDs, but not to machines with the same key, nor under the same domain.
+        # Another tailnet may use the same IDs, but not for machines with the same key or the same domain.
         node=f"{node.get('ID') or ''} {node.get('PublicKey') or ''} {dns_name}",
     )
 

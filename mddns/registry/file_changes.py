@@ -1,6 +1,6 @@
-"""What a file that was read again changes, and when a file that changes may be read.
+"""What changes when a file is read again, and when a changing file may be read.
 
-Both without a file: :class:`Settling` is told what ``os.stat`` says, and the time.
+No file is opened here: the caller gives :class:`Settling` the result of ``os.stat`` and the time.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Final
 
 from ..base.offer import Key, Offer
 
-LOOK_EVERY: Final = 0.5  # seconds between looks at a file that rests: how late a change is seen
-REST: Final = 0.2  # seconds without a change after which a file is taken to be written
-LONGEST: Final = 2.0  # seconds after which a file that never rests is read as it is
+LOOK_EVERY: Final = 0.5  # seconds between checks of an unchanged file: the longest delay until a change is seen
+REST: Final = 0.2  # seconds without a change after which a file counts as completely written
+LONGEST: Final = 2.0  # seconds after which a file that keeps changing is read anyway
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What has to be done to make one set of offers of another. False where that is nothing."""
+    """The changes that turn one set of offers into another. False if there are none."""
 
     added: Mapping[Key, Offer]
     changed: Mapping[Key, tuple[Offer, Offer]]
@@ -29,7 +29,7 @@ class Difference:
 
 
 def difference(old: Mapping[Key, Offer], new: Mapping[Key, Offer]) -> Difference:
-    """What makes `new` of `old`. The same key is the same service, which is changed in place if at all."""
+    """Returns the changes from `old` to `new`. Offers with the same key are the same service, changed in place."""
     return Difference(
         added={key: offer for key, offer in new.items() if key not in old},
         changed={key: (old[key], offer) for key, offer in new.items() if key in old and old[key] != offer},
@@ -38,23 +38,23 @@ def difference(old: Mapping[Key, Offer], new: Mapping[Key, Offer]) -> Difference
 
 
 class Settling:
-    """Tells when a file has changed and come to rest, so that none is read half written.
+    """Decides when a changed file is complete, so that no half-written file is read.
 
-    A stamp is anything that differs when the file does.
+    A stamp is any value that is different when the file is.
     """
 
     def __init__(self, stamp: Hashable) -> None:
-        """`stamp` is that of the file as it was read."""
+        """`stamp` is the stamp of the file when it was read."""
         self._taken = self._seen = stamp
-        self._begun = self._moved = 0.0  # when it was first, and last, seen to be another than `taken`
+        self._begun = self._moved = 0.0  # when the stamp first, and last, changed since the file was read
 
     @property
     def pause(self) -> float:
-        """Seconds until the next look."""
+        """Seconds until the next check."""
         return LOOK_EVERY if self._seen == self._taken else REST / 2
 
     def due(self, stamp: Hashable, now: float) -> bool:
-        """Whether to read it: `stamp` is what it has at `now`."""
+        """Whether to read the file, whose stamp at `now` is `stamp`."""
         if stamp != self._seen:
             if self._seen == self._taken:
                 self._begun = now
@@ -62,5 +62,5 @@ class Settling:
         return self._seen != self._taken and (now - self._moved >= REST or now - self._begun >= LONGEST)
 
     def taken(self, stamp: Hashable) -> None:
-        """It was read, and had this stamp just before."""
+        """Records that the file was read; `stamp` was taken just before."""
         self._taken = self._seen = stamp

@@ -1,6 +1,6 @@
-"""Whether a service counts as healthy, from the results of its checks in their order.
+"""Whether a service counts as healthy, from the results of its checks in order.
 
-It is held back until it has passed, and again when it has failed often enough. Nothing here waits or connects.
+A service is held back until it has passed, and again when it has failed often enough. There is no I/O here.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from typing import Final
 
 from ..base.health_check import Check
 
-FIRST_INTERVAL: Final = 0.1  # seconds, until it has passed once: who has just started is found soon
+FIRST_INTERVAL: Final = 0.1  # seconds between checks until one passes: a new service is found soon
 UNCHECKED: Final = "not checked yet"
 _MOST_REASON: Final = 200  # octets; a TXT string holds 255
 
 
 class Vitality:
-    """One service's. ``held`` is why it is held back, "" while it is not."""
+    """The health of one service. ``held`` is the reason why it is held back, "" while it is offered."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -24,7 +24,7 @@ class Vitality:
         self.held = UNCHECKED
 
     def result(self, problem: str | None) -> bool:
-        """One check has passed (None) or failed for that reason. Whether `held` is another now."""
+        """Takes the result of a check: None if it passed, else the reason. Returns whether `held` changed."""
         before = self.held
         if problem is None:
             self._passed, self._failed = self._passed + 1, 0

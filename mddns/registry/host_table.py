@@ -1,8 +1,8 @@
-"""What all processes of a host offer together: our own registry and, by process, everyone else's.
+"""The services of all processes of a host: our own registry and, by process, those of the others.
 
-One process of a host, the *holder*, answers for all; the others are its *tenants*. Each knows the whole
-table, so that any of them can go on with it. A process is a number that it drew itself. ``now_ms`` is Unix
-time in milliseconds, ``now`` seconds of the caller's clock.
+One process of a host, the *holder*, answers for all; the others are its *tenants*. Each process keeps the whole
+table, so that any of them can become the holder. A process is identified by a random number of its own choice.
+``now_ms`` is Unix time in milliseconds, ``now`` seconds of the caller's clock.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .registry import Registry
 
 CONFIRM_WITHIN: Final = 1.0  # seconds in which tenants register with a new holder
 
-NEIGHBOURS: Final = 0  # stands in the table for Minidisc's programs on this host, as if they were one process
+NEIGHBOURS: Final = 0  # the number of Minidisc's programs on this host, which the table keeps as one process
 _Instance = tuple[str, str]  # name and instance label, in lower case
 
 
 class HostTable:
-    """The services of one host. ``serial`` goes on where another process left off.
+    """The services of one host. ``serial`` continues from the serial of the previous holder.
 
-    Each process has one apex, under which it offers what it offers; the serial is of all of them. The table
-    is what the host offers under our own apex, :meth:`part` what it does under another.
+    Each process has one apex, under which it offers its services; all apexes share the serial. The table itself
+    is what the host offers under our own apex, :meth:`part` under another one.
     """
 
     def __init__(self, registry: Registry, number: int, apex: Name) -> None:
@@ -40,19 +40,19 @@ class HostTable:
         self.on_serial: Callable[[int], None] = lambda serial: None
         self.delegates = Delegates()
         self._serial = registry.serial
-        self._changed_ms: int | None = None  # when what nobody was told of has changed
-        self._apexes: dict[int, Name] = {}  # of the others
-        self._lives: dict[int, str] = {}  # of ours and the others; see `let_in`
+        self._changed_ms: int | None = None  # time of the last change since `serial` was read; None: no change
+        self._apexes: dict[int, Name] = {}  # of the other processes
+        self._lives: dict[int, str] = {}  # of our process and the others; see `let_in`
         self._others: dict[int, dict[_Instance, Service]] = {}
         self._unconfirmed: dict[int, set[_Instance]] = {}
         self._confirm_by = 0.0
 
     @property
     def serial(self) -> int:
-        """The serial of the host's zone: another one whenever something has changed since it was last read.
+        """The serial of the host's zone. Reading it gives a new serial if something has changed since the last read.
 
-        Changes that nobody saw one by one share a serial, so that it does not run ahead of the clock: a holder
-        that has forgotten everything starts by the clock, and must not start behind what was told.
+        Changes between two reads share a serial, so that serials do not run ahead of the clock: a holder that has
+        lost its state starts from the clock, and must not start below a serial that was already published.
         """
         if self._changed_ms is not None:
             self._serial, self._changed_ms = next_serial(self._serial, self._changed_ms), None
@@ -65,53 +65,53 @@ class HostTable:
         return self.registry.me
 
     def changed(self, now_ms: int) -> None:
-        """Our own registry has changed."""
+        """Records that our own registry has changed."""
         self._changed_ms = now_ms
 
     def follow(self, serial: int) -> None:
-        """The last serial that a holder told of, which ours goes on from."""
+        """Continues from `serial`, the last serial that a holder published, if it is after ours."""
         if is_after(serial, self._serial):
             self._serial = serial
 
     @property
     def apexes(self) -> list[Name]:
-        """All that processes of this host register under, ours first, each once."""
+        """The apexes of all processes of this host, ours first, each once."""
         others = (apex for number, apex in self._apexes.items() if number != NEIGHBOURS)
         return list(dict.fromkeys((self.apex, *others)))
 
     def apex_of(self, number: int) -> Name:
-        """What a process registers under. KeyError where it is not known."""
+        """The apex of a process. KeyError if the process is not known."""
         return self.apex if number == self.number else self._apexes[number]
 
     def knows(self, number: int) -> bool:
-        """Whether a process is one of this host's."""
+        """Whether a process is known on this host."""
         return number == self.number or number in self._apexes
 
     def let_in(self, number: int, apex: Name, life: str = "") -> None:
-        """A process is there, which registers under `apex`. `life` is what somebody else may see its end by."""
+        """Adds a process, which registers under `apex`. Other processes can see by `life` whether it has ended."""
         self._lives[number] = life
         if number != self.number:
             self._apexes[number] = apex
 
     def introduced(self) -> dict[str, tuple[str, str]]:
-        """Apex and life of every process, by its number: what the holder tells its tenants, who :meth:`meet` by it."""
+        """Apex and life of every process, by its number. The holder sends it to its tenants, for their :meth:`meet`."""
         everyone = {self.number: self.apex, **self._apexes}
         return {str(number): (str(apex), self._lives.get(number, "")) for number, apex in everyone.items()}
 
     def meet(self, introduced: Mapping[str, Sequence[str]]) -> None:
-        """What another process's :meth:`introduced` says. BadMessage or ValueError for what it cannot say."""
+        """Takes the :meth:`introduced` of another process. Raises BadMessage or ValueError if it is malformed."""
         for number, (apex, life) in introduced.items():
             if int(number) != self.number:
                 self.let_in(int(number), Name.parse(apex), life)
 
     def part(self, apex: Name) -> Part:
-        """What the host offers under another apex than ours."""
+        """The services of the host under an apex other than ours."""
         return Part(self, apex)
 
     def services(self, apex: Name | None = None) -> list[Service]:
-        """What the host offers under `apex`, or under ours. One endpoint of several processes is one service.
+        """The services of the host under `apex`, by default ours. One endpoint of several processes is one service.
 
-        It is up since the first of them. Minidisc's programs, which know no apexes, offer under each.
+        Its `since` is the earliest of theirs. Minidisc's programs know no apexes, so they offer under each.
         """
         found = self._found(self._under(apex or self.apex))
         for service in self._others.get(NEIGHBOURS, {}).values():
@@ -120,7 +120,7 @@ class HostTable:
         return list(found.values())
 
     def ours(self) -> list[Service]:
-        """What the host offers under whatever apex, without what Minidisc's programs do."""
+        """The services of the host under all apexes, without those of Minidisc's programs."""
         return list(self._found(service for apex in self.apexes for service in self._under(apex)).values())
 
     @staticmethod
@@ -137,7 +137,7 @@ class HostTable:
     def neighbours(
         self, told: Iterable[Told], admit: Callable[[Service], bool], now_ms: int
     ) -> tuple[list[Service], list[Service]]:
-        """Minidisc's programs of this host offer these, and nothing else: what is new or has changed, what is gone."""
+        """Sets the services of Minidisc's programs on this host. Returns the new or changed, and the withdrawn."""
         now: dict[_Instance, Service] = {}
         for each in told:
             service = self._service(each)
@@ -154,17 +154,17 @@ class HostTable:
         return added, withdrawn
 
     def held_back(self, apex: Name | None = None) -> list[Service]:
-        """What processes of the host would offer under `apex`, or under ours, if it passed its check."""
+        """The services under `apex`, by default ours, that are held back because their check has not passed."""
         apex = apex or self.apex
         offered = {service.key for service in self.services(apex)}
         return [service for service in self._under(apex) if service.held and service.key not in offered]
 
     def of(self, number: int) -> list[Service]:
-        """What one process has registered, held back or not."""
+        """The services that one process has registered, held back or not."""
         return self.registry.everything() if number == self.number else list(self._others.get(number, {}).values())
 
     def apply(self, number: int, changes: Iterable[Change], now_ms: int) -> None:
-        """A process has told of its services. ValueError, and nothing is done, where a host may not offer so many."""
+        """Applies changes of a process's services. Raises ValueError, and applies none, if they are too many."""
         if number == self.number:
             return
         before = self._others.get(number, {})
@@ -184,7 +184,7 @@ class HostTable:
         self.changed(now_ms)
 
     def drop(self, number: int, now_ms: int) -> bool:
-        """A process is gone, and its services with it. Whether it was there."""
+        """Removes a process with its services. Returns whether it was known."""
         self._unconfirmed.pop(number, None)
         self._lives.pop(number, None)
         left, apex = self._others.pop(number, None), self._apexes.pop(number, None)
@@ -193,9 +193,9 @@ class HostTable:
         return apex is not None
 
     def moved(self, now_ms: int) -> None:
-        """What we know of the others counts no more: they tell anew that they are, and what they offer.
+        """Forgets the other processes; those that still run register again.
 
-        Our host is somewhere else, or has changed hands without us.
+        For when our host has moved to another address, or got another holder without us.
         """
         self._unconfirmed.clear()
         self._apexes.clear()
@@ -204,34 +204,34 @@ class HostTable:
             self.changed(now_ms)
 
     def told_anew(self) -> None:
-        """A holder begins to tell us everything. What we know stands until it has: it may end before that."""
+        """A holder begins to send the whole table. Ours stays until it is complete: the holder may end before."""
         self._unconfirmed = {number: set(self._others.get(number, ())) for number in self._apexes}
 
     def told_everything(self, now_ms: int) -> None:
-        """It has; what it did not tell of is no more."""
+        """The holder has sent the whole table: what it did not contain is removed."""
         for number in list(self._unconfirmed):
             self.told_all(number, now_ms)
 
     def only(self, numbers: Iterable[int], now_ms: int) -> None:
-        """These are all processes of the host; the others are gone."""
+        """Removes all processes except `numbers` (and our own)."""
         for number in self._apexes.keys() - set(numbers):
             self.drop(number, now_ms)
 
     def taken_over(self, now: float) -> None:
-        """We are the holder from now on: what the others offer has to be registered anew."""
+        """We have become the holder: the other processes have to register their services with us."""
         self.told_anew()
         if NEIGHBOURS in self._apexes:
             self.let_in(NEIGHBOURS, self.apex)
-        self._unconfirmed.pop(NEIGHBOURS, None)  # those are asked, and register with nobody
+        self._unconfirmed.pop(NEIGHBOURS, None)  # Minidisc's programs do not register: the holder queries them
         self._confirm_by = now + CONFIRM_WITHIN
 
     def awaits(self, number: int, now: float) -> None:
-        """A process has left us to look for another holder. What it offers stands until it should be here again."""
+        """A process has left to look for another holder. Its services stay until its time to register again is over."""
         self._unconfirmed[number] = set(self._others.get(number, ()))
         self._confirm_by = max(self._confirm_by, now + CONFIRM_WITHIN)
 
     def told_all(self, number: int, now_ms: int) -> None:
-        """A process has registered all that it has; what it had besides is withdrawn."""
+        """A process has registered all its services: the ones that it did not repeat are withdrawn."""
         left = self._unconfirmed.pop(number, set())
         table = self._others.get(number, {})
         for key in left:
@@ -242,18 +242,18 @@ class HostTable:
             self.changed(now_ms)
 
     def life_of(self, number: int) -> str:
-        """What the end of a process may be seen by; "" where it is not known."""
+        """The life of a process (see :meth:`let_in`); "" if it is not known."""
         return self._lives.get(number, "")
 
     @property
     def unconfirmed(self) -> dict[int, str]:
-        """The lives of those whose services have to be registered anew, or told anew."""
+        """The processes whose services are not yet registered, or received, again: number and life."""
         return {number: self.life_of(number) for number in self._unconfirmed}
 
     def expire(self, now: float, now_ms: int, present: Collection[int], ended: Collection[int]) -> list[int]:
-        """Drops, and gives, the processes that have `ended`, or did not come in time to register anew.
+        """Removes the processes that have `ended` or did not register again in time, and returns their numbers.
 
-        Who is `present` is doing so.
+        A process that is `present` is registering now, so it is kept.
         """
         away = self._unconfirmed.keys() - set(present)
         late = [number for number in away if number in ended or now >= self._confirm_by]
@@ -273,14 +273,14 @@ class HostTable:
 
     def _service(self, told: Told) -> Service:
         service = introduce(told, self.me, "")
-        # Our host's own word, like the registry's; its label follows from who we are now, not from who told it.
+        # It is a service of our own host, as in the registry, so its label is made from our current name.
         machine = "" if service.remote else self.registry.machine
         label = instance_label(machine, service.endpoint.address, told.port, service.protocol)
         return replace(service, network=None, instance=label)
 
 
 class Part:
-    """What the host of `table` offers under `apex`."""
+    """The services of the host of `table` under `apex`."""
 
     def __init__(self, table: HostTable, apex: Name) -> None:
         self._table = table
@@ -288,7 +288,7 @@ class Part:
 
     @property
     def serial(self) -> int:
-        """The host's."""
+        """The serial of the host."""
         return self._table.serial
 
     @property
@@ -297,9 +297,9 @@ class Part:
         return self._table.me
 
     def services(self) -> list[Service]:
-        """What is offered under this apex, one endpoint of several processes once."""
+        """The services under this apex, one endpoint of several processes once."""
         return self._table.services(self._apex)
 
     def held_back(self) -> list[Service]:
-        """What would be, if it passed its check."""
+        """The services under this apex that are held back because their check has not passed."""
         return self._table.held_back(self._apex)

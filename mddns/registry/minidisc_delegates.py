@@ -1,7 +1,8 @@
-"""Minidisc's other registries on our own host: who they are, what they said, when to ask them again.
+"""Minidisc's other registries on our own host: their addresses, what they offer, when to query them again.
 
-A *delegate* is a program that found the port taken and told so (``POST /add-delegate``); it pings whoever has
-the port every 5 s, and registers anew only when that fails. ``now`` is seconds of the caller's clock.
+A *delegate* is a program of Minidisc that found the port in use and registered with the process that holds it
+(``POST /add-delegate``). It pings that process every 5 s, and registers again only when a ping fails. ``now`` is
+seconds of the caller's clock.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from typing import Final
 
 from ..codec.answer import Told
 
-Place = tuple[str, int]  # where a delegate answers
+Place = tuple[str, int]  # address and port at which a delegate answers
 
 MOST_DELEGATES: Final = 32
-ASK_EVERY: Final = 5.0  # seconds between looks at what a delegate offers
-FIRST_LOOKS: Final = (0.0, 0.2, 1.0)  # seconds after it registered: programs advertise right after
-SILENT_FOR: Final = 15.0  # seconds without an answer, after which what it offered is dropped
-GIVEN_UP_AFTER: Final = 3600.0  # the same, after which it is
+ASK_EVERY: Final = 5.0  # seconds between queries to a delegate
+FIRST_LOOKS: Final = (0.0, 0.2, 1.0)  # seconds after its registration: programs advertise right after it
+SILENT_FOR: Final = 15.0  # seconds without an answer after which its services are dropped
+GIVEN_UP_AFTER: Final = 3600.0  # seconds without an answer after which the delegate is dropped
 PING_EVERY: Final = 5.0  # seconds between a delegate's pings, or a little more
-ENOUGH: Final = 0.5  # of a ping: one may be heard late, and the next in time
-ORPHANS_WITHIN: Final = 60.0  # seconds in which another's delegates are looked for
+ENOUGH: Final = 0.5  # of a ping: one may arrive late, and the next in time
+ORPHANS_WITHIN: Final = 60.0  # seconds in which we look for delegates of the previous holder
 
 
 class _Delegate:
@@ -34,18 +35,18 @@ class _Delegate:
 
 
 class Delegates:
-    """The delegates of this host. Those that refuse are gone; a silent one never registers anew, so it is kept."""
+    """The delegates of this host. One that refuses is removed; a silent one is kept: it would not register again."""
 
     def __init__(self) -> None:
         self._delegates: dict[Place, _Delegate] = {}
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where they answer, whoever registered first foremost."""
+        """Address and port of each delegate, in the order of registration."""
         return tuple(self._delegates)
 
     def add(self, place: Place, now: float) -> bool:
-        """One registers; twice does no harm. False where there is no room: all places are taken by living ones."""
+        """Adds a delegate, or queries it again soon. False if there are too many, and none of them is silent."""
         if place not in self._delegates and len(self._delegates) >= MOST_DELEGATES:
             silent = [each for each, it in self._delegates.items() if now - it.answered >= SILENT_FOR]
             if not silent:
@@ -55,7 +56,7 @@ class Delegates:
         return True
 
     def look_soon(self, now: float) -> None:
-        """One of them may be another by now."""
+        """Queries all of them soon: behind an address there may be another program by now."""
         for place in self._delegates:
             self._look_soon(place, now)
 
@@ -64,11 +65,12 @@ class Delegates:
         it.looks = [now + after for after in FIRST_LOOKS]
 
     def follow(self, places: Iterable[Place], now: float) -> None:
-        """These are the delegates, says the holder: whoever goes on in its place asks them at once."""
+        """Sets the delegates to the holder's list. If we become the holder, we query them immediately."""
         self._delegates = {place: self._delegates.get(place) or _Delegate(now) for place in places}
 
     def due(self, now: float, age: float | None = None) -> list[Place]:
-        """Whom to ask now: by the schedule, or all who were last asked `age` seconds ago and are not silent."""
+        """The delegates to query now, by the schedule. With `age`: those that answered their last query, and
+        got it at least `age` seconds ago."""
         due = []
         for place, it in list(self._delegates.items()):
             if now - it.answered > GIVEN_UP_AFTER:
@@ -84,7 +86,7 @@ class Delegates:
         return due
 
     def asked(self, places: Iterable[Place], now: float) -> None:
-        """They are being asked."""
+        """Records that these are queried now."""
         for place in places:
             it = self._delegates.get(place)
             if it is not None:
@@ -92,25 +94,25 @@ class Delegates:
                 it.looks = [look for look in it.looks if look > now]
 
     def answered(self, place: Place, told: tuple[Told, ...], now: float) -> None:
-        """It lists its services: these."""
+        """Records the answer of a delegate: its services."""
         it = self._delegates.get(place)
         if it is not None:
             it.told, it.answered = told, now
 
     def refused(self, place: Place) -> None:
-        """Nobody is there any more."""
+        """Removes a delegate that refused the connection."""
         self._delegates.pop(place, None)
 
     def told(self, now: float) -> list[Told]:
-        """What they offer together."""
+        """The services of all delegates that are not silent."""
         return [told for it in self._delegates.values() if now - it.answered < SILENT_FOR for told in it.told]
 
 
 class Pings:
-    """Finds the delegates of whoever had the port before us, who think that they are ours.
+    """Finds the delegates of the process that held the port before us: they take us for that process.
 
-    A ping does not tell whose it is. But a delegate pings once in 5 s, so there are more pings than our own
-    delegates account for while others ping too; one that is left unanswered makes its sender register.
+    A ping does not identify its sender. But a delegate pings once in 5 s, so more pings than our own delegates send
+    mean that others ping too. If we leave a ping unanswered, its sender registers with us.
     """
 
     def __init__(self) -> None:
@@ -119,15 +121,15 @@ class Pings:
         self._counted = 0.0
 
     def begin(self, now: float, delegates: int) -> None:
-        """The port is ours from now on; `delegates` were told to us with it."""
+        """We have taken over the port, and know `delegates` delegates of the previous holder."""
         self._until, self._counted, self._credit = now + ORPHANS_WITHIN, now, float(delegates)
 
     def registered(self) -> None:
-        """A delegate has registered; Minidisc's Python pings right after."""
+        """A delegate has registered; Minidisc for Python pings right after that."""
         self._credit += 1.0
 
     def accounted_for(self, now: float, delegates: int) -> bool:
-        """Whether a ping that just came is to be answered."""
+        """Whether to answer a ping that has just arrived."""
         if now >= self._until:
             return True
         most = max(self._credit, 2.0 * delegates)

@@ -1,7 +1,7 @@
 """The services that one process offers.
 
-Pure bookkeeping: who may reach it, and by which socket, is decided elsewhere. ``now_ms`` is Unix
-time in milliseconds, which ends up as ``md.since``.
+It only keeps the list: which clients may read it, and on which socket, is decided elsewhere. ``now_ms`` is Unix
+time in milliseconds; it is published as ``md.since``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .health_verdict import UNCHECKED
 
 
 class Registration:
-    """One offer and since when it stands. ``six``: it is known to answer over IPv6 too; ``held``: why it is held
-    back, "" where it is offered."""
+    """One offer and the time since when it is offered. ``six``: it is known to accept connections over IPv6 too;
+    ``held``: the reason why it is held back, "" while it is offered."""
 
     __slots__ = ("held", "key", "made", "offer", "since", "six")
 
@@ -32,14 +32,14 @@ class Registration:
         self.since = since
         self.six = False
         self.held = UNCHECKED if offer.check else ""
-        self.made: tuple[Offer, bool, str, Peer, str, Service] | None = None  # the service, and of what it was made
+        self.made: tuple[Offer, bool, str, Peer, str, Service] | None = None  # the service, after what it was made from
 
 
 class Registry:
-    """What this node offers, as `me` offers it. ``serial`` moves with every change."""
+    """The services that this process offers as node `me`. ``serial`` changes with every change."""
 
     def __init__(self, me: Peer, shares_name: bool, now_ms: int, last_serial: int | None = None) -> None:
-        """`shares_name`: another node has our machine's name, so that it cannot stand for our instances."""
+        """`shares_name`: another node has our machine's name, so instance labels cannot be made of it."""
         self._me = me
         self._machine = "" if shares_name else machine_label(me.name)
         self._registrations: dict[Key, Registration] = {}
@@ -51,18 +51,18 @@ class Registry:
 
     @property
     def machine(self) -> str:
-        """The machine part of our instances' labels; "" where it cannot stand for them."""
+        """The machine part of our instance labels; "" if our machine's name cannot be used for them."""
         return self._machine
 
     def moved(self, me: Peer, shares_name: bool, now_ms: int) -> None:
-        """Our own node has other addresses or another name now."""
+        """Takes new addresses or a new name of our own node."""
         machine = "" if shares_name else machine_label(me.name)
         if (me, machine) != (self._me, self._machine):
             self._me, self._machine = me, machine
             self._changed(now_ms)
 
     def advertise(self, offer: Offer, now_ms: int) -> Registration:
-        """Adds an offer. The same (name, endpoint, protocol) again updates in place and keeps its age."""
+        """Adds an offer. If (name, endpoint, protocol) is known, it is updated in place and keeps its `since`."""
         self._check_reach(offer)
         key = offer.key(self._me.addresses[0])
         standing = self._registrations.get(key)
@@ -77,9 +77,9 @@ class Registry:
         return standing
 
     def replace(self, offers: Iterable[Offer], now_ms: int) -> Difference:
-        """Makes `offers` all that is offered. What stays is not touched, what changes is changed in place.
+        """Replaces all offers by `offers`. Unchanged ones are not touched, changed ones are updated in place.
 
-        All or nothing: InvalidService where two are the same service here, or there are too many.
+        All or nothing: raises InvalidService if two are the same service on this node, or if there are too many.
         """
         wanted: dict[Key, Offer] = {}
         for offer in offers:
@@ -102,13 +102,13 @@ class Registry:
         return change
 
     def _check_reach(self, offer: Offer) -> None:
-        """InvalidService for an address that other machines cannot use. On a network of loopback addresses they can."""
+        """InvalidService for an address that other nodes cannot reach. Loopback is allowed if we are on loopback."""
         why = offer.out_of_reach(on_loopback=why_unreachable(self._me.addresses[0]) == LOOPBACK)
         if why:
             raise InvalidService(f"{offer.where}: {why}" if offer.where else why)
 
     def relabel(self, registration: Registration, labels: Mapping[str, str], now_ms: int) -> None:
-        """Gives a registration other labels; KeyError where it is withdrawn already."""
+        """Replaces the labels of a registration. KeyError if it is withdrawn already."""
         if self._registrations.get(registration.key) is not registration:
             raise KeyError(f"{registration.offer.name} on port {registration.offer.port} is not advertised any more")
         changed = replace(registration.offer, labels=check_labels(labels))
@@ -117,13 +117,13 @@ class Registry:
             self._changed(now_ms)
 
     def answers_over_six(self, registration: Registration, answers: bool, now_ms: int) -> None:
-        """Whether the service was found to accept connections at our IPv6 address."""
+        """Records whether the service accepts connections at our IPv6 address."""
         if registration.six != answers and self._registrations.get(registration.key) is registration:
             registration.six = answers
             self._changed(now_ms)
 
     def checked(self, registration: Registration, held: str, now_ms: int) -> None:
-        """A check says why the service is held back, or by "" that it is offered: then it came up now."""
+        """Takes the verdict of a check: why the service is held back, or "" to offer it, with `since` set to now."""
         if registration.held == held or self._registrations.get(registration.key) is not registration:
             return
         if not held:
@@ -132,7 +132,7 @@ class Registry:
         self._changed(now_ms)
 
     def withdraw(self, registration: Registration, now_ms: int) -> bool:
-        """Takes one registration out; False where it was out already."""
+        """Removes a registration. False if it was removed already."""
         if self._registrations.get(registration.key) is not registration:
             return False
         del self._registrations[registration.key]
@@ -140,7 +140,7 @@ class Registry:
         return True
 
     def unlist(self, port: int, now_ms: int) -> list[Registration]:
-        """Takes out what this node offers on `port` of its own, and gives it; KeyError where that is nothing."""
+        """Removes the registrations of this node's own `port`, and returns them. KeyError if there are none."""
         mine = [each for each in self._registrations.values() if each.offer.port == port and each.offer.address is None]
         if not mine:
             raise KeyError(f"no service of this registry is on port {port}")
@@ -150,30 +150,30 @@ class Registry:
         return mine
 
     def registrations(self) -> list[Registration]:
-        """All that stand."""
+        """All registrations, held back or not."""
         return list(self._registrations.values())
 
     def services(self) -> list[Service]:
-        """Everything offered, with our node's addresses put in."""
+        """The services that are offered."""
         return [service for service in self.everything() if not service.held]
 
     def held_back(self) -> list[Service]:
-        """What would be offered, if it passed its check."""
+        """The services that are held back because their check has not passed."""
         return [service for service in self.everything() if service.held]
 
     def everything(self) -> list[Service]:
-        """The same with what is held back."""
+        """The services of all registrations, held back or not."""
         found = map(self.service, self._registrations.values())
-        # Our node may have moved to an address that was offered as another's: that is one service now.
+        # Our node may have moved to an address that was also offered explicitly: these are one service now.
         return list({service.key: service for service in found}.values())
 
     def _changed(self, now_ms: int) -> None:
         self.serial = next_serial(self.serial, now_ms)
 
     def service(self, registration: Registration) -> Service:
-        """One registration, as others find it."""
+        """The service of one registration, with our node's name and addresses."""
         made = registration.made
-        # Kept, because a host of a thousand services is rendered anew for a change of one.
+        # Cached: if one of a thousand services changes, all of them are rendered again.
         if made and made[:5] == (registration.offer, registration.six, registration.held, self._me, self._machine):
             return made[5]
         service = self._make(registration)
@@ -182,7 +182,7 @@ class Registry:
 
     def _make(self, registration: Registration) -> Service:
         offer, me = registration.offer, self._me
-        # Programs that listen on 0.0.0.0 must not be offered at IPv6, so IPv6 has to be shown or asked for.
+        # A program that listens on 0.0.0.0 must not be offered at IPv6, so IPv6 has to be tested or asked for.
         own = tuple(
             address for address in me.addresses if ":" not in address or registration.six or ":" in me.addresses[0]
         )
@@ -209,7 +209,7 @@ class Registry:
 
 
 def _change(registration: Registration, offer: Offer) -> None:
-    """Other labels or numbers. Another check begins anew; without one nothing is held back."""
+    """Replaces the offer of a registration. A new check starts as not passed; without a check it is not held back."""
     if registration.offer.check != offer.check:
         registration.held = UNCHECKED if offer.check else ""
     registration.offer = offer

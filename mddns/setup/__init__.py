@@ -1,4 +1,7 @@
-"""Recipes, a file for each kind of resolver. No file is written and nothing is run here."""
+"""Recipes that make a resolver use mddns: one module for each kind of resolver.
+
+They only make text. Only drop_in.py writes files, and no command is run here.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +39,14 @@ KINDS: Final = (
     "headscale",
     "tailscale",
 )
-# Those of which there is one file to put on this machine.
+# The kinds that need exactly one file on this machine, so that md can write it.
 APPLICABLE: Final = ("resolved", "dnsmasq", "unbound", "macos")
-# Those that ask a node of the network rather than this machine's own forwarder, at which port unless told.
+# The kinds that ask a node of the network instead of this machine's own forwarder, with the default port.
 AT_A_NODE: Final = {"kubernetes": FORWARDER_PORT, "headscale": 28004, "tailscale": 53}
 
 
 def recipe(kind: str, to: Target, *, systemd: int | None = None) -> Recipe:
-    """The recipe of one of KINDS. `systemd` is that program's version where it is known."""
+    """The recipe of one of KINDS. `systemd` is the version of systemd; None if it is not known."""
     module = import_module(f".{kind}", __name__)
     made = module.recipe(to, systemd) if kind == "resolved" else module.recipe(to)
     assert isinstance(made, Recipe)  # noqa: S101 - each of our files makes one

@@ -11,7 +11,7 @@ def block(to: Target) -> str:
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes CoreDNS send names under the apex to the forwarder."""
+    """The recipe that makes CoreDNS send names under the apex to the forwarder."""
     return Recipe(
         "coredns",
         (File("/etc/coredns/Corefile", block(to)),),

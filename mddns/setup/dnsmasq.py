@@ -1,4 +1,4 @@
-"""dnsmasq."""
+"""dnsmasq: a file in its configuration directory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PLACE: Final = "/etc/dnsmasq.d/mddns.conf"
 
 
 def lines(to: Target) -> str:
-    """What dnsmasq is told, wherever its file is."""
-    # The second counts with stop-dns-rebind alone, and does no harm without it.
+    """The configuration lines for dnsmasq; networkmanager.py uses them too."""
+    # The second line has an effect only with stop-dns-rebind.
     return f"server=/{to.apex}/{to.address}#{to.port}\nrebind-domain-ok=/{to.apex}/"
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes dnsmasq send names under the apex to the forwarder."""
+    """The recipe that makes dnsmasq send names under the apex to the forwarder."""
     return Recipe(
         "dnsmasq",
         (File(PLACE, lines(to)),),

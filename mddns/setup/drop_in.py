@@ -1,4 +1,4 @@
-"""Files of other programs' configuration that are ours: put there whole, and only ours ever replaced or removed."""
+"""Our files in the configuration of other programs. Only files that we wrote are ever replaced or removed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MOST_OCTETS: Final = 1 << 20
 
 
 def read(path: str, is_ours: Callable[[str], bool]) -> str | None:
-    """What a file of ours says; None where there is none. ConfigError for one that is not ours, or no plain file.
+    """Returns the text of our file; None if there is no file. ConfigError if it is not ours, or is no plain file.
 
-    OSError where it cannot be read.
+    OSError if it cannot be read.
     """
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -32,9 +32,9 @@ def read(path: str, is_ours: Callable[[str], bool]) -> str | None:
 
 
 def put(path: str, text: str, is_ours: Callable[[str], bool], *, directory: bool) -> bool:
-    """Writes `text` in one step; whether that changed anything. With `directory`, that is made where it is missing.
+    """Writes `text` atomically. Returns whether the file changed. With `directory`, makes a missing directory.
 
-    ConfigError as :func:`read`, and where there is no directory; OSError where it may not be written.
+    ConfigError as for :func:`read`, and if there is no directory; OSError if the file cannot be written.
     """
     if read(path, is_ours) == text:
         return False
@@ -45,12 +45,12 @@ def put(path: str, text: str, is_ours: Callable[[str], bool], *, directory: bool
         raise ConfigError(
             f"there is no {folder}: is the program installed that reads it? If it reads another, put it there"
         )
-    # The dot keeps it from being read by whoever reads the directory just now.
+    # Programs that read the directory now skip names with a leading dot.
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     try:
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            os.fchmod(descriptor, _MODE)  # whatever the umask: its reader is mostly another user
+            os.fchmod(descriptor, _MODE)  # regardless of the umask: mostly another user reads the file
             file.write(text)
             file.flush()
             os.fsync(descriptor)
@@ -63,7 +63,7 @@ def put(path: str, text: str, is_ours: Callable[[str], bool], *, directory: bool
 
 
 def take_away(path: str, is_ours: Callable[[str], bool]) -> bool:
-    """Removes a file of ours; False where there is none. Errors as :func:`read`."""
+    """Removes our file; False if there is none. Raises the errors of :func:`read`."""
     if read(path, is_ours) is None:
         return False
     os.unlink(path)

@@ -1,4 +1,4 @@
-"""headscale: split DNS for all clients, over HTTP at the nodes' own port."""
+"""headscale: split DNS for all clients, by DNS over HTTP at the nodes' own port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DNS: Final = 53
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes headscale's clients ask a node for names under the apex."""
+    """The recipe that makes headscale's clients ask a node for names under the apex."""
     plain = to.port == _DNS
     server = f'"{to.address}"' if plain else f"http://{to.url_host}:{to.port}/dns-query"
     body = f"""

@@ -1,4 +1,4 @@
-"""Kubernetes: its CoreDNS gets a stub domain."""
+"""Kubernetes: a stub domain in its CoreDNS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .recipe import File, Recipe, Target, forwarder
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes a cluster's DNS send names under the apex to a forwarder on one of its nodes."""
+    """The recipe that makes a cluster's DNS send names under the apex to a forwarder on one of its nodes."""
     body = f"""
 apiVersion: v1
 kind: ConfigMap

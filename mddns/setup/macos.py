@@ -1,4 +1,4 @@
-"""macOS: a file for each domain, in /etc/resolver (resolver(5))."""
+"""macOS: one file for each domain in /etc/resolver (resolver(5))."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .recipe import File, Recipe, Target, forwarder
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes macOS send names under the apex to the forwarder."""
+    """The recipe that makes macOS send names under the apex to the forwarder."""
     place = f"/etc/resolver/{to.apex}"
     return Recipe(
         "macos",

@@ -1,4 +1,4 @@
-"""NetworkManager with a dnsmasq of its own."""
+"""NetworkManager that runs its own dnsmasq."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .recipe import File, Recipe, Target, forwarder
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes NetworkManager's dnsmasq send names under the apex to the forwarder."""
+    """The recipe that makes NetworkManager's dnsmasq send names under the apex to the forwarder."""
     return Recipe(
         "networkmanager",
         (

@@ -1,4 +1,4 @@
-"""A recipe: what to put where so that a resolver sends our names to a forwarder. Text in, text out."""
+"""A recipe: which text to write to which file so that a resolver sends our names to a forwarder. There is no I/O."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _OURS: Final = ": written by mddns, 'md setup"
 _WRAP: Final = textwrap.TextWrapper(
     100, initial_indent="# - ", subsequent_indent="#   ", break_on_hyphens=False, break_long_words=False
 )
-# What every resolver's file can hold as it stands, and what is no path either.
+# Domains that need no quoting in any of the files, and that are no path.
 _PLAIN: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*")
 
 
 class Target(NamedTuple):
-    """The names to send on, ``minidisc`` say, and to whom."""
+    """The apex of the names to forward, such as ``minidisc``, and the server to forward them to."""
 
     apex: str
     address: str = LISTEN
@@ -35,29 +35,30 @@ class Target(NamedTuple):
 
     @property
     def domain_option(self) -> str:
-        """What a command of ours needs besides, to be about the same names."""
+        """The option that our commands need to use the same apex; "" for the default one."""
         return "" if self.apex == DEFAULT_DOMAIN else f" --domain {self.apex}"
 
     @property
     def url_host(self) -> str:
-        """The address as it stands in a URL or a Corefile: IPv6 in brackets."""
+        """The address for a URL or a Corefile: IPv6 in brackets."""
         return f"[{self.address}]" if ":" in self.address else self.address
 
 
 class File(NamedTuple):
-    """One file: where it belongs, and what it says below its first line, which tells whose it is."""
+    """One file: its place, and its text below the first line, which marks it as ours."""
 
     where: str
     body: str
 
 
 class Recipe(NamedTuple):
-    """What makes one kind of resolver send our names on.
+    """The files and commands that make one kind of resolver forward our names.
 
-    ``first`` has to run for as long as it is to work; ``then`` makes it count; ``mind`` are its traps. What follows is
-    for those that we can put there ourselves: ``places``, of which one is taken and the others are left by other
-    versions; ``test``, a command that says whether the whole configuration is right; ``reload``, a command; and
-    ``directory``: whether the place may be made, or is only read where it is there already.
+    ``first`` are commands that have to keep running; ``then`` are commands that make the change take effect; ``mind``
+    are warnings. The other fields are for recipes that md can apply: ``places`` are the possible paths of the file, the
+    one to write first, then those that recipes for other versions use; ``test`` is a command that checks the whole
+    configuration; ``reload`` is a command; ``directory`` is whether the directory may be made (False: the resolver
+    reads it only if its package made it).
     """
 
     kind: str
@@ -72,7 +73,7 @@ class Recipe(NamedTuple):
 
 
 def target(apex: str, listen: str | None, *, port: int = FORWARDER_PORT, address: str = LISTEN) -> Target:
-    """Where to send names under `apex`: to `listen`, ``ADDRESS[:PORT]``, else to `address`. ConfigError if none."""
+    """The target for names under `apex`: `listen` (``ADDRESS[:PORT]``), else `address`. ConfigError if invalid."""
     apex = apex.rstrip(".")
     if not _PLAIN.fullmatch(apex):
         raise ConfigError(f"domain {apex!r}: resolvers' files want letters, digits, hyphens and dots, as in minidisc")
@@ -102,22 +103,22 @@ def _split(listen: str) -> tuple[str, str | None]:
 
 
 def forwarder(to: Target) -> tuple[str, ...]:
-    """The command that has to run for a recipe that points at the forwarder."""
+    """The command that has to keep running for a recipe that uses the forwarder."""
     return (f"md forward --listen {to.listen}{to.domain_option}",)
 
 
 def content(recipe: Recipe, file: File) -> str:
-    """A file as it is written: its first line says whose it is."""
+    """The whole text of a file, with the first line that marks it as ours."""
     return f"# {file.where}{_OURS} {recipe.kind}'\n{file.body.strip()}\n"
 
 
 def is_ours(text: str) -> bool:
-    """Whether a file is one that a recipe wrote, of whatever version."""
+    """Whether a file with this text was written from a recipe, of any version."""
     return _OURS in text.partition("\n")[0]
 
 
 def text(recipe: Recipe, to: Target) -> str:
-    """A whole recipe for people. All but the files' own lines are comments, so it may go into the file as it is."""
+    """A whole recipe for users. All lines except those of the files are comments, so it can be copied as it is."""
     lines = ["\n".join(content(recipe, file) for file in recipe.files)]
     for heading, commands in (("For as long as it is to work, run", recipe.first), ("To make it count", recipe.then)):
         if commands:
@@ -134,11 +135,11 @@ def text(recipe: Recipe, to: Target) -> str:
 
 
 def apply_command(kind: str, to: Target) -> str:
-    """What one types to have it put there."""
+    """The command that applies a recipe."""
     listen = "" if (to.address, to.port) == (LISTEN, FORWARDER_PORT) else f" --listen {to.listen}"
     return f"md setup {kind} --apply{listen}{to.domain_option}"
 
 
 def undo_command(kind: str, to: Target) -> str:
-    """What one types to have it taken away."""
+    """The command that undoes a recipe."""
     return f"md setup {kind} --undo{to.domain_option}"

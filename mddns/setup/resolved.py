@@ -1,4 +1,4 @@
-"""systemd-resolved: a drop-in, or from systemd 258 on a delegate, which leaves all other names alone."""
+"""systemd-resolved: a drop-in, or since systemd 258 a delegate, which has no effect on other names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _DELEGATES_SINCE: Final = 258
 
 
 def version(told: str) -> int | None:
-    """systemd's version from what ``systemctl --version`` prints, ``systemd 252 (252.39-1)``."""
+    """The version in the output of ``systemctl --version``, as in ``systemd 252 (252.39-1)``; None if it has none."""
     found = re.match(r"systemd (\d{1,5})\b", told)
     return int(found[1]) if found else None
 
 
 def recipe(to: Target, systemd: int | None) -> Recipe:
-    """What makes systemd-resolved send names under the apex to the forwarder."""
+    """The recipe that makes systemd-resolved send names under the apex to the forwarder."""
     if systemd is not None and systemd >= _DELEGATES_SINCE:
         file = File(DELEGATE, f"[Delegate]\nDNS={to.listen}\nDomains={to.apex}")
         others: tuple[str, ...] = ()

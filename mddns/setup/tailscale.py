@@ -1,4 +1,4 @@
-"""Tailscale's own split DNS: an admin of the tailnet sets it, and every device has it."""
+"""Tailscale's own split DNS: an admin of the tailnet sets it for all devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _DNS: Final = 53
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes all devices of a tailnet ask a node for names under the apex. ConfigError for another port than 53."""
+    """The recipe that makes all devices of a tailnet ask a node for names under the apex.
+
+    ConfigError if the port is not 53.
+    """
     if to.port != _DNS:
         raise ConfigError(
             f"listen {to.listen!r}: Tailscale's split DNS asks port 53 alone: name an address, as in {to.address}"

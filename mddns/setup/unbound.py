@@ -1,4 +1,4 @@
-"""unbound."""
+"""unbound: a file in its configuration directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PLACE: Final = "/etc/unbound/unbound.conf.d/mddns.conf"
 
 
 def recipe(to: Target) -> Recipe:
-    """What makes unbound send names under the apex to the forwarder."""
+    """The recipe that makes unbound send names under the apex to the forwarder."""
     body = f"""
 server:
     do-not-query-localhost: no

@@ -1,4 +1,4 @@
-"""The names that belong to whoever answers: SOA and NS of the apex, ``ns``, ``_mddns``."""
+"""The records that belong to the responder itself: SOA and NS of the apex, ``ns``, ``_mddns``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RR: Final = Struct("!2HIH")
 class Apex:
     """The records at and around the apex `name`, under one `serial`, for a responder at `addresses`.
 
-    `more` is what else belongs to whoever answers, by the labels before the apex.
+    `more` are further nodes of the responder's own, by their labels before the apex.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Apex:
         }
 
     def node(self, labels: Labels) -> Node | None:
-        """What stands at a name given by its labels before the apex, None where it is the services' business."""
+        """The node at a name, given by its labels before the apex; None if the name is not the responder's own."""
         return self._nodes.get(labels)
 
     @property
@@ -56,7 +56,7 @@ class Apex:
         return self.name.wire, SOA, (self._soa, None)
 
     def records(self) -> Iterator[RR]:
-        """Everything here but the SOA."""
+        """All records here except the SOA."""
         for labels, node in self._nodes.items():
             owner = Name.of(labels, self.name).wire
             for rrset in node.rrsets.values():
@@ -65,12 +65,12 @@ class Apex:
                         yield owner, rrset.rtype, rdata
 
     def negative_soa(self) -> bytes:
-        """The SOA record of NXDOMAIN and NODATA, its TTL the negative one (RFC 2308 3)."""
+        """The SOA record for NXDOMAIN and NODATA, in wire format, with the negative TTL (RFC 2308 3)."""
         return self.name.wire + _RR.pack(SOA, IN, NEGATIVE_TTL, len(self._soa)) + self._soa
 
 
 def next_serial(last: int | None, unix_ms: int) -> int:
-    """max(last + 1, Unix time in units of 10 ms), modulo 2**32, compared as serials are (RFC 1982)."""
+    """Returns max(last + 1, Unix time in units of 10 ms), modulo 2**32, in serial number arithmetic (RFC 1982)."""
     clock = unix_ms // 10 % 2**32
     if last is None:
         return clock
@@ -78,5 +78,5 @@ def next_serial(last: int | None, unix_ms: int) -> int:
 
 
 def is_after(serial: int, other: int) -> bool:
-    """Whether a serial is greater than another (RFC 1982 3.2). Neither is, of two that are 2**31 apart."""
+    """Whether `serial` is greater than `other` (RFC 1982 3.2). Of two serials 2**31 apart, neither is greater."""
     return 0 < (serial - other) % 2**32 < 2**31

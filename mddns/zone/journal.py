@@ -1,7 +1,7 @@
-"""What has changed in a zone from one serial to the next: what incremental transfers tell (RFC 1995).
+"""What changed in a zone from one serial to the next: the content of incremental transfers (RFC 1995).
 
-States are compared by service: only the names under which one has changed are rendered. A state that was
-never told is in no step, as nobody can have it.
+States are compared by service, and records are rendered only for the names whose services have changed. A state
+that was never sent out has no step, because no secondary can have it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .zone import Placed, Zone
 
 MOST_STEPS: Final = 1_000
 MOST_OCTETS: Final = 256 << 10
-_RR_OCTETS: Final = 12  # of a record beside owner and RDATA, and what it costs to be kept
+_RR_OCTETS: Final = 12  # of a record besides owner and RDATA; counted for what it costs in memory
 
 
 class Step(NamedTuple):
-    """From one serial to the next: the SOA records before and after, the records deleted and added.
+    """The change from one serial to the next: the SOA records before and after, the records deleted and added.
 
-    `names` are those of services, in lower case, under which something has changed.
+    `names` are the service names, in lower case, under which something has changed.
     """
 
     serial: int
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
     @property
     def octets(self) -> int:
-        """How much it is, without compression."""
+        """Its size in octets, without name compression."""
         return sum(
             _RR_OCTETS + len(owner) + len(fixed) + len(name or b"")
             for owner, _, (fixed, name) in (self.before, self.after, *self.deleted, *self.added)
@@ -50,7 +50,7 @@ class Journal:
         self._octets = 0
 
     def add(self, step: Step) -> None:
-        """The zone has made a step; the oldest are forgotten where there are too many."""
+        """Adds a step, and drops the oldest steps while there are too many or they are too large."""
         octets = step.octets
         self._steps.append((step, octets))
         self._octets += octets
@@ -58,7 +58,7 @@ class Journal:
             self._octets -= self._steps.popleft()[1]
 
     def since(self, serial: int) -> list[Step] | None:
-        """The steps from `serial` to the present, None where they are not known."""
+        """The steps from `serial` to the current one, oldest first; None if the journal does not go back that far."""
         found = []
         for step, _ in reversed(self._steps):
             found.append(step)
@@ -76,7 +76,7 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
         if _same(was.get(name, ()), now.get(name, ())):
             continue
         names.add(name)
-        # What stayed as it was is mostly the same object, which is seen quickly.
+        # An unchanged service is mostly the same object, and comparing identities is fast.
         left, right = was.get(name, ()), now.get(name, ())
         same = set(map(id, left)) & set(map(id, right))
         gone, come = ([each for each in group if id(each) not in same] for group in (left, right))
@@ -84,7 +84,7 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
         if len(gone) < len(left):
             stayed = [each for each in left if id(each) in same]
             kept = set(after[1].shared_records(name, _sharing(stayed, gone, come)))
-            # The types are of all instances, those that stayed among them.
+            # shared_records() gives the PTR records of all instances, so they say nothing about the unchanged ones.
             kept = {each for each in kept if each[1] != PTR}
             less, more = less - kept, more - kept
         deleted.update(less)
@@ -105,7 +105,7 @@ def difference(before: tuple[Apex, Zone], after: tuple[Apex, Zone]) -> Step:
 
 
 def _sharing(stayed: Iterable[Placed], gone: Iterable[Placed], come: Iterable[Placed]) -> list[Placed]:
-    """Those of `stayed` that have labels or an address which the others only lose, or only gain."""
+    """The members of `stayed` with labels or an address that the changed services only lose, or only gain."""
     texts = {_labels(each) for each in gone} ^ {_labels(each) for each in come}
     addresses = {address for each in gone for address in each.service.addresses}
     addresses ^= {address for each in come for address in each.service.addresses}

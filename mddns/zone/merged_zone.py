@@ -1,7 +1,7 @@
 """The network as one zone: one state of the merged view under one serial, and the steps from state to state.
 
-A forwarder is primary server of it (RFC 9499 6). The serial moves when a record does, and with nothing else: what is
-merged anew, with the same outcome, is the same zone to its secondaries.
+A forwarder is the primary server of this zone (RFC 9499 6). The serial changes only when a record changes: a new
+merge with the same result is the same zone to the secondaries.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .zone import Labels, Node, Zone
 
 
 class MergedZone:
-    """What a forwarder that answers at `addresses` says of the network under the apex `name`."""
+    """The network's zone under the apex `name`, as served by a forwarder that answers at `addresses`."""
 
     def __init__(self, name: Name, addresses: Iterable[str], unix_ms: int, last: int | None = None) -> None:
-        """`last` is the serial behind which this one has to lie: that of an earlier run."""
+        """`last` is the serial of an earlier run; the new serial must be greater."""
         addresses = tuple(dict.fromkeys(addresses))
-        # Secondaries tell others of them: the loopback's are named where there are no others.
+        # Secondaries pass these addresses on, so loopback addresses are published only if there are no others.
         self._addresses = tuple(each for each in addresses if not ip_address(each).is_loopback) or addresses
         self.name = name
         self.me = Peer("", self._addresses)
@@ -30,22 +30,21 @@ class MergedZone:
         self.apex = self._apex(next_serial(last, unix_ms))
         self.zone = Zone(name.wire, ())
         self.journal = Journal()
-        self.known = False  # whether there is a state yet; before, there is nothing to be transferred
+        self.known = False  # whether there is a state yet; until then there is nothing to transfer
 
     @property
     def serial(self) -> int:
-        """That of its state."""
+        """The serial of the current state."""
         return self.apex.serial
 
     def services(self) -> list[Service]:
-        """Those of the forwarder itself: none."""
+        """The services of the forwarder itself: always none."""
         return []
 
     held_back = services
 
     def take(self, zone: Zone, unix_ms: int, more: Mapping[Labels, Node] | None = None) -> bool:
-        """The network's services are those of `zone` now, and `more` stands beside them; whether that makes another
-        state."""
+        """Takes `zone` as the network's services, and `more` as further nodes. Returns whether the state changed."""
         if self.known and zone is self.zone and more is None:
             return False
         self._more = more or {}

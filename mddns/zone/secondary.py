@@ -1,7 +1,7 @@
 """A copy of a host's zone, kept up to date: whole the first time, then by differences (RFC 1995, RFC 5936).
 
-Whoever watches a host has one. It knows no connections: it says what to ask, and takes the answer's messages.
-An answer counts when it has come to its end; before that, and where it is nonsense, the copy is as it was.
+A watcher has one for each host. It does no I/O: it builds the query, and is given the messages of the response.
+A response takes effect when it is complete. Until then, or if it is malformed, the copy does not change.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ..dns.writer import Packer
 from .transfer import MOST_MESSAGES, MOST_OCTETS, MOST_RECORDS
 
 _SRV: Final = Struct("!3H")
-_SOA_HEAD: Final = b"\0\0"  # names of an SOA that nobody reads
+_SOA_HEAD: Final = b"\0\0"  # MNAME and RNAME of the SOA in an IXFR query: servers read only its serial
 _TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 
 Key = tuple[bytes, int]  # owner in lower case, type
@@ -49,7 +49,7 @@ _Parts = tuple[_RRs, _RRs, _RRs, _RRs]  # SRV, TXT, A and AAAA of an instance
 
 
 class Progress(enum.Enum):
-    """What has come of a question."""
+    """The result of one message of a response."""
 
     MORE = "more messages belong to the answer"
     CURRENT = "nothing has changed"
@@ -58,7 +58,7 @@ class Progress(enum.Enum):
 
 
 def instances_of(apex: Name) -> Wanted:
-    """The records that tell of instances: all that a directory needs."""
+    """A filter for the records that describe instances: all that a directory needs."""
 
     def wanted(key: Key) -> bool:
         owner, rtype = key
@@ -71,22 +71,22 @@ def instances_of(apex: Name) -> Wanted:
 
 
 class Secondary:
-    """A copy of the zone at `apex`, or of what is `wanted` of it. It may be as large as those of so many `hosts`."""
+    """A copy of the zone at `apex`, or of its records that are `wanted`. Its limits are multiplied by `hosts`."""
 
     def __init__(self, apex: Name, wanted: Wanted | None = None, hosts: int = 1) -> None:
         self._apex = apex
         self._wanted = wanted or instances_of(apex)
         self._hosts = hosts
         self.serial: int | None = None
-        # RDATA as given, by RDATA without the case of names.
+        # RDATA as received, by the same RDATA with its names in lower case.
         self.records: dict[Key, dict[bytes, bytes]] = {}
         self._count = 0
         self._answer: _Reading | None = None
         self._whole = True
-        self._read: dict[bytes, tuple[_Parts, Told | None]] = {}  # by owner, with what it was read from
+        self._read: dict[bytes, tuple[_Parts, Told | None]] = {}  # by owner: RRsets, and the instance in them
 
     def ask(self, ident: int) -> bytes:
-        """The next question: for what is new since our serial, or for everything."""
+        """The next query in wire format: IXFR since our serial, or AXFR."""
         self._answer = None
         whole = self._whole or self.serial is None
         self._qtype = AXFR if whole else IXFR
@@ -97,7 +97,7 @@ class Secondary:
         return packer.finish(ident, 0, (0, int(not whole), 0))
 
     def feed(self, wire: bytes) -> Progress:
-        """One message of the answer. BadMessage where it is none: then everything is asked next."""
+        """Takes one message of the response. Raises BadMessage if it is malformed; the next query is then AXFR."""
         try:
             return self._feed(wire)
         except BadMessage:
@@ -149,8 +149,8 @@ class Secondary:
         self._count = count
 
     def told(self) -> Iterator[Told]:
-        """Every instance in the copy; one that has not changed is the same object. BadMessage where it is more than
-        the hosts may offer."""
+        """Yields every instance in the copy; an unchanged one is the same object as last time. Raises BadMessage if
+        there are more than the hosts may offer."""
         before, self._read = self._read, {}
         count, records = 0, self.records
         for (owner, rtype), rdatas in records.items():
@@ -158,7 +158,7 @@ class Secondary:
                 continue
             texts, four, six = records.get((owner, TXT)), records.get((owner, A)), records.get((owner, AAAA))
             known = before.get(owner)
-            # A set of records that no transfer has touched is the same object.
+            # An RRset that no transfer has changed is the same object.
             if not (
                 known and known[0][0] is rdatas and known[0][1] is texts and known[0][2] is four and known[0][3] is six
             ):
@@ -182,13 +182,13 @@ class Secondary:
 
 
 class _Reading:
-    """An answer to AXFR, or to IXFR from a serial, as it comes in: the records added and deleted."""
+    """A response to AXFR, or to IXFR from the serial `known`, while it arrives: the records added and deleted."""
 
     def __init__(self, apex: Name, wanted: Wanted, known: int | None, hosts: int) -> None:
         self._apex = apex
         self._wanted = wanted
         self._hosts = hosts
-        self._at = known  # the serial up to which the steps have come
+        self._at = known  # the serial that the steps read so far lead to
         self._messages = self._octets = 0
         self._soas = 0
         self.whole = known is None
@@ -198,7 +198,7 @@ class _Reading:
         self.changes: list[tuple[bool, Key, bytes, bytes]] = []
 
     def feed(self, message: Message) -> bool:
-        """Takes one message in; True when it was the last."""
+        """Takes one message; True if it was the last."""
         self._messages += 1
         self._octets += len(message.wire)
         if self._messages > MOST_MESSAGES * self._hosts or self._octets > MOST_OCTETS * self._hosts:
@@ -216,18 +216,18 @@ class _Reading:
             else:
                 self._record(message, record)
         if self._soas == 1 and self._at is not None and not self.whole and not self.changes:
-            # Nothing but the SOA: this is the serial, and how one gets there is not said.
+            # Only the SOA: it gives the server's serial, but no steps towards it.
             self.alone = done = True
         return done
 
     def _soa(self, serial: int) -> bool:
-        """An SOA record; True where it ends the transfer."""
+        """Takes an SOA record; True if it ends the transfer."""
         self._soas += 1
         if self._soas == 1:
             self.serial = serial
             return False
         if self._soas == 2 and not self.whole and serial != self._at:
-            self.whole = True  # a whole zone with nothing but SOA
+            self.whole = True  # a whole zone that contains only its SOA
         if self.whole:
             if serial != self.serial:
                 raise BadMessage("a transfer that ends with another serial than it began with")
@@ -243,7 +243,7 @@ class _Reading:
 
     def _record(self, message: Message, record: Record) -> None:
         if self._soas == 1:
-            self.whole = True  # AXFR style, whatever was asked
+            self.whole = True  # an AXFR-style response, also allowed to IXFR
         key = record.key, record.rtype
         if not self._wanted(key):
             return
@@ -254,7 +254,7 @@ class _Reading:
 
 
 def _rdata(message: Message, record: Record) -> tuple[bytes, bytes]:
-    """RDATA without compression, as given and without the case of names."""
+    """RDATA without compression: as received, and with its names in lower case."""
     rdata = rdata_of(message.wire, message.names, record)
     fixed = {SRV: _SRV.size, PTR: 0, NS: 0}.get(record.rtype, len(rdata))
     return rdata, rdata[:fixed] + rdata[fixed:].lower()

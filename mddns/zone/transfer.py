@@ -1,6 +1,6 @@
-"""Zone transfers, whole (AXFR, RFC 5936) and by differences (IXFR, RFC 1995), in as many messages as they need.
+"""Zone transfers, whole (AXFR, RFC 5936) and incremental (IXFR, RFC 1995), in as many messages as they need.
 
-A list that no single message holds comes this way, and mirrors follow this way. Nothing here knows connections.
+They carry a list that is too long for one message, and keep secondaries up to date. There is no I/O here.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from .journal import Step
     from .zone import Zone
 
-# Larger messages save nothing, and names beyond 16 KiB cannot be pointed at.
+# Larger messages save nothing: a compression pointer cannot reach a name beyond 16 KiB.
 _MESSAGE_SIZE: Final = 16_000
-IN_ONE: Final = 8_000  # octets of steps that fit into one message for certain, SOA records of the longest apex besides
+IN_ONE: Final = 8_000  # octets of steps that surely fit into one message, together with SOA records of the longest apex
 MOST_MESSAGES: Final = 1_000
-# A service stands at its name, as an instance and as one of a type: three times its labels, 1,300 octets, and four
-# SRV records; and by an SRV record for each of 16 aliases. With the longest names, and an apex of 122 octets, 1,000
-# services are close to 13 million octets.
+# One service has records at its name, at its type and at its two instance names: its labels (1,300 octets) three
+# times, four SRV records, and one more SRV record for each of 16 aliases. With the longest names and an apex of 122
+# octets, 1,000 services take close to 13 million octets.
 MOST_OCTETS: Final = 16 << 20
-MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # that tell of instances: SRV, TXT, and their addresses
+MOST_RECORDS: Final = 64 * MAX_FROM_PEER  # records of instances: SRV, TXT, A and AAAA
 _TELLING: Final = frozenset((SRV, TXT, A, AAAA))
 
 
 def transfer_out(question: Question, ident: int, apex: Apex, zone: Zone, opt: bytes = b"") -> Iterator[bytes]:
-    """The messages of a whole transfer: SOA, everything else, SOA. The first has `opt` (RFC 5936 2.2.5)."""
+    """The messages of a whole transfer: SOA, all other records, SOA. The first message has `opt` (RFC 5936 2.2.5)."""
     soa = apex.soa_record
     return _messages(question, ident, chain((soa,), apex.records(), zone.records(), (soa,)), opt)
 
@@ -43,7 +43,7 @@ def transfer_out(question: Question, ident: int, apex: Apex, zone: Zone, opt: by
 def differences_out(
     question: Question, ident: int, apex: Apex, steps: Iterable[Step], opt: bytes = b""
 ) -> Iterator[bytes]:
-    """The messages of an incremental transfer (RFC 1995 4). Without steps it is the SOA alone: all is known."""
+    """The messages of an incremental transfer (RFC 1995 4). Without steps it is only the SOA: nothing has changed."""
     soa = apex.soa_record
     records: list[RR] = [soa]
     for step in steps:
@@ -57,7 +57,8 @@ def _messages(question: Question, ident: int, records: Iterable[RR], opt: bytes)
     def pack(packer: Packer, count: int) -> bytes:
         return packer.finish(ident, QR | AA, (count, 0, 0), opt)
 
-    # What is deleted later has to be the very same octets to some (RFC 5936 3.4); unbound fetches all, else.
+    # Names keep their case, because some secondaries delete only a record with exactly the same octets (RFC 5936 3.4):
+    # unbound would transfer the whole zone again.
     packer, count = Packer(question.qname, question.qtype, exact=True), 0
     for owner, rtype, rdata in records:
         if len(packer) > _MESSAGE_SIZE:
@@ -69,7 +70,7 @@ def _messages(question: Question, ident: int, records: Iterable[RR], opt: bytes)
 
 
 class TransferIn:
-    """A transfer being read."""
+    """A whole transfer (AXFR) while it is read."""
 
     def __init__(self, apex: Name) -> None:
         self._apex = apex
@@ -78,7 +79,7 @@ class TransferIn:
         self._begun = False
 
     def feed(self, wire: bytes) -> bool:
-        """Takes one message in; True when it was the last. BadMessage where this is no transfer of our zone."""
+        """Takes one message; True if it was the last. Raises BadMessage if this is no transfer of our zone."""
         message = Message(wire)
         self._messages += 1
         self._octets += len(wire)
@@ -90,7 +91,7 @@ class TransferIn:
             or message.question[1:] != (self._apex.key, AXFR, IN)
         ):
             raise BadMessage("no transfer of our zone")
-        # What tells nothing of instances is not kept.
+        # Records that do not describe instances are not kept.
         records, message.answer = message.answer, []
         for record in records:
             if record.rclass != IN:
@@ -109,7 +110,7 @@ class TransferIn:
         return False
 
     def told(self) -> tuple[Told, ...]:
-        """Every instance in it."""
+        """The instances in the transfer. Raises BadMessage if there are more than one peer may offer."""
         found = []
         for (owner, rtype), records in self._records.items():
             labels = Name(owner).relative_to(self._apex)

@@ -1,13 +1,13 @@
-"""A zone made of services: which RRsets stand at which name, and which names exist at all.
+"""A zone made of services: which names exist, and which RRsets each name has.
 
-The same code renders a registry's own zone and the merged view of a network. Nothing is rendered
-before it is asked for: a question costs what its name holds, not what the zone holds. The apex's
-own records (SOA, NS) belong to whoever answers and stand in :mod:`mddns.zone.apex`.
+The same code renders a registry's own zone and the merged view of a network. Records are rendered only when a query
+asks for them, so the cost of a query depends on the records at its name, not on the size of the zone. The apex's own
+records (SOA, NS) belong to the responder and are in :mod:`mddns.zone.apex`.
 
-A question in A-labels (RFC 5890) is answered in A-labels throughout: clients that ask in them take no other names.
+A query in A-labels (RFC 5890) gets a response with A-labels in every name: clients that use them accept no other names.
 
-A *view* such as ``prod._env`` is the same zone again, of those services alone that carry the
-label, under an origin of its own: targets stay inside it.
+A *view* such as ``prod._env`` is the same zone again with only the services that carry this label. It has its own
+origin, and the targets of its SRV records are below that origin.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from ..dns.message import AAAA, PTR, SRV, TXT, A
 from ..dns.writer import RR, Rdata, RRset
 
 MAX_VIEW_DEPTH: Final = 4
-MAX_HELD: Final = 128  # services that are held back and told of
-MAX_VIEWS: Final = 64  # compiled at a time, below one zone
-# Where to browse: here, by choice, by default, and for programs that are told of no domain (RFC 6763 11).
+MAX_HELD: Final = 128  # services that ``_held`` lists
+MAX_VIEWS: Final = 64  # kept at a time, for one zone
+# The browsing domains: recommended, default, and for programs with no domain configured (RFC 6763 11).
 _BROWSING: Final = (b"b", b"db", b"lb")
 _NO_VIEW: Final = frozenset((b"tcp", b"udp", b"dns-sd", b"list"))
-_ACE: Final = b"xn--"  # what an A-label begins with
+_ACE: Final = b"xn--"  # the prefix of A-labels
 _KEY_OCTETS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
 
 Labels = tuple[bytes, ...]
 Pair = tuple[bytes, bytes]
-Group = Sequence[tuple[bytes, RRset]]  # owner and RRset each
-Groups = Callable[[], Iterable[Group]]  # made when they are wanted: a long list is often cut short
+Group = Sequence[tuple[bytes, RRset]]  # pairs of owner and RRset
+Groups = Callable[[], Iterable[Group]]  # made when needed: a long list is often cut short
 
 
 class Node:
-    """What stands at one existing name. Without RRsets it is an empty non-terminal (RFC 8499)."""
+    """The RRsets at one existing name. Without RRsets it is an empty non-terminal (RFC 8499)."""
 
     __slots__ = ("attached", "rrsets", "whole")
 
     def __init__(
         self, rrsets: Iterable[RRset] = (), attached: Mapping[int, Groups] | None = None, whole: bool = False
     ) -> None:
-        """`attached` are the additional records by the type that was asked: a group for each RDATA, so that
-        a service's labels and addresses are sent together or not at all. `whole`: never send without them."""
+        """`attached` are the additional records by query type: one group for each RDATA, so that a service's labels
+        and addresses are sent together or not at all. `whole`: the RRsets may not be sent without them."""
         self.rrsets = {rrset.rtype: rrset for rrset in rrsets if rrset.rdatas}
         self.attached = attached or {}
         self.whole = whole
@@ -59,7 +59,7 @@ ENT: Final = Node()
 
 
 class Placed:
-    """A service with the instance label that it has in this zone."""
+    """A service with its instance label in this zone."""
 
     __slots__ = ("_pairs", "aliases", "instance", "key", "label", "name", "service")
 
@@ -74,14 +74,14 @@ class Placed:
 
     @property
     def pairs(self) -> frozenset[Pair]:
-        """The label pairs whose views show it."""
+        """The label pairs whose views contain this service."""
         if self._pairs is None:
             found = (view_pair(key, value) for key, value in self.service.labels.items())
             self._pairs = frozenset(filter(None, found))
         return self._pairs
 
     def rrsets(self, target: bytes) -> tuple[RRset, ...]:
-        """SRV, TXT, A and AAAA of this one instance, whose SRV points at `target`."""
+        """The SRV, TXT, A and AAAA RRsets of this instance; its SRV record points at `target`."""
         service = self.service
         return (
             RRset(SRV, ((srv_octets(service), target),)),
@@ -91,7 +91,7 @@ class Placed:
 
 
 def address_rrsets(services: Iterable[Service]) -> Iterator[RRset]:
-    """A and AAAA of `services`, each address once."""
+    """The A and AAAA RRsets of `services`, each address once."""
     addresses = dict.fromkeys(address for service in services for address in service.addresses)
     for rtype, six in ((A, False), (AAAA, True)):
         rdatas = tuple((address_octets(address), None) for address in addresses if (":" in address) is six)
@@ -100,7 +100,7 @@ def address_rrsets(services: Iterable[Service]) -> Iterator[RRset]:
 
 
 def view_pair(key: str, value: str) -> Pair | None:
-    """The label pair as it stands in a view's name, in lower case; None where the pair has no view."""
+    """The label pair in lower case, as in the name of its view; None if the pair has no view."""
     k, v = (text.encode("utf-8", "surrogateescape").lower() for text in (key, value))
     if k in _NO_VIEW or not 0 < len(k) <= 62 or not _KEY_OCTETS.issuperset(k):
         return None
@@ -108,21 +108,21 @@ def view_pair(key: str, value: str) -> Pair | None:
 
 
 def place(services: Iterable[Service], before: Iterable[Placed] = ()) -> list[Placed]:
-    """Each service with a label of its own: where two would share one, or one is a wildcard, the address stands in.
+    """Gives each service a unique label. If two would share one, or it is a wildcard, the label is the address.
 
-    What stood `before` as it does now is the same object.
+    A service that has not changed since `before` keeps its object.
     """
     known = {id(placed.service): placed for placed in before}
     told: dict[tuple[str, str], list[Service]] = {}
     for service in services:
         told.setdefault((fold(service.name), fold(service.instance)), []).append(service)
-    # "*" would answer for every name beside it, wherever the zone is transferred to (RFC 4592).
+    # On a secondary, "*" would answer for every name at its level that does not exist (RFC 4592).
     alone = {key: sharing[0] for key, sharing in told.items() if key[1] not in ("", "*") and len(sharing) == 1}
     others = [service for key, sharing in told.items() if key not in alone for service in sharing]
     placed = []
     for service in others:
         label = instance_label("", service.endpoint.address, service.endpoint.port, service.protocol)
-        # A peer may have called an instance by what is another's address: that one gets its own address, too.
+        # A peer may have given an instance the address label of another instance: it gets its own address label, too.
         if usurper := alone.pop((fold(service.name), label), None):
             others.append(usurper)
         placed.append(Placed(service, label))
@@ -133,7 +133,7 @@ def place(services: Iterable[Service], before: Iterable[Placed] = ()) -> list[Pl
 
 
 class Zone:
-    """The names below `origin` (uncompressed wire format), as told by `services`."""
+    """The names below `origin` (uncompressed wire format), made from `services`."""
 
     def __init__(
         self,
@@ -142,14 +142,14 @@ class Zone:
         held: Iterable[Service] = (),
         before: Zone | None = None,
     ) -> None:
-        """`held` are those that are held back: only ``_held`` tells of them. A zone of mostly the same services, just
-        `before`, makes it quicker."""
+        """`held` are the services that are held back: only ``_held`` lists them. `before` is the previous zone; it
+        makes this faster if most services are the same."""
         self.origin = origin
         self._placed: list[Placed] = place(services, before._placed if before else ())
-        # Without labels, and not more than one message over TCP holds.
+        # Without labels, and few enough for one message over TCP.
         self._held = place(replace(service, labels={}, srv=(), since=None) for service in islice(held, MAX_HELD))
         self._path: tuple[Pair, ...] = ()
-        # One for all views below the zone: their chains are too many for a bound on each to be one.
+        # Shared by all views of the zone: views can be chained, so a limit for each of them would not limit the whole.
         self._views: dict[tuple[Pair, ...], Zone] = {}
 
     @cached_property
@@ -162,26 +162,26 @@ class Zone:
 
     @cached_property
     def _by_a_label(self) -> dict[bytes, dict[bytes, None]]:
-        """The names of each IDNA A-label (RFC 5890 2.3.2.1): ``CAFÉ`` and ``café`` share one."""
-        from encodings.idna import ToASCII  # with its tables, and rarely wanted
+        """The names by their IDNA A-label (RFC 5890 2.3.2.1): ``CAFÉ`` and ``café`` share one."""
+        from encodings.idna import ToASCII  # it loads large tables, and is rarely needed
 
         found: dict[bytes, dict[bytes, None]] = {}
         for name in self._by_name:
             text = name.decode().lower()
             if not text.isascii():
-                # IDNA 2008 and 2003 part where 2003 writes a letter otherwise, as in "straße" (RFC 5894 7.2).
+                # IDNA 2008 and 2003 differ where 2003 replaces a letter, as in "straße" (RFC 5894 7.2).
                 found.setdefault(_a_label(name), {})[name] = None
                 with contextlib.suppress(UnicodeError):
                     found.setdefault(ToASCII(text).lower(), {})[name] = None
         return found
 
     def services(self) -> Iterator[Service]:
-        """Every service in it, each under the label it has here."""
+        """Yields every service, with its instance label in this zone."""
         for placed in self._members():
             yield replace(placed.service, instance=placed.instance.decode("utf-8", "surrogateescape"))
 
     def records(self) -> Iterator[RR]:
-        """Every record in it, views and leaders left out."""
+        """Yields every record except those of views and leaders."""
         for each in _BROWSING:
             yield self._wire(each, b"_dns-sd", b"_udp"), PTR, (b"", self.origin)
         for name, group in self._by_name.items():
@@ -190,11 +190,11 @@ class Zone:
                 yield from self.records_of(placed)
 
     def groups(self) -> Mapping[bytes, Sequence[Placed]]:
-        """What stands under each name, in lower case."""
+        """The instances by service name, in lower case."""
         return self._by_name
 
     def records_of(self, placed: Placed) -> Iterator[RR]:
-        """All records that one instance alone brings into the zone, views and leaders left out."""
+        """Yields the records that belong to one instance alone, except those of views and leaders."""
         name, protocol = placed.name.lower(), b"_" + placed.service.protocol.encode()
         target = self._target(placed)
         numbers, text, *addresses = placed.rrsets(target)
@@ -214,8 +214,8 @@ class Zone:
         yield self._wire(b"_list"), PTR, (b"", target)
 
     def shared_records(self, name: bytes, of: Sequence[Placed] | None = None) -> Iterator[RR]:
-        """The records that the instances of one name (in lower case) share: texts, addresses, types; with `of`, the
-        texts and addresses of these alone."""
+        """Yields the records that all instances of a service name (in lower case) share: TXT, A, AAAA and the PTR of
+        types. With `of`, the TXT, A and AAAA records are those of these instances only."""
         group = self._by_name.get(name, ())
         some = group if of is None else of
         owner = self._wire(name)
@@ -229,7 +229,7 @@ class Zone:
             yield self._wire(b"_services", b"_dns-sd", b"_udp"), PTR, (b"", self._wire(b"_" + shown, b"_" + protocol))
 
     def node(self, labels: Labels) -> Node | None:
-        """What stands at a name, given by its labels before the origin in lower case; None: no such name."""
+        """The node at a name, given by its labels before the origin in lower case; None if the name does not exist."""
         if not labels:
             return ENT
         last = labels[-1]
@@ -282,7 +282,7 @@ class Zone:
         return Node(placed.rrsets(target), {SRV: lambda: (self._attached(placed, target),)})
 
     def _alias_node(self, group: list[Placed], labels: Labels, name: bytes) -> Node | None:
-        """``_etcd-client._tcp.NAME``, where instances have declared it: clients insist on such names (RFC 2782)."""
+        """``_etcd-client._tcp.NAME``, if an instance declared it: some clients ask for such names only (RFC 2782)."""
         if not labels:
             return ENT if any(placed.aliases for placed in group) else None
         pairs = self._pairs([placed for placed in group if placed.aliases and labels[0] in placed.aliases], name)
@@ -311,7 +311,7 @@ class Zone:
         return self._instance_node(group, labels[0], name, (SRV, TXT)) if len(labels) == 3 else None
 
     def _instance_node(self, group: list[Placed], label: bytes, name: bytes, types: Sequence[int]) -> Node | None:
-        # One, or under an A-label one for each name that shares it.
+        # One instance, or with an A-label one for each name that shares it.
         in_ace = label.startswith(_ACE)
         chosen = [each for each in group if each.key == label or (in_ace and _a_label(each.key) == label)]
         if not chosen:
@@ -335,7 +335,7 @@ class Zone:
         pairs = list(zip(group, targets, strict=True))
 
         def with_ptr() -> Iterator[Group]:
-            # What a browser asks next (RFC 6763 12.1): the instance's SRV and TXT, the target's addresses.
+            # What a client asks for next (RFC 6763 12.1): the instance's SRV and TXT, the target's addresses.
             several: dict[tuple[bytes, bytes], list[Placed]] = {}
             for placed, target, owner in zip(group, targets, names, strict=True):
                 several.setdefault((owner, target), []).append(placed)
@@ -365,7 +365,7 @@ class Zone:
         return Node((RRset(PTR, tuple((b"", target) for _, target in everything)),), {PTR: attached}, whole=True)
 
     def _held_node(self) -> Node:
-        """As ``_list``, of what is held back."""
+        """Like ``_list``, but for services that are held back."""
         everything = [(placed, self._target(placed)) for placed in self._held]
 
         def attached() -> Iterator[Group]:
@@ -388,12 +388,12 @@ class Zone:
         return (placed for group in self._by_name.values() for placed in group)
 
     def view(self, pair: Pair) -> Zone | None:
-        """The zone of those services that carry ``key=value`` (both in lower case), None where there are none."""
+        """The zone of the services with the label ``key=value`` (both in lower case); None if there are none."""
         path = (*self._path, pair)
         if (known := self._views.get(path)) is not None:
             return known
         key, value = pair
-        # A view that was asked for in an A-label has an origin of its own, which ends every name in its answers.
+        # A view that was asked for with an A-label has it in its origin, and so in every name of its responses.
         pairs = {pair} if not value.startswith(_ACE) else {pair, (key, _of_a_label(value))}
         may_be = self._may_chain(key)
         members = [each for each in self._members() if not pairs.isdisjoint(each.pairs)] if may_be else []
@@ -410,7 +410,7 @@ class Zone:
         return b"".join(bytes((len(label),)) + label for label in labels) + self.origin
 
     def _target(self, placed: Placed, name: bytes = b"") -> bytes:
-        """Where an instance is, for a question of the service `name`: in A-labels where that is one."""
+        """The SRV target of an instance. It is in A-labels if `name`, the service name in the query, is an A-label."""
         if name.startswith(_ACE):
             return self._wire(_a_label(placed.instance), name)
         return self._wire(placed.instance, placed.name)
@@ -419,7 +419,7 @@ class Zone:
         return [(placed, self._target(placed, name)) for placed in group]
 
     def _attachments(self, pairs: Sequence[tuple[Placed, bytes]]) -> Iterable[Group]:
-        """What is sent beside the SRV records of instances, a group for each target."""
+        """The additional records for the SRV records of instances, one group for each target."""
         by_target: dict[bytes, list[Placed]] = {}
         for placed, target in pairs:
             by_target.setdefault(target, []).append(placed)
@@ -435,12 +435,12 @@ class Zone:
 
 
 def _srv_rrset(pairs: Iterable[tuple[Placed, bytes]]) -> RRset:
-    """The SRV records of instances with their targets. Two names that share an A-label may have one in common."""
+    """The SRV RRset of instances with their targets. Names that share an A-label may share a record."""
     return RRset(SRV, tuple(dict.fromkeys((srv_octets(placed.service), target) for placed, target in pairs)))
 
 
 def _union(several: Iterable[Iterable[RRset]]) -> list[RRset]:
-    """The RRsets of several instances at one name."""
+    """Merges the RRsets of several instances at one name."""
     rdatas: dict[int, dict[Rdata, None]] = {}
     for rrsets in several:
         for rtype, some in rrsets:
@@ -449,14 +449,14 @@ def _union(several: Iterable[Iterable[RRset]]) -> list[RRset]:
 
 
 def _a_label(label: bytes) -> bytes:
-    """A label as IDNA 2008 has it in ASCII (RFC 5891): ``xn--`` and the Punycode of it in lower case."""
+    """The A-label of a label by IDNA 2008 (RFC 5891): ``xn--`` and the Punycode of the lower-case label."""
     if label.isascii():
         return label
     return _ACE + label.decode("utf-8", "replace").lower().encode("punycode").lower()
 
 
 def _of_a_label(label: bytes) -> bytes:
-    """What an A-label stands for, in lower case; the same where it is none."""
+    """The U-label of an A-label, in lower case; the label itself if it cannot be decoded."""
     try:
         return label[len(_ACE) :].decode("punycode").lower().encode()
     except UnicodeError:

@@ -7,15 +7,9 @@
         protocol: tcp             # this key and those below are extensions: Minidisc has the three above
         priority: 10
         weight: 10
-<<<<<<< HEAD
-        addresses: [100.64.0.1]   # what the instance's A and AAAA say
-        srv: [etcd-client]        # also found as _etcd-client._tcp.web.minidisc
-        check: /healthz           # offered only while this passes: see mddns/base/health_check.py
-=======
         addresses: [100.64.0.1]   # the instance's A and AAAA records
         srv: [etcd-client]        # can also be found as _etcd-client._tcp.web.minidisc
         check: /healthz           # offered only while this check passes: see mddns/base/health_check.py
->>>>>>> wt-f2
 
 Scalars stay text as written (``version: 1.10`` is "1.10", ``region: no`` is "no"): the file is read as YAML *events*.
 Events have lines but no types, and reading can stop before deeply nested brackets or aliases cost time or memory. All

@@ -396,7 +396,7 @@ def _output(argv: Sequence[str]) -> str:
 def _text(path: str) -> str:
     """Returns the text of a file in /etc; "" if it cannot be read."""
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            return file.read(_MOST_OCTETS)
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_MOST_OCTETS).removeprefix("\ufeff")
     except OSError:
         return ""

@@ -79,8 +79,8 @@ class UpstreamSource:
     def _read(self) -> ResolvConf | None:
         assert self.path is not None  # noqa: S101 - asked for by who looked
         try:
-            with open(self.path, encoding="utf-8-sig", errors="replace") as file:
-                return read_resolv_conf(file.read(MOST_OCTETS))
+            with open(self.path, encoding="utf-8", errors="replace") as file:
+                return read_resolv_conf(file.read(MOST_OCTETS).removeprefix("\ufeff"))
         except OSError as error:
             self._tell((f"{self.path} cannot be read: {error.strerror or error}",))
             return None

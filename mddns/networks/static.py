@@ -85,8 +85,8 @@ class Static:
 
     def _from_file(self, path: str) -> Iterator[Peer]:
         try:
-            with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with U+FEFF
-                lines = file.read().splitlines()
+            with open(path, encoding="utf-8") as file:
+                lines = file.read().removeprefix("\ufeff").splitlines()  # some editors begin a file with this
         except (OSError, UnicodeDecodeError) as error:
             raise NetworkError(f"network file:{path}: {error}") from error
         for number, line in enumerate(lines, 1):

@@ -28,8 +28,8 @@ def read(path: str | None, most: int) -> dict[str, Any]:
     """Returns the object in the file; empty if it cannot be read or has more than `most` octets."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         if path and os.path.getsize(path) <= most:
-            with open(path, encoding="utf-8-sig") as file:
-                data = json.load(file)
+            with open(path, encoding="utf-8") as file:
+                data = json.loads(file.read().removeprefix("\ufeff"))
             return data if isinstance(data, dict) else {}
     return {}
 

@@ -146,7 +146,7 @@ def test_where_md_forward_has_ended_md_doctor_says_how_it_runs(laptop: Laptop) -
     laptop.forwarder.terminate()
     found = laptop.doctor()
     assert set(found) == {"resolution"}
-    assert "systemd-resolved sends minidisc on" in found["resolution"]["message"]
+    assert "systemd-resolved forwards minidisc" in found["resolution"]["message"]
     with laptop.resolved.start(found["resolution"]["fix"].split()) as forwarder:
         forwarder.wait_for("Ctrl-C ends it", timeout=15)
         assert wait_until(lambda: laptop.finds("web.minidisc"), 10)

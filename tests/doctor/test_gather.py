@@ -266,7 +266,7 @@ def test_a_clock_that_is_behind_another_registrys_is_told(make_bed: MakeBed) -> 
     ahead = "import time\nreal = time.time\ntime.time = lambda: real() + 3600\n"
     advertise_changed(bed.host("bravo"), ahead)
     clock = Examined(bed.host("alpha"))["clock"]
-    assert (clock["state"], clock["fix"]) == ("warn", "sudo timedatectl set-ntp true, on both")
+    assert (clock["state"], clock["fix"]) == ("warn", "sudo timedatectl set-ntp true, on both machines")
     assert 3500 < clock["data"]["behindSeconds"] <= 3600
 
 
@@ -275,7 +275,7 @@ def test_a_registry_of_another_version_is_told_by_name(make_bed: MakeBed) -> Non
     advertise_changed(bed.host("bravo"), "import mddns.zone.apex\nmddns.zone.apex.VERSION = b'md.v=2'\n")
     versions = Examined(bed.host("alpha"))["versions"]
     assert (versions["state"], versions["data"]["peers"]) == ("warn", {"md.v=2": ["bravo"]})
-    assert "others md.v=2: bravo" in versions["message"]
+    assert "others use md.v=2: bravo" in versions["message"]
 
 
 # --- the system's resolver --------------------------------------------------------------------------------------------

@@ -162,7 +162,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def as_nobody(*args: str) -> list[str]:
-    """Returns the command that runs `md` as a user without permissions, who cannot load modules that are not yet loaded."""
+    """Returns the command that runs `md` as a user without permissions, who cannot load further modules."""
     loaded = f"import encodings.ascii, encodings.idna, mddns.__main__ as md, mddns.cli.{args[0]}"
     loaded += ", mddns.setup.dnsmasq, mddns.networks.tailscale"
     drop = "import os; os.geteuid() or (os.setgroups([]), os.setresgid(*[65534] * 3), os.setresuid(*[65534] * 3))"

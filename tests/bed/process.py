@@ -1,4 +1,4 @@
-"""A program that a test started on a host: its output, its end, and nothing of it left behind."""
+"""A program that a test started on a host: its output and its end. No process of it remains."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Self
 
 from .netns import kill
 
-_POLL = 0.01  # seconds between two looks; waits end when their condition holds, not when a sleep does
+_POLL = 0.01  # seconds between two checks of a condition
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-    """Looks again and again until the condition holds or the time is up; whether it held."""
+    """Checks the condition repeatedly until it is true or the time is over. Returns whether it was true."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -30,9 +30,8 @@ def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
 class Process:
     """A started program in a process group of its own, whose output goes to files.
 
-    Files rather than pipes: nobody has to read along, and a test sees what was said so far at any time. The
-    exit status is looked at without being reaped until `close`, so that the pid, and with it the group, stays
-    ours.
+    Files instead of pipes: no thread has to read them, and a test can read the output so far at any time. The exit
+    status is read without reaping the process until `close`, so that its pid, and with it the group, is not reused.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], directory: Path, cwd: Path) -> None:
@@ -53,7 +52,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its pid, which is its process group as well (`ip netns exec` becomes the program it runs)."""
+        """Its pid, which is also its process group (`ip netns exec` becomes the program that it runs)."""
         return self._popen.pid
 
     @property
@@ -68,7 +67,7 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs; minus the signal where a signal ended it, as in subprocess."""
+        """The exit status as in subprocess: None while it runs; minus the signal if a signal ended it."""
         if self._closed:
             return self._popen.returncode
         state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -77,20 +76,20 @@ class Process:
         return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
 
     def wait_for(self, text: str, timeout: float = 5.0) -> str:
-        """Waits until `text` stands in stdout or stderr; its line. AssertionError where it never does."""
+        """Waits until `text` is in stdout or stderr. Returns its line. AssertionError after `timeout` seconds."""
 
         def line() -> str | None:
             said = (self.stdout + "\n" + self.stderr).splitlines()
             return next((one for one in said if text in one), None)
 
         wait_until(lambda: self.returncode is not None or line() is not None, timeout)
-        found = line()  # looked at once more after its end: it may have said it as it went
+        found = line()  # checked again after its end: it may have printed it last
         if found is None:
             raise AssertionError(f"{text!r} was not said within {timeout} s by {self._told()}")
         return found
 
     def wait(self, timeout: float = 5.0) -> int:
-        """Waits for its end; the exit status. AssertionError where it goes on."""
+        """Waits for its end. Returns the exit status. AssertionError if it still runs after `timeout` seconds."""
         wait_until(lambda: self.returncode is not None, timeout)
         status = self.returncode
         if status is None:
@@ -98,14 +97,14 @@ class Process:
         return status
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the program alone (SIGSTOP and SIGCONT too); who is stopped has stopped on return."""
+        """Sends a signal to the program alone (SIGSTOP and SIGCONT too). After SIGSTOP, returns when it has stopped."""
         if not self._closed:
             kill(self.pid, number)
             if number == signal.SIGSTOP:
                 wait_until(self._has_stopped)
 
     def _has_stopped(self) -> bool:
-        """The kernel tells one thread, and that one the others when it is given a processor: until then they go on."""
+        """Whether all threads have stopped: the kernel signals one thread, which stops the others when it runs."""
         states = []
         for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
             with contextlib.suppress(OSError):  # that thread has ended
@@ -113,17 +112,17 @@ class Process:
         return set(states) <= {"T", "Z", "X"}
 
     def terminate(self, timeout: float = 5.0) -> int:
-        """SIGTERM, then its exit status."""
+        """Sends SIGTERM and returns the exit status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 
     def kill(self) -> int:
-        """SIGKILL to the program alone, then its exit status."""
+        """Sends SIGKILL to the program alone and returns the exit status."""
         self.signal(signal.SIGKILL)
         return self.wait()
 
     def close(self) -> None:
-        """Ends the whole group at once; harmless where it has ended or was closed."""
+        """Kills the whole group at once; does nothing if it has ended or was closed."""
         if not self._closed:
             kill(-self.pid, signal.SIGKILL)
             self._popen.wait()

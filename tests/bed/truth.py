@@ -115,7 +115,7 @@ class Truth:
         return _meets(self.stops(number), begin, end)
 
     def mute(self, host: str, *, surely: bool = False) -> list[Span]:
-        """Returns the times in which perhaps no program of that host could answer, although one ran; for use after a run.
+        """Returns when a host may have had programs of which none could answer. For use after a run.
 
         A program that starts while the holder is stopped cannot use its sockets until the holder continues. `surely`:
         only the times in which every program was stopped.

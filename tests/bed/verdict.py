@@ -174,7 +174,7 @@ class Judge:
         )
 
     def _may_be_down(self, instance: Instance, at: float) -> bool:
-        """Whether a ``down`` is allowed although it exists: the watcher may have given it up at the end of an outage."""
+        """Whether a ``down`` is allowed although it exists: the watcher may have given up at the end of an outage."""
         outages = self.truth.outages(self.host, instance.host)
         since = first_of(_and(outages, LATE), at)
         return self.truth.is_stopped(instance.program, self._heard(at), at) or at - since >= THRICE

@@ -14,11 +14,11 @@ from typing import Self
 
 from .netns import kill
 
-_POLL = 0.01  # seconds between two checks of a condition
+_POLL = 0.01  # seconds between two looks; waits end when their condition holds, not when a sleep does
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-    """Checks the condition repeatedly until it is true or the time is over. Returns whether it was true."""
+    """Looks again and again until the condition holds or the time is up; whether it held."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -76,7 +76,7 @@ class Process:
         return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
 
     def wait_for(self, text: str, timeout: float = 5.0) -> str:
-        """Waits until `text` is in stdout or stderr. Returns its line. AssertionError after `timeout` seconds."""
+        """Waits until `text` stands in stdout or stderr; its line. AssertionError where it never does."""
 
         def line() -> str | None:
             said = (self.stdout + "\n" + self.stderr).splitlines()
@@ -89,7 +89,7 @@ class Process:
         return found
 
     def wait(self, timeout: float = 5.0) -> int:
-        """Waits for its end. Returns the exit status. AssertionError if it still runs after `timeout` seconds."""
+        """Waits for its end; the exit status. AssertionError where it goes on."""
         wait_until(lambda: self.returncode is not None, timeout)
         status = self.returncode
         if status is None:
@@ -112,7 +112,7 @@ class Process:
         return set(states) <= {"T", "Z", "X"}
 
     def terminate(self, timeout: float = 5.0) -> int:
-        """Sends SIGTERM and returns the exit status."""
+        """SIGTERM, then its exit status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 

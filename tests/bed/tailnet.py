@@ -106,7 +106,7 @@ class Node:
 
     @property
     def key(self) -> str:
-        """Its node key: constant as long as the node exists, different for each node."""
+        """Its node key: the same for as long as the node lives, another for each node."""
         return "nodekey:" + hashlib.sha256(f"{self.number}/{self.name}".encode()).hexdigest()
 
     @property

@@ -1,6 +1,6 @@
-"""conftest works as documented: no test leaves anything running, and missing namespaces are reported.
+"""conftest keeps its promises: nothing is left, and nobody hides that namespaces are missing.
 
-Each test runs pytest on a small file of its own with this conftest as a plugin.
+Each test runs pytest on a small file of its own with our conftest as a plugin.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLAIN = """
 
 
 def pytest_says(directory: Path, code: str, **env: str) -> str:
-    """Returns the output of pytest for a test file of this content."""
+    """What pytest prints for a test file of this content."""
     file = directory / "test_inner.py"
     file.write_text(textwrap.dedent(code))
     kept = {k: v for k, v in os.environ.items() if k not in ("CI", "MDDNS_TEST_LOOPBACK", "MDDNS_NAMESPACE_COUNT_FILE")}
@@ -81,7 +81,7 @@ def test_without_namespaces_a_bed_stands_on_loopback(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [MARKED, PLAIN])
 def test_in_ci_missing_namespaces_are_a_failure(tmp_path: Path, code: str) -> None:
-    # Without a PATH there is no `ip`, as on a machine where it is not installed.
+    # Without a PATH there is no `ip`, as on a machine where nobody installed it.
     told = pytest_says(tmp_path, code, CI="true", PATH="/nonexistent")
     assert "CI must have network namespaces: ip is missing" in told
     assert " skipped" not in told

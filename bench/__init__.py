@@ -1,4 +1,4 @@
-"""How fast mddns is beside others: one command, one run, ratios within it. See README.md beside this file."""
+"""Compares the speed of mddns with other programs: one command, one run, ratios within the run. See README.md here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
-WORK: Final = HERE / "work"  # what setup and build make; never committed
-SITE: Final = WORK / "site"  # other people's Python packages, for their own rows alone
+WORK: Final = HERE / "work"  # files that setup and build make; not committed
+SITE: Final = WORK / "site"  # third-party Python packages, used only for their own rows
 RESULTS: Final = HERE / "results"

@@ -1,4 +1,4 @@
-"""``python -m bench``: measures, writes results and pictures, prints what was reached."""
+"""``python -m bench``: measures, writes results and pictures, and prints which targets were met."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCHEMA: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The size of a run."""
 
     rounds: int
     seconds: float  # of one burst of load
@@ -58,7 +58,7 @@ PARTS: Final[Mapping[str, Callable[[Size], dict[str, Any]]]] = {
 
 
 def measure(size: Size, parts: list[str], mode: str) -> dict[str, Any]:
-    """One run: everything in it may be compared with everything else in it, and with nothing outside."""
+    """Measures one run. Its figures can be compared with each other, but not with those of other runs."""
     begun, load = time.monotonic(), machine.load()
     results: dict[str, Any] = {
         "schema": SCHEMA,
@@ -78,10 +78,10 @@ def measure(size: Size, parts: list[str], mode: str) -> dict[str, Any]:
 
 
 def disturbed(results: Mapping[str, Any]) -> float | None:
-    """The part of the bursts in which neither the responder nor the generator had its core to itself.
+    """Returns the share of bursts in which neither the responder nor the generator had its core to itself.
 
-    Above a few in a hundred, other programs were running: rates are too low, by unequal parts, and the processor
-    time of a query is what to compare.
+    Above a few per cent, other programs were running: rates are too low, by different amounts, and only the processor
+    time of a query can be compared.
     """
     workloads = targets.at(results, "responder.workloads") or {}
     starved = [
@@ -94,7 +94,7 @@ def disturbed(results: Mapping[str, Any]) -> float | None:
 
 
 def save(results: Mapping[str, Any], folder: Path, name: str) -> None:
-    """The results and their pictures."""
+    """Writes the results and their pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     if "responder" in results:
@@ -139,7 +139,7 @@ def publish(results: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def summary(results: Mapping[str, Any]) -> str:
-    """What a person wants to see at the end."""
+    """Returns the summary that is printed at the end."""
     lines = []
     for workload, rows in _all_workloads(results):
         lines += ["", f"{workload:<17} q/s  µs/query  × echo  by CPU  busy  gen. µs  gen."]
@@ -165,7 +165,7 @@ def summary(results: Mapping[str, Any]) -> str:
 
 
 def wrong(results: Mapping[str, Any]) -> list[str]:
-    """Who answered something wrong: then its rate says nothing."""
+    """Returns the programs that gave wrong answers: their rates mean nothing."""
     return [
         f"{name}, {workload}"
         for workload, rows in _all_workloads(results)
@@ -175,7 +175,7 @@ def wrong(results: Mapping[str, Any]) -> list[str]:
 
 
 def _all_workloads(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The rows of responders and forwarders, by what they were asked."""
+    """Returns the rows of responders and forwarders, by workload."""
     plain = targets.at(results, "responder.workloads") or {}
     forwarded = targets.at(results, "forwarder.workloads") or {}
     return [*plain.items(), *((f"forwarder {workload}", rows) for workload, rows in forwarded.items())]

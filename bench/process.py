@@ -1,4 +1,4 @@
-"""Programs that are measured: started on a core of their own, their processor time read from outside."""
+"""Runs the measured programs on a core of their own, and reads their processor time from outside."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import IO, Final, Self
 
 _CORES: Final = sorted(os.sched_getaffinity(0))
 SERVER_CORE: Final = _CORES[-1]
-CLIENT_CORE: Final = _CORES[0]  # where interrupts land too; so what is measured has the other one
-_ENDING: Final = 5.0  # seconds that a program has for ending when it is asked to
+CLIENT_CORE: Final = _CORES[0]  # it also handles interrupts, so the measured program gets the other one
+_ENDING: Final = 5.0  # seconds within which a program must end when it is asked to
 
 
 class Failed(Exception):
-    """A program did not start, or ended by itself; what it said is in the message."""
+    """A program did not start, or ended by itself. Its output is in the message."""
 
 
 def on_core(core: int) -> Callable[[], None]:
-    """For `preexec_fn`: the program stays on that core."""
+    """Returns a `preexec_fn` that keeps the program on that core."""
     return lambda: os.sched_setaffinity(0, {core})
 
 
@@ -37,7 +37,7 @@ class Process:
         env: Mapping[str, str] | None = None,
         piped: bool = False,
     ) -> None:
-        """`log` takes what it says; `piped`: its stdin and stdout are ours instead."""
+        """`log` gets its output; with `piped`, its stdin and stdout are pipes to the caller instead."""
         self._log = log
         self._core = core
         self.argv = [str(each) for each in argv]
@@ -59,25 +59,25 @@ class Process:
 
     @property
     def pipes(self) -> tuple[IO[str], IO[str]]:
-        """Its stdin and stdout, where it is `piped`."""
+        """Its stdin and stdout, if it is `piped`."""
         if self._popen.stdin is None or self._popen.stdout is None:
             raise ValueError("not piped")
         return self._popen.stdin, self._popen.stdout
 
     def cpu_seconds(self) -> float:
-        """Processor time of all its threads so far, to the nanosecond."""
+        """Returns the processor time of all its threads so far, in seconds, to the nanosecond."""
         # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED) of linux/posix-timers.h; /proc/PID/stat counts in 10 ms.
         return time.clock_gettime(~self.pid << 3 | 2)
 
     def resident_kib(self) -> int:
-        """Its resident memory (VmRSS)."""
+        """Returns its resident memory (VmRSS)."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
         raise Failed(f"{self.argv[0]} has no VmRSS")
 
     def wait_until(self, ready: Callable[[], bool], seconds: float = 10.0) -> None:
-        """Until it is ready; Failed where it ends before, or takes longer."""
+        """Waits until it is ready. Failed if it ends before, or takes too long."""
         deadline = time.monotonic() + seconds
         while not ready():
             if self._popen.poll() is not None or time.monotonic() > deadline:
@@ -85,7 +85,7 @@ class Process:
             time.sleep(0.02)
 
     def stay(self) -> None:
-        """Holds all its threads on its core: knot spreads its own over all that the machine has."""
+        """Keeps all its threads on its core: knot distributes its threads over all cores."""
         for thread in Path(f"/proc/{self.pid}/task").iterdir():
             os.sched_setaffinity(int(thread.name), {self._core})
 

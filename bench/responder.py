@@ -1,4 +1,4 @@
-"""Responders side by side: rates, processor time, latency."""
+"""Compares responders: rates, processor time, latency."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .servers import Server, start_all
 
 WINDOW: Final = 64
 BASES: Final = ("echo", "dnsmasq", "unbound", "miekg")
-_LATENCY_RATE: Final = 10_000.0  # questions a second
+_LATENCY_RATE: Final = 10_000.0  # queries a second
 _LATENCY_OF: Final = "repeated"
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """`rounds` times `seconds` for each responder and workload, one after the other in turn."""
+    """Measures `rounds` times `seconds` for each responder and workload, in turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         servers, absent = start_all(folder)
@@ -59,12 +59,12 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def rates(servers: Sequence[Server], files: dict[str, Path], rounds: int, seconds: float) -> dict[str, Any]:
-    """One workload, whose questions are in `files`: a row for each."""
+    """Measures one workload, whose queries are in `files`. Returns a row per responder."""
     loads: dict[str, list[Load]] = {server.name: [] for server in servers}
     costs: dict[str, list[float]] = {server.name: [] for server in servers}
     busy: dict[str, list[float]] = {server.name: [] for server in servers}
     for server in servers:
-        _load(server, files, min(0.2, seconds), 0)  # caches, page faults
+        _load(server, files, min(0.2, seconds), 0)  # warms up caches and memory pages
     for number in range(rounds):
         for server in _turned(servers, number):
             before = server.process.cpu_seconds()
@@ -98,10 +98,10 @@ def _row(name: str, loads: dict[str, list[Load]], costs: dict[str, list[float]])
     }
     for base in BASES:
         if base in loads and base != name:
-            # Within a round the machine is the same for both; the median round counts.
+            # Both have the same conditions within a round, so the median of the rounds is used.
             ratios = [one.rate / other.rate for one, other in zip(mine, loads[base], strict=True)]
             row[f"of_{base}"] = round(statistics.median(ratios), 3)
-            # What the rate would be of two servers that both have their core to themselves.
+            # The rate if both servers had their core to themselves.
             spared = [other / one for one, other in zip(costs[name], costs[base], strict=True)]
             row[f"by_cpu_of_{base}"] = round(statistics.median(spared), 3)
     return row
@@ -136,7 +136,7 @@ def _load(server: Server, files: dict[str, Path], seconds: float, seed: int, rat
 
 
 def _turned(servers: Iterable[Server], number: int) -> list[Server]:
-    """Another order every round, so that nobody is always behind the same neighbour."""
+    """Returns a different order in each round, so that no server always follows the same one."""
     ordered = list(servers)
     at = number % len(ordered)
     return ordered[at:] + ordered[:at]

@@ -1,6 +1,6 @@
-"""The programs of a real tailnet: found where somebody put them, else built once by Go and kept.
+"""Finds the programs of a real tailnet, or builds them once by Go and caches them.
 
-What a run cannot have it says so of, once: a module that the proxy refuses is not asked for again.
+A run reports once what is missing: a module that the proxy refuses is not requested again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PROGRAMS: Final = ("headscale", "tailscaled", "tailscale")
 
 
 class Missing(Exception):
-    """What is missing, and why it cannot be had."""
+    """Programs are missing; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """Where each program is."""
+    """The path of each program."""
 
     headscale: Path
     tailscaled: Path
@@ -44,14 +44,14 @@ class _Module:
     path: str  # of the module
     version: str
     commands: tuple[str, ...]
-    stamps: tuple[str, ...]  # what `go install` knows of the version and the program would not
+    stamps: tuple[str, ...]  # version data that `go install` would not put into the program
 
     @property
     def name(self) -> str:
         return self.commands[0]
 
 
-# The small one that may be refused first: then nothing is built in vain.
+# The small one that may be refused comes first, so that no other is built in vain.
 _MODULES: Final = (
     _Module("github.com/juanfont/headscale", HEADSCALE, ("headscale",), ()),
     _Module(
@@ -67,7 +67,7 @@ _MODULES: Final = (
 
 
 def find() -> Binaries:
-    """The programs, from MDDNS_TAILNET_BIN or the cache; Missing names those that are in neither."""
+    """Returns the programs from MDDNS_TAILNET_BIN or the cache. Missing names those that are in neither."""
     found = {name: place for module in _MODULES for name in module.commands if (place := _place(module, name))}
     if missing := [name for name in PROGRAMS if name not in found]:
         raise Missing(f"no {', '.join(missing)} in {_named() or _cache()}")
@@ -75,7 +75,7 @@ def find() -> Binaries:
 
 
 def get() -> Binaries:
-    """The programs; what is missing is built, which takes minutes. Missing says what cannot be had, and why."""
+    """Returns the programs and builds missing ones, which takes minutes. Missing says what cannot be built, and why."""
     limit = float(os.environ.get(BUILD_SECONDS, "1500"))
     until = time.monotonic() + limit
     for module in _MODULES:
@@ -114,7 +114,7 @@ def _build(module: _Module, names: list[str], until: float, limit: float) -> Non
     packages = [f"{module.path}/cmd/{name}@v{module.version}" for name in names]
     argv = ["go", "install", "-trimpath", "-ldflags", " ".join(("-s -w", *module.stamps)), *packages]
     env = {**os.environ, "GOBIN": str(into), "GOFLAGS": "", "CGO_ENABLED": "0"}
-    # In a group of its own: its compilers end with it.
+    # In a process group of its own, so that its compilers end with it.
     with subprocess.Popen(
         argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as build:

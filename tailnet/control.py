@@ -31,7 +31,7 @@ _CHAIN: Final = "{ type filter hook input priority 0; }"
 
 
 class Control:
-    """A headscale. Plain commands of its own program, and its configuration."""
+    """A headscale: its configuration, and the commands of its own program."""
 
     def __init__(self, binaries: Binaries, namespace: str, directory: Path, split: Mapping[str, Sequence[str]]) -> None:
         self.certificate = directory / "certificate.pem"
@@ -44,7 +44,7 @@ class Control:
         self._database = directory / "headscale.sqlite"
 
     def start(self) -> None:
-        """Starts it; returns when its command line is answered."""
+        """Starts it; returns when it answers its command line."""
         if not self.certificate.exists():
             self._certify()
             self._write_policy(OPEN)
@@ -65,18 +65,18 @@ class Control:
 
     @property
     def log(self) -> str:
-        """What it has said since it was started last."""
+        """Returns its output since its last start."""
         return "" if self._process is None else self._process.stdout + self._process.stderr
 
     def ask(self, *words: str) -> Any:
-        """A command of headscale's, its JSON; RuntimeError where it fails."""
+        """Runs a command of headscale and returns its JSON. RuntimeError if it fails."""
         done = self._try(*words, "--output", "json", "--force")
         if done.returncode != 0:
             raise RuntimeError(f"headscale {' '.join(words)}: {done.stdout}{done.stderr}")
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def key(self) -> str:
-        """A key to log in with."""
+        """Returns a new key for a login."""
         (user,) = self.ask("users", "list")
         told: str = self.ask("preauthkeys", "create", "--user", str(user["id"]), "--reusable", "--expiration", "2h")[
             "key"
@@ -84,12 +84,12 @@ class Control:
         return told
 
     def node(self, name: str) -> str:
-        """The id of a node, as the other commands take it."""
+        """Returns the id of a node, as the other commands expect it."""
         (found,) = (each for each in self.ask("nodes", "list") if each["name"] == name or each["given_name"] == name)
         return str(found["id"])
 
     def readdress(self, name: str, ipv4: str, ipv6: str) -> None:
-        """Gives a node other addresses, as an admin of Tailscale's can. headscale's cannot, so it is its database."""
+        """Gives a node other addresses, as a Tailscale admin can; in headscale only through its database."""
         number = self.node(name)
         self.stop()
         with contextlib.closing(sqlite3.connect(self._database)) as database, database:
@@ -97,7 +97,7 @@ class Control:
         self.start()
 
     def turn_away(self, address: str) -> None:
-        """Hangs up on a node, and hears nothing of it, as control server and as relay; `calm` undoes it."""
+        """Closes the connections of a node and drops its packets, as control server and as relay; `calm` undoes it."""
         rule = f"add rule inet trouble in ip saddr {address} tcp dport 443 drop"
         self._inside("nft", f"add table inet trouble; add chain inet trouble in {_CHAIN}; {rule}")
         self._inside("ss", "--kill", "--tcp", "dst", address)
@@ -107,7 +107,7 @@ class Control:
         self._inside("nft", "delete table inet trouble")
 
     def policy(self, policy: Policy) -> None:
-        """Makes this the tailnet's policy."""
+        """Sets the tailnet's policy."""
         self._write_policy(policy)
         if self._process is not None:
             self._process.signal(signal.SIGHUP)
@@ -125,7 +125,7 @@ class Control:
         (self._directory / "policy.json").write_text(json.dumps(policy))
 
     def _certify(self) -> None:
-        """A certificate: clients speak to a relay by TLS alone."""
+        """Makes a certificate, because clients use a relay only over TLS."""
         key = str(self._directory / "key.pem")
         argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         argv += ["-days", "2", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME},IP:{ADDRESS}"]

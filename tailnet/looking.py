@@ -1,4 +1,4 @@
-"""What users do on a node, and what comes of it."""
+"""Runs the commands of users on a node, and returns their results."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .machine import Machine
 
 
 def md(node: Machine, *words: str) -> subprocess.CompletedProcess[str]:
-    """`md` to its end."""
+    """Runs `md` until it ends."""
     return node.run(["md", *words], timeout=20)
 
 
 def offer(node: Machine, *words: str) -> Process:
-    """`md advertise`, which goes on in the background; returns when it has advertised."""
+    """Starts `md advertise` in the background; returns when it has advertised."""
     process = node.start(["md", "advertise", *words])
     process.wait_for("advertised", 20)
     return process
 
 
 def seen(node: Machine, *words: str) -> set[str]:
-    """Every ``ip:port`` that `md list` finds."""
+    """Returns every ``ip:port`` that `md list` finds."""
     done = md(node, "list", "-o", "name", *words)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
@@ -44,22 +44,22 @@ def until_unseen(node: Machine, *unwanted: str, timeout: float = 20) -> None:
 
 
 def _listed(node: Machine) -> set[str]:
-    """What `md list` finds now, if only that the network cannot be asked yet."""
+    """Returns what `md list` finds now; nothing while the network cannot be queried yet."""
     return set(md(node, "list", "-o", "name").stdout.split())
 
 
 def doctor(node: Machine, *words: str) -> dict[str, dict[str, Any]]:
-    """What `md doctor` finds, by check."""
+    """Returns the findings of `md doctor`, by check."""
     return {each["check"]: each for each in json.loads(md(node, "doctor", "-o", "json", *words).stdout)}
 
 
 def udp(node: Machine, address: str, port: int = PORT, timeout: float = 1.5) -> str:
-    """What a program hears that sends a datagram there: "answered", "silent", or what the kernel says."""
+    """Sends a datagram. Returns "answered", "silent", or the kernel's error."""
     return node.call(_try, socket.SOCK_DGRAM, address, port, timeout)
 
 
 def tcp(node: Machine, address: str, port: int = PORT, timeout: float = 1.5) -> str:
-    """The same for who connects: "answered" is a connection."""
+    """Connects by TCP. Returns "answered" for a connection, "silent", or the kernel's error."""
     return node.call(_try, socket.SOCK_STREAM, address, port, timeout)
 
 
@@ -69,7 +69,7 @@ def _try(kind: socket.SocketKind, address: str, port: int, timeout: float) -> st
         try:
             sock.connect((address, port))
             if kind == socket.SOCK_DGRAM:
-                sock.send(b"\0\1\0\0\0\1\0\0\0\0\0\0\0\0\2\0\1")  # the NS of the root: REFUSED, from us
+                sock.send(b"\0\1\0\0\0\1\0\0\0\0\0\0\0\0\2\0\1")  # a query for NS of the root; a node answers REFUSED
                 sock.recv(512)
         except TimeoutError:
             return "silent"

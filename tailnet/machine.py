@@ -1,7 +1,7 @@
 """A node of the real tailnet: a host of the bed whose tailscaled is the real one.
 
-Its programs see an /etc and a /run of their own: tailscaled writes resolv.conf, and finds no D-Bus by which it
-could tell this machine's resolver anything.
+Its programs see an /etc and a /run of their own: tailscaled writes resolv.conf, and finds no D-Bus by which it could
+configure the resolver of the machine that runs the tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .binaries import Binaries
 SOCKET: Final = "/var/run/tailscale/tailscaled.sock"
 DEVICE: Final = "eth0"
 
-# A machine's own /etc, so that it may be written; hosts tells where the control server is.
+# An /etc of its own, so that it can be written; its hosts file has the control server.
 _PLACE: Final = """
 set -e
 mkdir -p "$1/etc" "$1/run" "$1/var"
@@ -47,7 +47,7 @@ exec sleep infinity
 
 
 class Machine(Host):
-    """One node. It exists before it is logged in, and its tailscaled may come and go."""
+    """One node. It exists before its login, and its tailscaled can be stopped and started."""
 
     def __init__(self, name: str, number: int, directory: Path, namespace: str, binaries: Binaries) -> None:
         directory.mkdir(parents=True)
@@ -63,12 +63,12 @@ class Machine(Host):
 
     @property
     def socket(self) -> Path:
-        """Where its tailscaled's socket is for whoever is not on it."""
+        """The path of its tailscaled's socket, as seen from outside the node."""
         return self.directory / "own" / "run" / "tailscaled.sock"
 
     @property
     def env(self) -> dict[str, str]:
-        """Its programs find tailscaled where everybody does."""
+        """The environment of its programs, which find tailscaled at the default path."""
         return {key: value for key, value in super().env.items() if key != "TS_SOCKET"}
 
     @property
@@ -79,16 +79,16 @@ class Machine(Host):
 
     @property
     def command(self) -> str:
-        """Where the program `tailscale` is."""
+        """The path of the program `tailscale`."""
         return str(self._binaries.tailscale)
 
     @property
     def runs(self) -> bool:
-        """Whether it has a tailscaled."""
+        """Whether its tailscaled runs."""
         return self._daemon is not None
 
     def place(self) -> None:
-        """Makes the mounts, which live as long as a process that sleeps in them."""
+        """Makes the mounts, which exist as long as a process that sleeps in them."""
         own = str(self.directory / "own")
         words = ["sh", "-c", _PLACE, "sh", own, self.name, control.ADDRESS, control.NAME]
         argv = ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--uts", *words]
@@ -115,7 +115,7 @@ class Machine(Host):
             self._daemon = None
 
     def login(self, key: str, *flags: str) -> None:
-        """Logs in; returns when the node runs, and knows its addresses then."""
+        """Logs in; returns when the node runs and its addresses are known."""
         self.tailscale(
             "up",
             f"--login-server=https://{control.NAME}",
@@ -128,11 +128,11 @@ class Machine(Host):
         self.learn()
 
     def learn(self) -> None:
-        """Takes its addresses from tailscaled."""
+        """Reads its addresses from tailscaled."""
         self.node.addresses = tuple(self.status()["TailscaleIPs"])
 
     def tailscale(self, *words: str, timeout: float = 20) -> str:
-        """A command of `tailscale`; what it prints. RuntimeError where it fails."""
+        """Runs a command of `tailscale` and returns its output. RuntimeError if it fails."""
         done = self.run([self.command, *words], timeout=timeout)
         if done.returncode != 0:
             raise RuntimeError(f"{self.name}: tailscale {' '.join(words)}: {done.stdout}{done.stderr}")
@@ -143,22 +143,22 @@ class Machine(Host):
         self.tailscale("ping", "--tsmp", "-c", "8", "--timeout=3s", "--until-direct=false", name, timeout=40)
 
     def status(self) -> dict[str, Any]:
-        """What its tailscaled says of all."""
+        """Returns the status of its tailscaled, with all peers."""
         told: dict[str, Any] = json.loads(self.local("status")[1])
         return told
 
     def local(self, what: str) -> tuple[int, bytes]:
-        """One request to its tailscaled: the HTTP status and the body."""
+        """Sends one request to its tailscaled. Returns the HTTP status and the body."""
         code, _, body = get(self.socket, f"/localapi/v0/{what}")
         return code, body
 
     def peer(self, name: str) -> dict[str, Any] | None:
-        """What its tailscaled says of another node."""
+        """Returns the status of another node in its tailscaled."""
         peers = (self.status().get("Peer") or {}).values()
         return next((each for each in peers if each["HostName"] == name), None)
 
     def wait_for_peer(self, name: str, timeout: float = 30, **wanted: object) -> dict[str, Any]:
-        """Until its tailscaled says all that of another node; AssertionError where it does not."""
+        """Waits until its tailscaled reports these values for another node. AssertionError if it does not."""
 
         def holds() -> bool:
             told = self.peer(name)
@@ -170,11 +170,11 @@ class Machine(Host):
         return told
 
     def wait_for_state(self, state: str, timeout: float = 30) -> None:
-        """Until its tailscaled is in that state."""
+        """Waits until its tailscaled is in that state."""
         assert wait_until(lambda: self.status()["BackendState"] == state, timeout), self.status()["BackendState"]
 
     def shut(self, what: str, *more: str) -> None:
-        """Has packets that come in dropped, as nft words them: ``tcp dport 28004``. `calm` undoes it."""
+        """Drops incoming packets that match an nft expression, such as ``tcp dport 28004``. `calm` undoes it."""
         rules = [f"add rule inet trouble in {each} drop" for each in (what, *more)]
         self._nft("add table inet trouble; add chain inet trouble in { type filter hook input priority 0; }", *rules)
 

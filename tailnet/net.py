@@ -3,9 +3,8 @@
     with RealTailnet(["alpha", "bravo"], split={"minidisc": ["100.64.0.1"]}) as net:
         net["alpha"].run(["md", "list"])
 
-The bridge is in the control server's namespace, and nobody has a default route: what tailscaled would reach outside
-is unreachable from the first packet on. Names of namespaces are those of the bed, so the next run removes what a
-killed one left.
+The bridge is in the control server's namespace, and no node has a default route, so tailscaled cannot send a single
+packet to outside addresses. Names of namespaces are those of the bed, so the next run removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _nets = itertools.count(1)
 
 
 class RealTailnet:
-    """Nodes by name; their addresses are given out in this order: 100.64.0.1 and fd7a:115c:a1e0::1 first."""
+    """Nodes by name. Addresses are assigned in this order: 100.64.0.1 and fd7a:115c:a1e0::1 first."""
 
     def __init__(self, names: Sequence[str], split: Mapping[str, Sequence[str]] | None = None) -> None:
         self.resolv_conf = Path("/etc/resolv.conf").read_bytes()
@@ -62,7 +61,7 @@ class RealTailnet:
         self.close()
 
     def cut(self, name: str) -> None:
-        """Pulls its cable: nothing comes in and nothing goes out, and nobody is told."""
+        """Unplugs a node: no packets come in or go out, and no other node gets an error."""
         netns.ip([f"link set {self._port(name)} nomaster"], self._prefix + "-control")
 
     def heal(self, name: str) -> None:
@@ -70,14 +69,14 @@ class RealTailnet:
         netns.ip([f"link set {self._port(name)} master br0"], self._prefix + "-control")
 
     def start(self, name: str, *flags: str) -> None:
-        """Starts a node's tailscaled, with those flags."""
+        """Starts a node's tailscaled with these flags."""
         self[name].up(self.control.certificate, *flags)
 
     def together(self) -> None:
-        """Has every node run, see all others online, and have a tunnel to them; whatever a test before has left.
+        """Makes every node run, see all others online, and have a tunnel to them, whatever the previous test left.
 
-        A node that has just joined may be silent for five seconds: who sends to it before it knows the sender loses
-        the first handshake, and WireGuard waits that long before the next one.
+        A node that has just joined may be silent for five seconds: if a peer sends to it before it knows the peer, the
+        first handshake is lost, and WireGuard waits that long before the next one.
         """
         pairs = [(one, other) for one in self._machines.values() for other in self._machines if other != one.name]
         for machine in self._machines.values():
@@ -88,7 +87,7 @@ class RealTailnet:
             machine.reach(other)
 
     def close(self) -> None:
-        """Takes everything down, whatever of it stands."""
+        """Removes everything that exists of the tailnet."""
         for machine in self._machines.values():
             machine.close()
         if self._directory is not None:
@@ -111,7 +110,7 @@ class RealTailnet:
         self.control.start()
         with ThreadPoolExecutor(len(self._names)) as pool:
             list(pool.map(self._begin, self._machines.values()))
-        for machine in self._machines.values():  # one after the other: so are the addresses
+        for machine in self._machines.values():  # one after the other, so that the addresses have this order
             machine.login(self.control.key())
         self.together()
 

@@ -1,4 +1,4 @@
-"""Whether a real tailnet can be had on this machine at all."""
+"""Checks whether a real tailnet is possible on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOOLS: Final = {
 
 
 def why_not() -> str | None:
-    """Why not, and what to do; None where it can."""
+    """Returns why a real tailnet is not possible, and what to do; None if it is possible."""
     if not sys.platform.startswith("linux"):
         return "it needs network namespaces, which are Linux's"
     if os.geteuid() != 0:

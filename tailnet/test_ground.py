@@ -1,4 +1,4 @@
-"""The ground it stands on: nothing gets out, nothing is told to anybody, and this machine's own resolver is let be."""
+"""Isolation: no packet leaves the tailnet, no data is sent outside, and this machine's own resolver is not changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NODES = ["alpha", "bravo", "charlie", "delta"]
 def test_a_node_has_no_way_out(net: RealTailnet, name: str) -> None:
     assert net[name].run(["ip", "route", "show", "default"]).stdout == ""
     assert net[name].run(["ip", "-6", "route", "show", "default"]).stdout == ""
-    # RFC 5737: an address of nobody
+    # RFC 5737: an address for documentation
     assert (udp(net[name], "203.0.113.1", 53), tcp(net[name], "203.0.113.1", 443)) == ("ENETUNREACH", "ENETUNREACH")
 
 

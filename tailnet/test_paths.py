@@ -1,4 +1,4 @@
-"""How packets go, and what is heard where they do not: relays, cut cables, refusals, and `Online` that is wrong."""
+"""Packet paths, and errors without a path: relays, unplugged nodes, refusals, and an `Online` that is wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_node_without_a_registry_refuses_at_once(net: RealTailnet) -> None:
 
 
 def test_an_address_of_nobody_is_unreachable_or_silent(net: RealTailnet) -> None:
-    """IPv4 has a route for each node, IPv6 one for all of them, and tailscaled tells nobody what it drops."""
+    """IPv4 has a route for each node, IPv6 one for all of them, and tailscaled sends no error for dropped packets."""
     assert (udp(net["alpha"], "100.64.0.77"), tcp(net["alpha"], "100.64.0.77")) == ("ENETUNREACH", "ENETUNREACH")
     assert (udp(net["alpha"], "fd7a:115c:a1e0::4d"), tcp(net["alpha"], "fd7a:115c:a1e0::4d")) == ("silent", "silent")
 
@@ -49,7 +49,7 @@ def test_a_path_is_direct_and_falls_back_to_the_relay(net: RealTailnet) -> None:
 
     bravo.shut("iifname eth0 meta l4proto udp")
     try:
-        # Until tailscaled gives the path up, bravo is silent.
+        # bravo is silent until tailscaled gives up the path.
         until_seen(delta, WEB, DB, timeout=40)
         told = delta.peer("bravo")
         assert told is not None
@@ -61,7 +61,7 @@ def test_a_path_is_direct_and_falls_back_to_the_relay(net: RealTailnet) -> None:
 
 
 def test_online_is_still_told_of_who_is_cut_off(net: RealTailnet) -> None:
-    """The control server notices it late, if at all; md says at once who is silent."""
+    """The control server notices it late, if at all; `md` says at once which node is silent."""
     until_seen(net["delta"], WEB, DB)
     net.cut("bravo")
     try:
@@ -86,7 +86,7 @@ while True:
 
 
 def test_who_has_lost_the_control_server_alone_is_found_all_the_same(net: RealTailnet, tmp_path: Path) -> None:
-    """`Online` is false then. The path is kept up by traffic: with the control server its relay has gone too."""
+    """`Online` is false then. Traffic keeps the path alive, because the relay is lost with the control server."""
     delta, bravo = net["delta"], net["bravo"]
     until_seen(delta, WEB, DB)
     with bravo.start([sys.executable, "-c", CALL, delta.ipv4]), delta.start([sys.executable, "-c", CALL, bravo.ipv4]):
@@ -95,7 +95,7 @@ def test_who_has_lost_the_control_server_alone_is_found_all_the_same(net: RealTa
         try:
             delta.wait_for_peer("bravo", 40, Online=False)
             until_seen(delta, WEB, DB, timeout=5)
-            # So is it by who has never asked before.
+            # A node that has never queried it finds it too.
             done = delta.run(["md", "list", "-o", "name"], env={"XDG_CACHE_HOME": str(tmp_path)}, timeout=20)
             assert set(done.stdout.split()) == {WEB, DB}
         finally:

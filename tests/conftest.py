@@ -52,7 +52,7 @@ _measurements: list[str] = []
 
 
 class MakeBed(Protocol):
-    """What `make_bed` and `make_module_bed` give: a bed that stands until the test or module ends."""
+    """The type of `make_bed` and `make_module_bed`: makes a bed that exists until the test or module ends."""
 
     def __call__(self, hosts: Iterable[str | Node], others: Iterable[Node] = ()) -> Bed: ...
 
@@ -144,7 +144,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """A worker ended: what it has to tell at the end of the run."""
+    """Collects from a worker that ended what is printed at the end of the run."""
     ran, measurements = getattr(node, "workeroutput", {}).get("told", ((), ()))
     _ran_on_namespaces.update(ran)
     _measurements.extend(measurements)
@@ -185,20 +185,20 @@ def make_bed() -> Iterator[MakeBed]:
 
 @pytest.fixture(scope="module")
 def make_module_bed() -> Iterator[MakeBed]:
-    """The same until the module ends: for a module's own fixture, where the hosts are only read."""
+    """The same until the module ends: for a fixture of the module, if no test changes the hosts."""
     with ExitStack() as stack:
         yield _maker(stack)
 
 
 @pytest.fixture
 def measured() -> Measured:
-    """`measured("…")`: a line for the end of the run. Times are told there, never asserted."""
+    """`measured("…")` prints a line at the end of the run. Times are printed there, never asserted."""
     return _measurements.append
 
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Fails a test after which a thread or a child process is there that was not there before."""
+    """Fails a test that leaves a thread or a child process running that did not run before it."""
     threads, children = set(threading.enumerate()), _children()
     yield
 
@@ -238,20 +238,20 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def _fail_in_ci() -> None:
-    """In CI only who asked for loopback gets it."""
+    """Fails in CI, unless the test asked for loopback."""
     reason = netns.why_not()
     if reason and os.environ.get("CI") == "true" and os.environ.get(netns.FORCE_LOOPBACK) != "1":
         pytest.fail(f"CI must have network namespaces: {reason}", pytrace=False)
 
 
 def _children() -> dict[int, str]:
-    """Pid and name of our child processes; nothing where there is no /proc."""
+    """Pid and name of each child process; empty without /proc."""
     found: dict[int, str] = {}
     own = os.getpid()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             pid, _, rest = stat.read_text().partition(" (")
-        except OSError:  # it ended as we looked
+        except OSError:  # it ended in the meantime
             continue
         name, _, fields = rest.rpartition(") ")
         if int(fields.split()[1]) == own:

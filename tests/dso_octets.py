@@ -1,4 +1,4 @@
-"""Messages of DNS Stateful Operations as hexadecimal fields."""
+"""Builds messages of DNS Stateful Operations (RFC 8490) from hexadecimal fields."""
 
 from __future__ import annotations
 

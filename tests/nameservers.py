@@ -31,7 +31,7 @@ Records = frozenset[str]
 
 
 class Nameserver(ABC):
-    """A nameserver that is a secondary of whoever is at `primary_port`."""
+    """A name server that is a secondary of the primary at `primary_port`."""
 
     program: ClassVar[str]
 
@@ -46,20 +46,20 @@ class Nameserver(ABC):
 
     @abstractmethod
     def _configure(self, directory: Path, primary: int, control: int) -> list[str]:
-        """Writes its configuration; its arguments."""
+        """Writes its configuration. Returns its arguments."""
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """Its log so far."""
         return self._process.stdout + self._process.stderr
 
     @property
     @abstractmethod
     def incremental(self) -> int:
-        """How many incremental transfers it has taken in, as its log says."""
+        """How many incremental transfers it has applied, by its log."""
 
     def notify(self) -> None:
-        """Tells it that the zone may have changed (RFC 1996); nothing waits for its answer."""
+        """Sends it a NOTIFY (RFC 1996), and does not wait for the response."""
         message = dns.message.make_query(ZONE, "SOA")
         message.set_opcode(dns.opcode.NOTIFY)
         message.flags |= dns.flags.AA
@@ -67,11 +67,11 @@ class Nameserver(ABC):
             dns.query.udp(message, ADDRESS, port=self.port, timeout=0.2)
 
     def serial(self) -> int | None:
-        """The serial that it serves, None where it serves nothing."""
+        """Returns the serial that it serves; None if it does not serve the zone."""
         return serial_at(self.port)
 
     def records(self, names: Records) -> Records:
-        """Every record that it has; `names` are those that are expected, for whom it has to be asked by name."""
+        """Returns all its records. A server without transfers is queried for each of the expected `names`."""
         return zone_at(self.port)
 
     def __enter__(self) -> Self:
@@ -215,7 +215,7 @@ auth-zone:
 
     @property
     def incremental(self) -> int:
-        # One that does not fit what it has makes it fetch all.
+        # Differences that do not fit its zone make it transfer the whole zone.
         return self.log.count("last IXFR packet") - 10 * self.log.count("IXFR did not apply cleanly")
 
     def records(self, names: Records) -> Records:
@@ -228,13 +228,13 @@ auth-zone:
 
 
 def small(sizes: list[str]) -> int:
-    """How many of these transfers must have been incremental: whole zones are many times as large."""
+    """Counts the transfers that must have been incremental, by their size: whole zones are many times as large."""
     octets = [int(size) for size in sizes]
     return sum(size < max(octets) / 4 for size in octets)
 
 
 def serial_at(port: int) -> int | None:
-    """The zone's serial as a nameserver there tells it."""
+    """Queries a name server for the zone's serial."""
     query = dns.message.make_query(ZONE, "SOA", flags=0)
     try:
         answer = dns.query.udp(query, ADDRESS, port=port, timeout=0.1).answer
@@ -244,7 +244,7 @@ def serial_at(port: int) -> int | None:
 
 
 def zone_at(port: int) -> Records:
-    """Every record of the zone that a nameserver there transfers, TTL and serial included; in lower case, as
+    """Transfers the zone from a name server. Returns every record with TTL and serial, in lower case, because
     compression may change the case of names."""
     found: set[str] = set()
     for message in dns.query.xfr(ADDRESS, ZONE, port=port, relativize=False, timeout=5.0, lifetime=10.0):
@@ -257,7 +257,7 @@ def _lines(rrset: dns.rrset.RRset) -> set[str]:
     return {f"{rrset.name} {rrset.ttl} {rrset.rdtype.name} {rdata}".lower() for rdata in rrset}
 
 
-# The same program in a hurry: what takes it seconds by design is not waited for fifty times.
+# The same program with short timers, so that the tests do not wait seconds each time.
 QUICK = """
 import sys
 import os, time

@@ -1,4 +1,4 @@
-"""Where tests find what they read: the folder of the tests, and the repository."""
+"""Paths of the test folder and of the repository."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Nodes without sockets: registry, directory and responder in memory, their answers judged by dnspython.
+"""Nodes without sockets: registry, directory and responder in memory, their answers parsed by dnspython.
 
-A :class:`Host` is what :mod:`mddns.node` puts together, minus the event loop; a :class:`Fleet` is the network
-between hosts, a dictionary. The clock is a number that tests turn by hand. Nothing here reads a message with
-mddns' own reader: what a host says is what dnspython understands of it.
+A :class:`Host` has the parts of :mod:`mddns.node` without the event loop. A :class:`Fleet` is the network
+between hosts, a dictionary. The clock is a number that tests set. No message is parsed by mddns' own code here,
+so the tests see what dnspython understands.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ LOOKER_ON = "100.64.0.99"
 
 
 class Said:
-    """One answer as dnspython reads it. Sections are sets of zone text, relative to the apex."""
+    """One answer as dnspython parses it. Sections are sets of zone text, relative to the apex."""
 
     def __init__(self, wire: bytes) -> None:
         self.wire = wire
         self.message = dns.message.from_wire(wire)
         counts = [int.from_bytes(wire[at : at + 2], "big") for at in (6, 8, 10)]
         opts = int(self.message.edns >= 0)
-        # A record that says the same twice would be lost in dnspython's RRsets: nobody may send one.
+        # dnspython's RRsets would hide duplicate records, which a responder must not send.
         assert [sum(map(len, section)) for section in self.message.sections[1:]] == [*counts[:2], counts[2] - opts]
         self.rcode = dns.rcode.to_text(self.message.rcode())
         self.flags = set(dns.flags.to_text(self.message.flags).split())
@@ -63,7 +63,7 @@ class Said:
 
     @property
     def question(self) -> str:
-        """The question as it was echoed."""
+        """The question section of the response."""
         return str(self.message.question[0])
 
     @property
@@ -73,7 +73,7 @@ class Said:
 
     @property
     def nothing(self) -> bool:
-        """Whether it has no records at all."""
+        """Whether the answer has no records at all."""
         return not (self.answer or self.authority or self.additional)
 
 
@@ -82,17 +82,17 @@ def _lines(section: Iterable[Any]) -> set[str]:
 
 
 def zone(text: str) -> set[str]:
-    """Zone text as the set of its lines."""
+    """Returns zone text as the set of its lines."""
     return {" ".join(line.split()) for line in text.splitlines() if line.strip()}
 
 
 def name(text: str) -> dns.name.Name:
-    """A name hanging from the apex unless it ends in a dot."""
+    """Returns a name relative to the apex, or as it is if it ends in a dot."""
     return dns.name.from_text(text, ORIGIN)
 
 
 def question(text: str, *, rd: bool = False, ident: int = 4711, **edns: Any) -> bytes:
-    """``"web SRV"`` as a query's octets; with any of dnspython's EDNS arguments, with EDNS."""
+    """Returns the octets of a query such as ``"web SRV"``; with EDNS if an EDNS argument of dnspython is given."""
     owner, _, qtype = text.rpartition(" ")
     query = dns.message.make_query(name(owner or "@"), qtype, id=ident, **edns)
     query.flags = dns.flags.Flag(dns.flags.RD if rd else 0)
@@ -100,14 +100,14 @@ def question(text: str, *, rd: bool = False, ident: int = 4711, **edns: Any) -> 
 
 
 def ready_answer(hot: Mapping[str, Kept], wire: bytes, source: str) -> bytes | None:
-    """What the loop that reads a socket finds without calling anybody."""
+    """Returns the answer that the socket loop can send without calling the responder."""
     plain, cookies = hot.get(source, ({}, {}))
     ready = plain.get(wire[2:], cookies.get(wire[2:-COOKIE_OCTETS]))
     return None if ready is None else wire[:2] + ready[0]
 
 
 class Host:
-    """One host: `ask` it something."""
+    """One host, which tests query by `ask`."""
 
     def __init__(self, me: Peer, *, shares_name: bool = False, apex: Name = APEX) -> None:
         self.me = me
@@ -120,13 +120,13 @@ class Host:
         return self.offer(make(port, name, labels, **more))
 
     def offer(self, offer: Offer) -> Registration:
-        """The same for an offer that is made already."""
+        """Offers a service that the caller has made."""
         return self.registry.advertise(offer, SINCE)
 
     def octets(
         self, wire: bytes, *, source: str = STRANGER, tcp: bool = False, now: float = 0.0
     ) -> bytes | tuple[bytes, ...] | Ask | None:
-        """What the responder makes of a message."""
+        """Returns the responder's reaction to a message."""
         self.directory.own(self.registry.services())
         who = client(source, frozenset(self.me.addresses), tcp=tcp)
         if not tcp:
@@ -138,18 +138,18 @@ class Host:
         return tuple(answer) if isinstance(answer, Messages) else answer
 
     def ask(self, text: str, *, tcp: bool = False, source: str = STRANGER, now: float = 0.0, **query: Any) -> Said:
-        """The answer to ``"web SRV"``, which must need nobody else."""
+        """Returns the answer to a query such as ``"web SRV"``, which must not need other hosts."""
         answer = self.octets(question(text, **query), source=source, tcp=tcp, now=now)
         assert isinstance(answer, bytes), answer
         return Said(answer)
 
     def whole(self, text: str, **query: Any) -> Said:
-        """The answer over TCP."""
+        """Returns the answer over TCP."""
         return self.ask(text, tcp=True, **query)
 
 
 def peer(name: str, *addresses: str, **more: Any) -> Peer:
-    """A peer by its name and addresses."""
+    """Makes a peer from its name and addresses."""
     return Peer(name, addresses, **more)
 
 
@@ -159,9 +159,9 @@ CHARLIE = peer("charlie", "100.64.0.3")
 
 
 class Fleet:
-    """Hosts that reach each other through a dictionary. `silent` and `refusing` hold addresses.
+    """Hosts that reach each other through a dictionary. `silent` and `refusing` are sets of addresses.
 
-    `lists` is by address what ``GET /services`` is answered with; who is not in it refuses TCP too.
+    `lists` has the response to ``GET /services`` by address; an address that is not in it refuses TCP too.
     """
 
     def __init__(self, *peers: Peer, apex: Name = APEX) -> None:
@@ -188,19 +188,19 @@ class Fleet:
         return self.hosts[peer.id]
 
     def snapshot(self, me: Peer | None) -> Snapshot:
-        """The network as `me` sees it."""
+        """Returns the network as `me` sees it."""
         return Snapshot(me, tuple(host.me for host in self.hosts.values() if host.me is not me), "played")
 
     def fall_silent(self, *peers: Peer) -> None:
-        """These answer nothing any more."""
+        """Makes these hosts silent."""
         self.silent.update(address for each in peers for address in each.addresses)
 
     def wake(self, *peers: Peer) -> None:
-        """These answer again."""
+        """Makes these hosts answer again."""
         self.silent.difference_update(address for each in peers for address in each.addresses)
 
     def carry(self, lookup: Lookup, now: float, source: str = LOOKER_ON) -> float:
-        """Does a lookup's I/O; when it ended. Whatever is answered is answered at once."""
+        """Does the I/O of a lookup. Answers come without delay. Returns the time at which it ended."""
         while not lookup.done:
             datagrams = lookup.send(now)
             for address, port, wire in datagrams:
@@ -242,7 +242,7 @@ class Fleet:
         return () if answer is None else (answer,) if isinstance(answer, bytes) else answer
 
     def fulfil(self, host: Host, ask: Ask, now: float, timeout: float = 1.0) -> bytes:
-        """Asks the peers as a node does, then finishes."""
+        """Queries the peers as a node does, then returns the answer."""
         directory = host.directory
         if due := directory.due(now, ask.age):
             directory.asking(due, now)
@@ -263,7 +263,7 @@ class Fleet:
         return ask.finish(now)
 
     def octets(self, host: Host, wire: bytes, *, now: float, source: str = "", tcp: bool = True) -> bytes | None:
-        """What `host` says to a member of the network, having asked whom it wanted to ask."""
+        """Returns the octets that `host` sends to a node of the network, after it queried the peers that it needs."""
         source = source or host.me.addresses[0]
         answer = host.octets(wire, source=source, tcp=tcp, now=now)
         if isinstance(answer, Ask):
@@ -282,7 +282,7 @@ class Fleet:
         rd: bool = True,
         **query: Any,
     ) -> Said:
-        """The merged answer (RD=1) of one host."""
+        """Returns the merged answer (RD=1) of one host."""
         query = {"use_edns": 0, **query}
         answer = self.octets(self[me], question(text, rd=rd, **query), now=now, source=source, tcp=tcp)
         assert answer is not None
@@ -290,12 +290,12 @@ class Fleet:
 
 
 def without(*addresses: str, of: Peer) -> Peer:
-    """A peer that lost addresses."""
+    """Returns the peer without some of its addresses."""
     return replace(of, addresses=tuple(each for each in of.addresses if each not in addresses))
 
 
 class Seeker:
-    """One who looks for services in a fleet, from a machine of its own (or `me`)."""
+    """A resolver in a fleet, on a machine of its own (or on `me`)."""
 
     def __init__(self, fleet: Fleet, me: Peer | None = None, policy: Policy | None = None) -> None:
         self.fleet = fleet

@@ -1,4 +1,4 @@
-"""The same verbs as coroutines."""
+"""The asynchronous API: the same functions as coroutines."""
 
 from __future__ import annotations
 

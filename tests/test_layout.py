@@ -1,6 +1,6 @@
-"""The layout: each package says what it is for, each module has its tests, and no library is used by the way.
+"""The layout: each package has a docstring, each module has its tests, and other libraries are used only where allowed.
 
-Which package may import which is held by `lint-imports`; its contracts stand in pyproject.toml.
+`lint-imports` checks which package may import which; its contracts are in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ TESTED_ELSEWHERE = {
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The top-level names of all that a file imports from outside of mddns."""
+    """Returns the top-level names of all imports of a file from outside mddns."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -73,7 +73,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def own_tests(module: str) -> str:
-    """The test file of a module's name, as ``zone/test_journal`` of ``zone/journal``."""
+    """Returns the test file of a module, such as ``zone/test_journal`` for ``zone/journal``."""
     *folder, name = module.split("/")
     return "/".join((*folder, f"test_{name}"))
 
@@ -94,14 +94,14 @@ def test_each_library_that_is_used_is_a_dependency() -> None:
 
 
 def test_the_guard_of_this_file_sees_imports_within_functions(tmp_path: Path) -> None:
-    """A checker that found nothing at all would pass everything."""
+    """A checker that finds no imports at all would accept every file."""
     (tmp_path / "zone.py").write_text("import time\ndef f():\n    from os.path import join\n    from .x import y\n")
     assert set(imported(tmp_path / "zone.py")) == {"time", "os"}
 
 
 @pytest.mark.parametrize("module", [each for each in MODULES if not each.startswith(("cli/", "setup/"))])
 def test_a_module_has_a_test_file_of_its_name(module: str) -> None:
-    """Commands and recipes have theirs by what they do: tests/cli/, tests/setup/."""
+    """The tests of commands and recipes are named by what they do: tests/cli/, tests/setup/."""
     assert (TESTS / f"{TESTED_ELSEWHERE.get(module, own_tests(module))}.py").exists()
 
 

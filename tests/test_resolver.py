@@ -23,7 +23,7 @@ def peers() -> tuple[Peer, ...]:
 
 @pytest.fixture(scope="module")
 def registries(peers: tuple[Peer, ...]) -> Iterator[list[Registry]]:
-    """Three of four peers are registries; the fourth's place is for tests."""
+    """Three of four peers are registries; the address of the fourth is for tests."""
     with nobody_is_paused():
         yield from started_at(peers)
 
@@ -108,7 +108,7 @@ def test_nothing_stays_open_between_lookups(peers: tuple[Peer, ...], registries:
 
 
 def test_equal_questions_of_one_moment_are_one_lookup(peers: tuple[Peer, ...], registries: object) -> None:
-    """Also where a registry is silent: nobody waits once more for it."""
+    """Also if a registry is silent: no caller waits for it again."""
     asked = []
     network = network_of(None, peers)
     with Resolver(network, timeout=0.5) as resolver:
@@ -128,7 +128,7 @@ def test_equal_questions_of_one_moment_are_one_lookup(peers: tuple[Peer, ...], r
             for thread in threads:
                 thread.join()
             assert time.monotonic() - begun < 1.5
-    assert len(asked) <= 2  # one question, retransmitted once
+    assert len(asked) <= 2  # one query, retransmitted once
     assert {(len(each), each.silent) for each in found} == {(2, ("host4",))}
 
 
@@ -199,7 +199,7 @@ def test_module_functions_use_one_resolver_that_is_made_at_first_use(
 
 
 class Sleepy:
-    """The clock of a machine that sleeps when it is told to; stands in for the module `mddns.system.clock`."""
+    """The clock of a machine that sleeps when the test says so; it replaces the module `mddns.system.clock`."""
 
     AWAY = clock.AWAY
 
@@ -241,7 +241,7 @@ def test_a_registry_that_was_silent_before_we_slept_is_not_gone_when_we_wake(
 def test_a_lookup_in_which_we_fell_asleep_begins_anew_when_we_wake(
     peers: tuple[Peer, ...], registries: object, sleepy: Sleepy
 ) -> None:
-    """Nobody's answer could reach us, and that is nobody's silence."""
+    """No answer could arrive during the sleep, so no peer counts as silent."""
     asked: list[bytes] = []
 
     def sleep_at_first(wire: bytes, reply: object) -> None:

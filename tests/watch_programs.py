@@ -1,4 +1,4 @@
-"""Programs on hosts of a bed whose services change, and how soon others see it."""
+"""Programs on hosts of a bed whose services change, and how soon other hosts see the changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bed.host import Host
 from bed.process import Process
 from places import ROOT, TESTS
 
-SOON: Final = 0.200  # seconds in which a change, and the end of a program, has to be seen (99 of 100)
+SOON: Final = 0.200  # seconds within which 99 of 100 changes and ends of programs must be seen
 
 
 GONE: Final = 10.0  # the same for a vanished host

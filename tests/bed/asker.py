@@ -1,4 +1,4 @@
-"""Asks one host from another all the while, and keeps what came of every question."""
+"""Queries one host from another continuously, and records the result of every query."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import dns.rcode
 
 from .host import Host
 
-EVERY = 0.020  # seconds between questions
-LATEST = 3.0  # seconds in which an answer counts
+EVERY = 0.020  # seconds between queries
+LATEST = 3.0  # seconds within which an answer counts
 
 
 @dataclass
 class Heard:
-    """One question's fate: `ports` of the SRV records, or what went wrong. ``kind``: ``udp rd=0`` and so on."""
+    """The result of one query: `ports` of the SRV records, or what went wrong. ``kind`` is ``udp rd=0`` and so on."""
 
     sent: float
     back: float
@@ -32,13 +32,13 @@ class Heard:
 
     @property
     def answered(self) -> bool:
-        """Whether there was an answer, whatever it said."""
+        """Whether there was an answer, with any content."""
         return self.rcode not in ("none", "cut")
 
 
 @dataclass
 class Asker:
-    """Asks for ``web.minidisc`` SRV, RD=0 and RD=1 in turn: over UDP every 20 ms, answered or not, and over TCP,
+    """Queries ``web.minidisc`` SRV, with RD=0 and RD=1 in turn: over UDP every 20 ms, answered or not, and over TCP,
     one connection after the other."""
 
     asking: Host
@@ -47,7 +47,7 @@ class Asker:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Asks until the block ends."""
+        """Sends queries until the block ends."""
         stop = threading.Event()
         threads = [threading.Thread(target=work, args=(stop,)) for work in (self._udp, self._tcp)]
         for thread in threads:
@@ -60,7 +60,7 @@ class Asker:
                 thread.join()
 
     def told(self) -> str:
-        """How it went, in a line: the distribution of answer times, and what was not answered."""
+        """Returns a summary in one line: the distribution of answer times, and the queries without an answer."""
         said = []
         for way in ("udp", "tcp"):
             heard = [each for each in self.heard if each.kind.startswith(way)]
@@ -130,7 +130,7 @@ def _query(number: int) -> bytes:
 
 
 def faults(heard: list[Heard], must: Callable[[Heard], set[int]], must_not: Callable[[Heard], set[int]]) -> list[str]:
-    """What was wrong in the answers: no NOERROR, services that had to be there and were not, and the reverse."""
+    """Returns what was wrong in the answers: an rcode other than NOERROR, missing services, and wrong services."""
     wrong = []
     for each in heard:
         if each.answered:

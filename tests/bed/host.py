@@ -27,7 +27,7 @@ _families = {4: net.AF_INET, 6: net.AF_INET6}
 
 
 class Host:
-    """One host of a bed: made by it, and gone with it."""
+    """One host of a bed. The bed makes it and removes it."""
 
     def __init__(self, node: Node, tailnet: Tailnet, directory: Path, namespace: str | None) -> None:
         self.node = node
@@ -44,23 +44,23 @@ class Host:
 
     @property
     def ipv4(self) -> str:
-        """Its IPv4 address; ValueError where it has none."""
+        """Its IPv4 address. ValueError if it has none."""
         return self._address(4)
 
     @property
     def ipv6(self) -> str:
-        """Its IPv6 address; ValueError where it has none (on loopback nobody has)."""
+        """Its IPv6 address. ValueError if it has none, as on loopback."""
         return self._address(6)
 
     @property
     def socket(self) -> Path:
-        """The unix socket of its tailscaled."""
+        """The path of its tailscaled's Unix socket."""
         return self.tailscaled.path
 
     @property
     def env(self) -> dict[str, str]:
-        """What its programs get: the caller's environment with its own home, cache and tailscaled."""
-        # Nor what would have every program compiled anew each time it starts.
+        """The environment of its programs: the caller's, with the host's own home, cache and tailscaled."""
+        # Without variables that make every program compile its modules again at each start.
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MDDNS_", "XDG_", "PYTHONDONTWRITE"))}
         return {
             **kept,
@@ -77,7 +77,7 @@ class Host:
         env: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a program here to its end. subprocess.TimeoutExpired where it takes longer; it is ended then."""
+        """Runs a program on this host until it ends. After `timeout` it is killed, with subprocess.TimeoutExpired."""
         with subprocess.Popen(
             self._argv(argv),
             env={**self.env, **(env or {})},
@@ -96,30 +96,30 @@ class Host:
         return subprocess.CompletedProcess(list(argv), program.returncode, out, err)
 
     def start(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Process:
-        """Starts a program here; it ends with its `with` block, at the latest with the bed."""
+        """Starts a program on this host. It ends with its `with` block, at the latest with the bed."""
         log = self.directory / f"process-{len(self._processes)}"
         process = Process(self._argv(argv), {**self.env, **(env or {})}, log, self.directory)
         self._processes.append(process)
         return process
 
     def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls `fn` on this host, in a thread of its own; what it opens or starts stays on this host."""
+        """Calls `fn` on this host, in a thread of its own. Sockets and programs that it opens stay on this host."""
         if self.namespace is None:
             return fn(*args, **kwargs)
         return netns.in_namespace(self.namespace, fn, *args, **kwargs)
 
     def socket_udp(self, port: int = 0, family: int = 4, timeout: float = 5.0) -> net.socket:
-        """A UDP socket bound to its address, at `port` or any."""
+        """Returns a UDP socket bound to its address, at `port` or any free port."""
         return self._bound(net.SOCK_DGRAM, port, family, timeout)
 
     def socket_tcp(self, port: int = 0, family: int = 4, timeout: float = 5.0) -> net.socket:
-        """A TCP socket that listens at its address, at `port` or any."""
+        """Returns a TCP socket that listens at its address, at `port` or any free port."""
         listener = self._bound(net.SOCK_STREAM, port, family, timeout)
         listener.listen(128)
         return listener
 
     def connect_tcp(self, address: str, port: int = PORT, timeout: float = 5.0) -> net.socket:
-        """A TCP connection from its address to another host."""
+        """Opens a TCP connection from its address to another host."""
         own = self._address(6 if ":" in address else 4)
         return self.call(net.create_connection, (address, port), timeout, (own, 0))
 

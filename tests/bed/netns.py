@@ -1,7 +1,7 @@
-"""Network namespaces: whether we may, `ip` in batches, calls inside one, and leftovers of dead test runs.
+"""Network namespaces: whether they are allowed, `ip` in batches, calls inside one, and removal of leftovers.
 
-Names are `md<pid>.<bed>-<host>`: the pid says whose they are, so that what a killed run left can be told from
-what a living one uses.
+Names are `md<pid>.<bed>-<host>`: the pid is that of the test run, so that leftovers of a killed run can be
+distinguished from the namespaces of a running one.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _OURS = re.compile(r"^(?:md|md-bed-)(\d+)[.-]")
 
 
 class NeedsNamespaces(Exception):
-    """What was asked of the bed cannot be played on loopback."""
+    """The bed cannot do this on loopback."""
 
 
 @functools.cache
 def why_not() -> str | None:
-    """Why there are no namespaces here; None where there are. Found out once, by making and removing one."""
+    """Returns why there are no namespaces here, or None. Checked once, by making and removing one."""
     if os.environ.get(FORCE_LOOPBACK) == "1":
         return f"{FORCE_LOOPBACK}=1"
     if not sys.platform.startswith("linux"):
@@ -64,7 +64,7 @@ def why_not() -> str | None:
 
 
 def ip(lines: Iterable[str], namespace: str | None = None, force: bool = False) -> None:
-    """Runs lines of `ip` in one process; `force` goes on after a line that fails, and says nothing."""
+    """Runs lines of `ip` in one process. With `force`, it continues after a line that fails, without a message."""
     where = [] if namespace is None else ["-n", namespace]
     subprocess.run(
         ["ip", *where, *(["-force"] if force else []), "-batch", "-"],
@@ -77,7 +77,7 @@ def ip(lines: Iterable[str], namespace: str | None = None, force: bool = False) 
 
 
 def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Calls `fn` in a fresh thread that has moved into the namespace; what it opens stays there.
+    """Calls `fn` in a new thread that has moved into the namespace. Sockets that it opens stay there.
 
     The thread ends with the call: no thread of the test ever changes its own namespace.
     """
@@ -88,7 +88,7 @@ def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.
         try:
             enter(namespace)
             result.append(fn(*args, **kwargs))
-        except BaseException as error:  # handed to the caller, whatever it is
+        except BaseException as error:  # raised in the caller, whatever it is
             failure.append(error)
 
     thread = threading.Thread(target=moved, name=f"in {namespace}", daemon=True)
@@ -100,7 +100,7 @@ def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.
 
 
 def enter(namespace: str) -> None:
-    """setns(2) for the calling thread; os.setns is there from Python 3.12 on."""
+    """Calls setns(2) for the calling thread; os.setns exists from Python 3.12 on."""
     fd = os.open(NETNS / namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if sys.version_info >= (3, 12):
@@ -118,18 +118,18 @@ def _checked(result: int, what: str) -> None:
 
 
 def move_apart() -> None:
-    """Gives this thread, and what it starts from now on, a network of its own: loopback and nothing else."""
+    """Moves this thread, and the programs that it starts, into a network of its own that has only loopback."""
     _checked(ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET), "unshare")
     ip(["link set lo up"])
 
 
 def sweep() -> None:
-    """Removes namespaces (with what still runs in them) and directories of test runs that are dead."""
+    """Removes namespaces (with the programs in them) and directories of test runs that have ended."""
     if why_not() is None:
         for name in _dead(NETNS):
             listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
             for pid in listed.stdout.split():
-                # Only a bed puts a process there, and nobody is left to end it.
+                # Only a bed starts processes there, and the run that would end them is gone.
                 kill(int(pid), signal.SIGKILL)
             ip([f"netns del {name}"], force=True)
     for name in _dead(Path(tempfile.gettempdir())):
@@ -137,7 +137,7 @@ def sweep() -> None:
 
 
 def kill(pid: int, number: int) -> None:
-    """A signal to a process (a group where negative), which may be gone already."""
+    """Sends a signal to a process (a group if negative) that may have ended already."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 

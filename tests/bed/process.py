@@ -1,4 +1,4 @@
-"""A program that a test started on a host: its output, its end, and nothing of it left behind."""
+"""A program that a test started on a host: its output and its end. No process of it remains."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool
 class Process:
     """A started program in a process group of its own, whose output goes to files.
 
-    Files rather than pipes: nobody has to read along, and a test sees what was said so far at any time. The
-    exit status is looked at without being reaped until `close`, so that the pid, and with it the group, stays
-    ours.
+    Files instead of pipes: no thread has to read them, and a test can read the output so far at any time. The exit
+    status is read without reaping the process until `close`, so that its pid, and with it the group, is not reused.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], directory: Path, cwd: Path) -> None:
@@ -54,7 +53,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its pid, which is its process group as well (`ip netns exec` becomes the program it runs)."""
+        """Its pid, which is also its process group (`ip netns exec` becomes the program that it runs)."""
         return self._popen.pid
 
     @property
@@ -69,7 +68,7 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs; minus the signal where a signal ended it, as in subprocess."""
+        """The exit status as in subprocess: None while it runs; minus the signal if a signal ended it."""
         if self._closed:
             return self._popen.returncode
         state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -85,7 +84,7 @@ class Process:
             return next((one for one in said if text in one), None)
 
         wait_until(lambda: self.returncode is not None or line() is not None, timeout)
-        found = line()  # looked at once more after its end: it may have said it as it went
+        found = line()  # checked again after its end: it may have printed it last
         if found is None:
             raise AssertionError(f"{text!r} was not said within {timeout} s by {self._told()}")
         return found
@@ -99,14 +98,14 @@ class Process:
         return status
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the program alone (SIGSTOP and SIGCONT too); who is stopped has stopped on return."""
+        """Sends a signal to the program alone (SIGSTOP and SIGCONT too). After SIGSTOP, returns when it has stopped."""
         if not self._closed:
             kill(self.pid, number)
             if number == signal.SIGSTOP:
                 wait_until(self._has_stopped)
 
     def _has_stopped(self) -> bool:
-        """The kernel tells one thread, and that one the others when it is given a processor: until then they go on."""
+        """Whether all threads have stopped: the kernel signals one thread, which stops the others when it runs."""
         states = []
         for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
             with contextlib.suppress(OSError):  # that thread has ended
@@ -119,12 +118,12 @@ class Process:
         return self.wait(timeout)
 
     def kill(self) -> int:
-        """SIGKILL to the program alone, then its exit status."""
+        """Sends SIGKILL to the program alone and returns the exit status."""
         self.signal(signal.SIGKILL)
         return self.wait()
 
     def close(self) -> None:
-        """Ends the whole group at once; harmless where it has ended or was closed."""
+        """Kills the whole group at once; does nothing if it has ended or was closed."""
         if not self._closed:
             kill(-self.pid, signal.SIGKILL)
             self._popen.wait()

@@ -1,8 +1,8 @@
-"""A played tailnet: nodes in, LocalAPI documents out.
+"""A simulated tailnet: makes LocalAPI documents from a list of nodes.
 
 The documents have the shape that tailscaled writes (its nulls and its omitted fields), read in its
-`ipn/ipnstate/ipnstate.go` and `tailcfg/tailcfg.go` and held against recordings of a real daemon in
-`test_bed.py`. No sockets here: `tailscaled.py` serves what this file makes.
+`ipn/ipnstate/ipnstate.go` and `tailcfg/tailcfg.go` and compared with recordings of a real daemon in
+`test_bed_recorded.py`. This file has no sockets: `tailscaled.py` serves the documents.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CREATED = "2026-03-14T09:26:53.589793Z"
 _EXPIRES = "2036-09-10T09:26:53Z"
 _EXPIRED = "2026-06-01T12:00:00Z"
 
-# Tagged nodes (Mullvad's are tagged too) belong to this user, whoever made them.
+# Tagged nodes (Mullvad's are tagged too) belong to this user, not to the user who added them.
 _TAGGED = "tagged-devices"
 _SHARER = "sharer@elsewhere.example"
 
@@ -39,8 +39,8 @@ _HEALTH = {
     "Stopped": ["Tailscale is stopped."],
 }
 
-# A PeerStatus of Go's zero values, without what Go omits when it is empty: what a daemon that never logged in
-# says of itself, and what every node starts from.
+# A PeerStatus of Go's zero values, without the fields that Go omits when empty. A daemon that never logged in
+# reports itself so, and every node starts from it.
 _BLANK: Document = {
     "ID": "",
     "NodeID": 0,
@@ -80,12 +80,12 @@ _ids = itertools.count(1)
 
 @dataclass(eq=False)
 class Node:
-    """One machine of the tailnet. Plain attributes: change them and the next answer of the daemon has it.
+    """One machine of the tailnet. A change of an attribute is in the next answer of the daemon.
 
-    `shared_in` is a machine that another tailnet shared with us (`AltSharerUserID`), `sharee` one that is
-    only there because we shared something with its owner (`ShareeNode`). Without `addresses` the tailnet
-    picks them, one for each of `families`. A daemon whose own node has `expired` says NeedsLogin, and still
-    tells its addresses and peers.
+    `shared_in` is a machine that another tailnet shared with this one (`AltSharerUserID`). `sharee` is a machine that
+    is listed only because this tailnet shared something with its owner (`ShareeNode`). Without `addresses`, the
+    tailnet assigns one for each of `families`. A daemon whose own node has `expired` says NeedsLogin, and still
+    lists its addresses and peers.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Node:
     mullvad: bool = False
     exit_node_option: bool = False
     dns_name: str | None = None
-    last_seen: str = "2026-07-30T18:00:00.1Z"  # told while it is offline; the daemon has ZERO_TIME there too
+    last_seen: str = "2026-07-30T18:00:00.1Z"  # reported while it is offline; the daemon may also report ZERO_TIME
     families: tuple[int, ...] = (4, 6)
     number: int = field(default_factory=lambda: next(_ids))
 
@@ -116,7 +116,7 @@ class Node:
 
     @property
     def owner(self) -> str:
-        """The LoginName that the daemon tells: tags replace the person."""
+        """The LoginName that the daemon reports: tags replace the user."""
         return _TAGGED if self.tags or self.mullvad else self.user
 
     @property
@@ -131,22 +131,22 @@ class Node:
 
 
 def phone(name: str = "phone", os: str = "iOS") -> Node:
-    """A phone ("iOS" or "android")."""
+    """Makes a phone ("iOS" or "android")."""
     return Node(name, os=os)
 
 
 def television(name: str = "television") -> Node:
-    """An Apple TV; an Android television says "android" like a phone."""
+    """Makes an Apple TV; an Android television reports "android" like a phone."""
     return Node(name, os="tvOS")
 
 
 def mullvad(name: str = "se-mma-wg-001") -> Node:
-    """One of the hundreds of exit nodes that the Mullvad add-on puts into a tailnet."""
+    """Makes one of the hundreds of exit nodes that the Mullvad add-on adds to a tailnet."""
     return Node(name, os="", mullvad=True, tags=("tag:mullvad-exit-node",), exit_node_option=True)
 
 
 class Tailnet:
-    """All nodes of a tailnet, and what the daemon of each would say about it."""
+    """All nodes of a tailnet, and the documents of each node's daemon."""
 
     def __init__(
         self,
@@ -169,29 +169,29 @@ class Tailnet:
         return tuple(self._nodes)
 
     def add(self, node: Node) -> Node:
-        """A node joins; where it brings no addresses it gets the next free ones."""
+        """Adds a node. Without addresses, it gets the next free ones."""
         if not node.addresses:
             node.addresses = self._free(node.families)
         self._nodes.append(node)
         return node
 
     def remove(self, node: Node) -> None:
-        """A node leaves."""
+        """Removes a node."""
         self._nodes.remove(node)
 
     def dns_name(self, node: Node) -> str:
-        """The DNSName of a node, with its final dot."""
+        """Returns the DNSName of a node, with its final dot."""
         if node.dns_name is not None:
             return node.dns_name
         zone = "mullvad.ts.net" if node.mullvad else "tail9876.ts.net" if node.shared_in else self.suffix
         return f"{node.name.lower()}.{zone}."
 
     def status(self, of: Node, peers: bool = True, state: str = "Running") -> Document:
-        """The document that `of`'s daemon answers to `GET status` (`?peers=false` where `peers` is False)."""
+        """Returns the answer of `of`'s daemon to `GET status` (`?peers=false` if `peers` is False)."""
         expired = of.expired and state == "Running"
         if expired:
-            state = "NeedsLogin"  # but with all it knew: the netmap stays
-        known = expired or state in ("Running", "Stopped", "Starting")  # else there is no netmap to speak of
+            state = "NeedsLogin"  # but it still has the netmap
+        known = expired or state in ("Running", "Stopped", "Starting")  # else there is no netmap
         others = [n for n in self.nodes if n is not of]
         users = {n.owner for n in ([of, *others] if peers else [of])}
         if any(n.shared_in for n in others) and peers:
@@ -211,7 +211,7 @@ class Tailnet:
             else None,
             "CertDomains": None,
             "ExtraRecords": None,
-            # Go sorts the keys of a map, and writes a map that was never made as null.
+            # Go sorts the keys of a map, and writes a nil map as null.
             "Peer": {n.key: self._peer(n) for n in sorted(others, key=lambda n: n.key)}
             if peers and known and others
             else None,
@@ -222,9 +222,9 @@ class Tailnet:
         }
 
     def whois(self, address: str) -> Document | None:
-        """The document for an `ip`, `ip:port`, `[ip6]:port` or node key; None where nobody has it.
+        """Returns the document for an `ip`, `ip:port`, `[ip6]:port` or node key; None if no node has it.
 
-        ValueError where it is no address: the daemon answers 400 to that and 404 to a stranger's.
+        ValueError if it is not an address: the daemon answers 400 then, and 404 to an unknown address.
         """
         if address in self.proxied:
             node: Node | None = self.proxied[address]
@@ -329,7 +329,7 @@ def _prefixes_of(node: Node) -> list[str]:
 
 
 def _parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IP of `ip`, `ip:port` or `[ip6]:port`, IPv4 where it was mapped into IPv6."""
+    """Returns the IP of `ip`, `ip:port` or `[ip6]:port`; an IPv4-mapped IPv6 address as IPv4."""
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:

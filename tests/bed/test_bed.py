@@ -1,4 +1,4 @@
-"""The bed keeps its promises: hosts, refusals, silence, programs, loopback."""
+"""The bed works as documented: hosts, refusals, silence, programs, loopback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bed(make_module_bed: MakeBed) -> Bed:
 
 
 def echo(asker: Host, answerer: Host, family: int) -> bytes:
-    """What comes back when `answerer` sends back what it got."""
+    """Returns what comes back when `answerer` returns what it received."""
     with answerer.socket_udp(PORT, family) as there, asker.socket_udp(0, family) as here:
         address = answerer.ipv6 if family == 6 else answerer.ipv4
         here.sendto(b"hello", (address, PORT))
@@ -191,7 +191,7 @@ def test_the_children_of_a_program_end_with_it(bed: Bed) -> None:
     with bed.host("alpha").start(["sh", "-c", "sleep 600 & echo child $!; wait"]) as program:
         child = int(program.wait_for("child").split()[1])
     stat = Path(f"/proc/{child}/stat")
-    # Orphaned, it is reaped by init, which may take its time.
+    # An orphan is reaped by init, which can take a while.
     assert wait_until(lambda: not stat.exists() or ") Z " in stat.read_text())
 
 

@@ -1,7 +1,7 @@
-"""The played tailscaled is the real one's likeness: held against what tailscaled 1.102 said (data/localapi/).
+"""The simulated tailscaled matches the real one: compared with recordings of tailscaled 1.102 (data/localapi/).
 
-Each recorded document is played again from its own nodes; both must have the same keys with the same kinds of
-values, null and left out being two kinds. Only what the recorded control server (headscale) does otherwise is let be.
+Each recorded document is made again from its own nodes. Both must have the same keys with the same kinds of values;
+null and omitted are different kinds. Only differences of the recorded control server (headscale) are allowed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RECORDED = TESTS / "data" / "localapi"
 STATUS = sorted(path.name for path in RECORDED.glob("status*.json"))
 WHOIS = sorted(path.name for path in RECORDED.glob("whois*.json"))
 
-# Told by node: equal in value, not in kind alone.
+# Keys whose values must be equal for each node, not only their kinds.
 EQUAL = (
     "HostName",
     "DNSName",
@@ -41,7 +41,7 @@ def load(name: str) -> Any:
 
 
 def node(told: dict[str, Any]) -> Node:
-    """The node of which a PeerStatus tells."""
+    """Returns the node that a PeerStatus describes."""
     return Node(
         told["HostName"],
         tuple(told["TailscaleIPs"] or ()),
@@ -53,7 +53,7 @@ def node(told: dict[str, Any]) -> Node:
 
 
 def shape(value: Any) -> Any:
-    """Keys and kinds of values. Capabilities differ by control server, and headscale's keys do not expire."""
+    """Returns keys and kinds of values, without capabilities and expiry, which depend on the control server."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if k not in ("KeyExpiry", "Hostinfo")}
         return {k: type(v).__name__ if k == "CapMap" else shape(v) for k, v in kept.items()}
@@ -61,11 +61,11 @@ def shape(value: Any) -> Any:
 
 
 def played(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The same tailnet's document, as the bed makes it."""
+    """Returns the document of the same tailnet, made by the bed."""
     me = node(recorded["Self"])
     tailnet = Tailnet([me, *map(node, (recorded["Peer"] or {}).values())])
     tailnet.tun = recorded["TUN"]
-    # Our expired node turns its own state into NeedsLogin.
+    # The bed's own node, when expired, has the state NeedsLogin.
     return tailnet.status(me, state="Running" if me.expired else recorded["BackendState"])
 
 
@@ -115,7 +115,7 @@ def test_a_whois_has_the_keys_of_a_recorded_one(name: str) -> None:
 
 
 def sections(name: str) -> list[tuple[str, str]]:
-    """(what was asked, what came back) of a recorded file of replies."""
+    """Returns pairs of request and reply from a recorded file."""
     parts = ("\n" + (RECORDED / name).read_text()).split("\n# GET ")[1:]
     split = [part.partition("\n")[::2] for part in parts]
     return [(asked, reply) for asked, reply in split if "watch-ipn-bus" not in asked]

@@ -1,4 +1,4 @@
-"""The played tailscaled speaks, knows and fails as the real one does."""
+"""The simulated tailscaled answers and fails as the real one does."""
 
 from __future__ import annotations
 

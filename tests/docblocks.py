@@ -1,4 +1,4 @@
-"""Markdown as tests read it: fenced blocks, tables and links, each with its line."""
+"""Reads Markdown for tests: fenced blocks, tables and links, with their line numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Block(NamedTuple):
-    """A fenced block. `info` is what stands behind the opening fence, `heading` the heading above it."""
+    """A fenced block. `info` has the words after the opening fence; `heading` is the heading above the block."""
 
     info: tuple[str, ...]
     text: str
@@ -23,7 +23,7 @@ class Block(NamedTuple):
         return self.info[0] if self.info else ""
 
     def options(self) -> dict[str, str]:
-        """``key=value`` words of the info string."""
+        """The ``key=value`` words of the info string."""
         return dict(word.split("=", 1) for word in self.info if "=" in word)
 
 
@@ -35,7 +35,7 @@ class Link(NamedTuple):
 
 
 def blocks(text: str) -> list[Block]:
-    """The fenced blocks of a document; ValueError for one that is not closed."""
+    """The fenced blocks of a document; ValueError if one is not closed."""
     found: list[Block] = []
     heading, begun, info = "", 0, ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -64,7 +64,7 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 
 def links(text: str) -> list[Link]:
-    """Every ``[text](target)`` outside of fenced blocks and of code."""
+    """All ``[text](target)`` links outside of fenced blocks and inline code."""
     found = []
     for number, line in prose(text):
         bare = re.sub(r"`[^`]*`", "", line)
@@ -73,7 +73,7 @@ def links(text: str) -> list[Link]:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that headings make: lower case, no punctuation, hyphens for spaces."""
+    """The anchors of all headings: in lower case, without punctuation, with hyphens for spaces."""
     made = set()
     for _, line in prose(text):
         if line.startswith("#"):
@@ -83,7 +83,7 @@ def anchors(text: str) -> set[str]:
 
 
 def table(text: str, heading: str) -> list[dict[str, str]]:
-    """The first table below `heading`: a row each, by the names of its columns, code marks dropped."""
+    """The first table below `heading`: a dict for each row, by column name, without the marks of inline code."""
     rows: list[list[str]] = []
     below = False
     for _, line in prose(text):

@@ -1,4 +1,4 @@
-"""`md forward` on a host of a bed, a name server that it asks, and the client that asks it."""
+"""Helpers to test `md forward` on a host of a bed: its upstream name server and a client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HERE = "127.0.0.1"
 def nameserver(
     host: Host, *lines: str, port: int = 53, address: str | None = None, interface: str | None = None
 ) -> Process:
-    """A dnsmasq with records of its own and nothing else; at all addresses of an `interface`, where one is given."""
+    """Starts a dnsmasq that serves only these records; at all addresses of `interface`, if given."""
     need("dnsmasq")
     address = address or host.ipv4
     conf = host.directory / f"dnsmasq-{address}-{port}"

@@ -1,6 +1,6 @@
-"""Resolvers in front of `md forward`, each as a machine has it, at an address of its own at port 53.
+"""Other resolvers that forward to `md forward`, each with its usual configuration and its own address at port 53.
 
-Around them: pages on alpha and bravo, and on bravo a service with 60 instances and the server of other names.
+Their surroundings: web pages on alpha and bravo, and on bravo a service with 60 instances and a server of other names.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from bed.hosts import Bed
 from bed.process import Process
 from real_clients import configuration, placed, serve_page
 
-# The key of the root, below which nothing can be validated on a bed: what is not excepted is SERVFAIL.
+# The trust anchor of the root. A bed cannot validate names below it, so names without an exception get SERVFAIL.
 KEY = "20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"
-MANY: Final = 60  # instances of `many`: more than any answer by UDP holds
+MANY: Final = 60  # instances of `many`: more than fit into a UDP response
 OTHER_NAME: Final = "www.example.org"
 OTHER_ADDRESS: Final = "198.18.0.80"
 BOTH: Final = {f"10 10 8080 {name}-8080.web.minidisc." for name in ("alpha", "bravo")}
 
 
 def surroundings(bed: Bed) -> None:
-    """What the resolvers find."""
+    """Starts the services that the resolvers find."""
     bravo = bed.host("bravo")
     other_names(bravo)
     for name in ("alpha", "bravo"):
@@ -34,7 +34,7 @@ def surroundings(bed: Bed) -> None:
 
 
 def other_names(host: Host) -> Process:
-    """A server of another name at the host's own address."""
+    """Starts a server of a name outside of our domain, at the host's own address."""
     need("dnsmasq")
     options = ["--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--bind-interfaces"]
     options += [f"--listen-address={host.ipv4}", f"--host-record={OTHER_NAME},{OTHER_ADDRESS}"]
@@ -42,13 +42,13 @@ def other_names(host: Host) -> Process:
 
 
 class Start(Protocol):
-    """Starts a resolver at an address, others' names from `upstream`; `ours` in place of the file of docs/clients."""
+    """Starts a resolver at an address. Other names come from `upstream`; `ours` replaces the file of docs/clients."""
 
     def __call__(self, host: Host, address: str, upstream: str, ours: str | None = None) -> Process: ...
 
 
 def dnsmasq(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
-    """As a machine has it that does not let names of the Internet point into its own network."""
+    """A dnsmasq with rebind protection: names of the Internet must not point into the local network."""
     need("dnsmasq")
     file = placed(host, f"dnsmasq-{address}.conf", configuration("dnsmasq.conf") if ours is None else ours)
     options = [f"--listen-address={address}", "--bind-interfaces", "--stop-dns-rebind", "--pid-file", "--user=root"]
@@ -57,12 +57,12 @@ def dnsmasq(host: Host, address: str, upstream: str, ours: str | None = None) ->
 
 
 def unbound_forward(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
-    """With a forward-zone, validating, its questions in random case."""
+    """An Unbound with a forward-zone, DNSSEC validation, and queries in random case."""
     return _unbound(host, address, upstream, configuration("unbound-forward.conf") if ours is None else ours)
 
 
 def unbound_stub(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
-    """With a stub-zone, validating, its questions in random case."""
+    """An Unbound with a stub-zone, DNSSEC validation, and queries in random case."""
     return _unbound(host, address, upstream, configuration("unbound-stub.conf") if ours is None else ours)
 
 
@@ -92,7 +92,7 @@ include: "{included}"
 
 
 def pdns_recursor(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
-    """Validating; `ours` is the text of its .lua."""
+    """A PowerDNS Recursor with DNSSEC validation; `ours` is the text of its .lua file."""
     need("pdns_recursor")
     root = host.directory / f"pdns-{address}"
     (root / "recursor.d").mkdir(parents=True)
@@ -115,7 +115,7 @@ quiet=yes
 
 
 def kresd(host: Host, address: str, upstream: str, ours: str | None = None) -> Process:
-    """Validating, its questions in random case, as it is from the start."""
+    """A Knot Resolver with its defaults: DNSSEC validation, and queries in random case."""
     need("kresd")
     root = host.directory / f"kresd-{address}"
     root.mkdir()

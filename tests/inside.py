@@ -1,4 +1,4 @@
-"""`md` in this very process, where it is a matter of words alone: quick, and whoever opens a socket fails."""
+"""Runs `md` in the process of the test, to test its texts quickly; opening a socket fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Md = Callable[..., Done]
 
 
 def md_inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Md:
-    """`md("check", path)`: exit code, stdout, stderr."""
+    """`md("check", path)` returns exit code, stdout and stderr."""
 
     def no_socket(*_: object, **__: object) -> NoReturn:
         raise AssertionError("it asked the network")

@@ -1,4 +1,4 @@
-"""A host whose zone changes, for tests of what is told of the changes."""
+"""A host whose zone changes, for tests of the events and transfers that result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real sockets on 127.x.y.z: registries, plain DNS clients, and peers that behave badly."""
+"""Real sockets on 127.x.y.z: registries, plain DNS clients, and misbehaving peers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _numbers = itertools.count(os.getpid() * 97 % 50_000)
 
 
 def address() -> str:
-    """An address of 127.0.0.0/8 that no other test of this run has."""
+    """An address of 127.0.0.0/8 that no other test of this run uses."""
     number = next(_numbers)
     return f"127.{64 + number // 62_500 % 128}.{number // 250 % 250 + 1}.{number % 250 + 1}"
 
 
 def free_port() -> int:
-    """A port that nothing has at any of these addresses."""
+    """A UDP port that is free at all of these addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("0.0.0.0", 0))
         return int(probe.getsockname()[1])
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @dataclass
 class Fixed:
-    """A network that is what a test says."""
+    """A network with the nodes that a test gives it."""
 
     me: Peer | None
     peers: tuple[Peer, ...]
@@ -52,7 +52,7 @@ class Fixed:
 
 
 def fleet(count: int, port: int | None = None) -> tuple[Peer, ...]:
-    """That many peers at addresses and a port of their own."""
+    """`count` peers with an address each, at one port."""
     port = port or free_port()
     return tuple(Peer(f"host{n}", (address(),), port) for n in range(1, count + 1))
 
@@ -62,7 +62,7 @@ def network_of(me: Peer | None, everybody: tuple[Peer, ...]) -> Fixed:
 
 
 def ask(peer: Peer, text: str, *, tcp: bool = False, rd: bool = False, timeout: float = 5.0) -> dns.message.Message:
-    """A plain DNS question, asked by dnspython over a socket."""
+    """Sends a plain DNS query by dnspython and returns the response."""
     from played import question
 
     query = dns.message.from_wire(question(text, rd=rd, use_edns=0))
@@ -72,12 +72,12 @@ def ask(peer: Peer, text: str, *, tcp: bool = False, rd: bool = False, timeout: 
 
 
 def answers(peer: Peer, text: str, **how: bool) -> set[str]:
-    """The answer section, a line a record."""
+    """The records of the answer section as zone text."""
     return {line for rrset in ask(peer, text, **how).answer for line in rrset.to_text().splitlines()}
 
 
 def open_sockets() -> int:
-    """How many sockets this process has."""
+    """The number of open sockets of this process."""
     count = 0
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def open_sockets() -> int:
 
 @contextlib.contextmanager
 def in_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """`work(stop)` in a thread until the block ends."""
+    """Runs `work(stop)` in a thread; sets `stop` when the block ends."""
     stop = threading.Event()
     thread = threading.Thread(target=work, args=(stop,))
     thread.start()
@@ -100,8 +100,10 @@ def in_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def nobody_is_paused() -> Iterator[None]:
-    """Peers that refused are asked again at once: what nodes ask each other comes from 127.0.0.1 here, so
-    that nobody hears by the source who has started meanwhile."""
+    """Switches off the pause before a peer that refused is queried again.
+
+    On loopback, queries between nodes come from 127.0.0.1, so a node cannot learn from their source which peer started.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mddns.directory.peer_memory.FIRST_PAUSE", 0.0)
         yield
@@ -113,7 +115,7 @@ TcpTrick = Callable[[socket.socket], None]
 
 @contextlib.contextmanager
 def hostile(peer: Peer, udp: UdpTrick, tcp: TcpTrick | None = None) -> Iterator[None]:
-    """A peer whose every datagram is handled by `udp(wire, reply)`, and every connection by `tcp(connection)`."""
+    """A peer that handles each datagram by `udp(wire, reply)`, and each connection by `tcp(connection)`."""
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with receiver, listener:
@@ -148,7 +150,7 @@ def _send(sock: socket.socket, destination: tuple[str, int], wire: bytes) -> Non
 
 
 def read_query(connection: socket.socket) -> bytes:
-    """The first query of a TCP connection."""
+    """Reads the first query of a TCP connection."""
     head = connection.recv(2, socket.MSG_WAITALL)
     return connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
 
@@ -157,12 +159,12 @@ QUERY = bytes(range(1, 13)) + b"what"
 
 
 def echo(wire: bytes, source: str, tcp: bool) -> Reaction:
-    """Answers with what was asked, doubled."""
+    """Responds with the query, twice."""
     return wire + wire
 
 
 class Client:
-    """A TCP connection that speaks in messages."""
+    """A TCP connection that sends and receives DNS messages with their length prefix."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -188,7 +190,7 @@ class Client:
         return await self.reader.readexactly(int.from_bytes(size, "big"))
 
     async def ended(self) -> bool:
-        """Whether the other side has ended, and nothing more came."""
+        """Waits for the next octet; whether the server has closed the connection instead."""
         try:
             return await self.reader.read(1) == b""
         except ConnectionError:

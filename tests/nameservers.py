@@ -1,4 +1,4 @@
-"""BIND, Knot, NSD and Unbound as secondaries of a node or a forwarder, on loopback, each in a directory of its own.
+"""BIND, Knot, NSD and Unbound as secondaries of a node or a forwarder, on loopback, each in its own directory.
 
 with Bind(directory, primary_port=28004, port=5301) as bind:
     bind.notify()
@@ -31,7 +31,7 @@ Records = frozenset[str]
 
 
 class Nameserver(ABC):
-    """A nameserver that is a secondary of whoever is at `primary_port`."""
+    """A nameserver that is a secondary of the server at `primary_port`."""
 
     program: ClassVar[str]
 
@@ -46,20 +46,20 @@ class Nameserver(ABC):
 
     @abstractmethod
     def _configure(self, directory: Path, primary: int, control: int) -> list[str]:
-        """Writes its configuration; its arguments."""
+        """Writes the configuration file; returns the program's arguments."""
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """What it has printed so far."""
         return self._process.stdout + self._process.stderr
 
     @property
     @abstractmethod
     def incremental(self) -> int:
-        """How many incremental transfers it has taken in, as its log says."""
+        """The number of incremental transfers that it has received, from its log."""
 
     def notify(self) -> None:
-        """Tells it that the zone may have changed (RFC 1996); nothing waits for its answer."""
+        """Sends it a NOTIFY that the zone may have changed (RFC 1996); a missing response is no error."""
         message = dns.message.make_query(ZONE, "SOA")
         message.set_opcode(dns.opcode.NOTIFY)
         message.flags |= dns.flags.AA
@@ -67,11 +67,11 @@ class Nameserver(ABC):
             dns.query.udp(message, ADDRESS, port=self.port, timeout=0.2)
 
     def serial(self) -> int | None:
-        """The serial that it serves, None where it serves nothing."""
+        """The zone serial that it serves; None if it serves no zone."""
         return serial_at(self.port)
 
     def records(self, names: Records) -> Records:
-        """Every record that it has; `names` are those that are expected, for whom it has to be asked by name."""
+        """All its records. `names` are the expected ones, for servers that must be queried name by name."""
         return zone_at(self.port)
 
     def __enter__(self) -> Self:
@@ -184,7 +184,7 @@ zone:
 
 
 class Unbound(Nameserver):
-    """A resolver that holds the zone (auth-zone). It gives no transfers."""
+    """A resolver that holds the zone (auth-zone). It serves no transfers."""
 
     program = "unbound"
 
@@ -215,7 +215,7 @@ auth-zone:
 
     @property
     def incremental(self) -> int:
-        # One that does not fit what it has makes it fetch all.
+        # After an incremental transfer that does not apply, it fetches the whole zone.
         return self.log.count("last IXFR packet") - 10 * self.log.count("IXFR did not apply cleanly")
 
     def records(self, names: Records) -> Records:
@@ -228,13 +228,13 @@ auth-zone:
 
 
 def small(sizes: list[str]) -> int:
-    """How many of these transfers must have been incremental: whole zones are many times as large."""
+    """The number of incremental transfers among these: the whole zone is more than four times as large."""
     octets = [int(size) for size in sizes]
     return sum(size < max(octets) / 4 for size in octets)
 
 
 def serial_at(port: int) -> int | None:
-    """The zone's serial as a nameserver there tells it."""
+    """The zone serial of the nameserver at this port; None if it does not respond."""
     query = dns.message.make_query(ZONE, "SOA", flags=0)
     try:
         answer = dns.query.udp(query, ADDRESS, port=port, timeout=0.1).answer
@@ -244,8 +244,10 @@ def serial_at(port: int) -> int | None:
 
 
 def zone_at(port: int) -> Records:
-    """Every record of the zone that a nameserver there transfers, TTL and serial included; in lower case, as
-    compression may change the case of names."""
+    """All records of a zone transfer from the nameserver at this port, with TTL and serial.
+
+    They are in lower case, as compression may change the case of names.
+    """
     found: set[str] = set()
     for message in dns.query.xfr(ADDRESS, ZONE, port=port, relativize=False, timeout=5.0, lifetime=10.0):
         for rrset in message.answer:
@@ -257,7 +259,7 @@ def _lines(rrset: dns.rrset.RRset) -> set[str]:
     return {f"{rrset.name} {rrset.ttl} {rrset.rdtype.name} {rdata}".lower() for rdata in rrset}
 
 
-# The same program in a hurry: what takes it seconds by design is not waited for fifty times.
+# The same program with a shorter pause between NOTIFY messages, so that fifty changes do not take minutes.
 QUICK = """
 import sys
 import os, time

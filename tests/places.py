@@ -1,4 +1,4 @@
-"""Where tests find what they read: the folder of the tests, and the repository."""
+"""Paths for tests: the folder of the tests, and the repository."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Nodes without sockets: registry, directory and responder in memory, their answers judged by dnspython.
+"""Nodes without sockets: registry, directory and responder in memory; dnspython reads their responses.
 
-A :class:`Host` is what :mod:`mddns.node` puts together, minus the event loop; a :class:`Fleet` is the network
-between hosts, a dictionary. The clock is a number that tests turn by hand. Nothing here reads a message with
-mddns' own reader: what a host says is what dnspython understands of it.
+A :class:`Host` consists of the same parts as :mod:`mddns.node`, without the event loop. A :class:`Fleet` is the
+network between hosts, a dictionary. The clock is a number that tests set. No code here reads a message with mddns' own
+reader: only what dnspython understands counts.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from mddns.responder.responder import Ask, Responder, client
 APEX = Name.parse("minidisc.")
 ORIGIN = dns.name.from_text("minidisc.")
 SINCE = 1_800_000_000_000
-"""Unix ms at which the played registries start: what ``md.since`` of their first services says."""
+"""Unix time in ms at which the played registries start: ``md.since`` of their first services."""
 
 STRANGER = "203.0.113.9"
 LOOKER_ON = "100.64.0.99"
-"""A member of every fleet that offers nothing and is asked nothing."""
+"""A member of every fleet that offers no services and receives no queries."""
 
 
 class Said:
-    """One answer as dnspython reads it. Sections are sets of zone text, relative to the apex."""
+    """A response as dnspython reads it. Sections are sets of zone text, relative to the apex."""
 
     def __init__(self, wire: bytes) -> None:
         self.wire = wire
         self.message = dns.message.from_wire(wire)
         counts = [int.from_bytes(wire[at : at + 2], "big") for at in (6, 8, 10)]
         opts = int(self.message.edns >= 0)
-        # A record that says the same twice would be lost in dnspython's RRsets: nobody may send one.
+        # dnspython's RRsets would hide a duplicate record, which no response may contain.
         assert [sum(map(len, section)) for section in self.message.sections[1:]] == [*counts[:2], counts[2] - opts]
         self.rcode = dns.rcode.to_text(self.message.rcode())
         self.flags = set(dns.flags.to_text(self.message.flags).split())
@@ -63,17 +63,17 @@ class Said:
 
     @property
     def question(self) -> str:
-        """The question as it was echoed."""
+        """The question section of the response."""
         return str(self.message.question[0])
 
     @property
     def ttls(self) -> set[int]:
-        """Every TTL in answer and additional section."""
+        """All TTLs of the answer and additional sections."""
         return {rrset.ttl for section in (self.message.answer, self.message.additional) for rrset in section}
 
     @property
     def nothing(self) -> bool:
-        """Whether it has no records at all."""
+        """Whether the response has no records."""
         return not (self.answer or self.authority or self.additional)
 
 
@@ -87,12 +87,12 @@ def zone(text: str) -> set[str]:
 
 
 def name(text: str) -> dns.name.Name:
-    """A name hanging from the apex unless it ends in a dot."""
+    """A name relative to the apex, unless it ends in a dot."""
     return dns.name.from_text(text, ORIGIN)
 
 
 def question(text: str, *, rd: bool = False, ident: int = 4711, **edns: Any) -> bytes:
-    """``"web SRV"`` as a query's octets; with any of dnspython's EDNS arguments, with EDNS."""
+    """The octets of a query such as ``"web SRV"``; with EDNS if any of dnspython's EDNS arguments is given."""
     owner, _, qtype = text.rpartition(" ")
     query = dns.message.make_query(name(owner or "@"), qtype, id=ident, **edns)
     query.flags = dns.flags.Flag(dns.flags.RD if rd else 0)
@@ -100,14 +100,14 @@ def question(text: str, *, rd: bool = False, ident: int = 4711, **edns: Any) -> 
 
 
 def ready_answer(hot: Mapping[str, Kept], wire: bytes, source: str) -> bytes | None:
-    """What the loop that reads a socket finds without calling anybody."""
+    """The response that the socket loop finds in the cache of hot answers; None if it must call the responder."""
     plain, cookies = hot.get(source, ({}, {}))
     ready = plain.get(wire[2:], cookies.get(wire[2:-COOKIE_OCTETS]))
     return None if ready is None else wire[:2] + ready[0]
 
 
 class Host:
-    """One host: `ask` it something."""
+    """One host. Query it with `ask`."""
 
     def __init__(self, me: Peer, *, shares_name: bool = False, apex: Name = APEX) -> None:
         self.me = me
@@ -116,17 +116,17 @@ class Host:
         self.responder = Responder(apex, self.registry, self.directory, lambda rdatas: rdatas.reverse())
 
     def advertise(self, name: str, port: int, labels: Mapping[str, str] | None = None, **more: Any) -> Registration:
-        """Offers a service, since SINCE."""
+        """Offers a service as of SINCE."""
         return self.offer(make(port, name, labels, **more))
 
     def offer(self, offer: Offer) -> Registration:
-        """The same for an offer that is made already."""
+        """As `advertise`, for an existing Offer."""
         return self.registry.advertise(offer, SINCE)
 
     def octets(
         self, wire: bytes, *, source: str = STRANGER, tcp: bool = False, now: float = 0.0
     ) -> bytes | tuple[bytes, ...] | Ask | None:
-        """What the responder makes of a message."""
+        """What the responder returns for a message."""
         self.directory.own(self.registry.services())
         who = client(source, frozenset(self.me.addresses), tcp=tcp)
         if not tcp:
@@ -138,13 +138,13 @@ class Host:
         return tuple(answer) if isinstance(answer, Messages) else answer
 
     def ask(self, text: str, *, tcp: bool = False, source: str = STRANGER, now: float = 0.0, **query: Any) -> Said:
-        """The answer to ``"web SRV"``, which must need nobody else."""
+        """The response to a query such as ``"web SRV"``, which must not depend on a peer."""
         answer = self.octets(question(text, **query), source=source, tcp=tcp, now=now)
         assert isinstance(answer, bytes), answer
         return Said(answer)
 
     def whole(self, text: str, **query: Any) -> Said:
-        """The answer over TCP."""
+        """The response over TCP."""
         return self.ask(text, tcp=True, **query)
 
 
@@ -161,7 +161,7 @@ CHARLIE = peer("charlie", "100.64.0.3")
 class Fleet:
     """Hosts that reach each other through a dictionary. `silent` and `refusing` hold addresses.
 
-    `lists` is by address what ``GET /services`` is answered with; who is not in it refuses TCP too.
+    `lists` has the responses to ``GET /services`` by address; an address without one refuses TCP too.
     """
 
     def __init__(self, *peers: Peer, apex: Name = APEX) -> None:
@@ -171,9 +171,9 @@ class Fleet:
         self.refusing: set[str] = set()
         self.lists: dict[str, bytes] = {}
         self.asked: list[tuple[str, bool]] = []
-        """(address, over TCP) of every question that went between hosts."""
+        """(address, over TCP) of every query between hosts."""
         self.listed: list[str] = []
-        """The addresses that were asked by HTTP."""
+        """The addresses that were queried by HTTP."""
         names = [each.name.lower() for each in peers]
         for each in peers:
             host = Host(each, shares_name=names.count(each.name.lower()) > 1, apex=apex)
@@ -192,15 +192,15 @@ class Fleet:
         return Snapshot(me, tuple(host.me for host in self.hosts.values() if host.me is not me), "played")
 
     def fall_silent(self, *peers: Peer) -> None:
-        """These answer nothing any more."""
+        """These peers stop responding."""
         self.silent.update(address for each in peers for address in each.addresses)
 
     def wake(self, *peers: Peer) -> None:
-        """These answer again."""
+        """These peers respond again."""
         self.silent.difference_update(address for each in peers for address in each.addresses)
 
     def carry(self, lookup: Lookup, now: float, source: str = LOOKER_ON) -> float:
-        """Does a lookup's I/O; when it ended. Whatever is answered is answered at once."""
+        """Runs the I/O of a lookup and returns when it ended. Responses take no time."""
         while not lookup.done:
             datagrams = lookup.send(now)
             for address, port, wire in datagrams:
@@ -242,7 +242,7 @@ class Fleet:
         return () if answer is None else (answer,) if isinstance(answer, bytes) else answer
 
     def fulfil(self, host: Host, ask: Ask, now: float, timeout: float = 1.0) -> bytes:
-        """Asks the peers as a node does, then finishes."""
+        """Queries the peers as a node does, then returns the finished response."""
         directory = host.directory
         if due := directory.due(now, ask.age):
             directory.asking(due, now)
@@ -263,7 +263,7 @@ class Fleet:
         return ask.finish(now)
 
     def octets(self, host: Host, wire: bytes, *, now: float, source: str = "", tcp: bool = True) -> bytes | None:
-        """What `host` says to a member of the network, having asked whom it wanted to ask."""
+        """The response of `host` to a member of the network, after the queries to peers that it needs."""
         source = source or host.me.addresses[0]
         answer = host.octets(wire, source=source, tcp=tcp, now=now)
         if isinstance(answer, Ask):
@@ -282,7 +282,7 @@ class Fleet:
         rd: bool = True,
         **query: Any,
     ) -> Said:
-        """The merged answer (RD=1) of one host."""
+        """The merged response (RD=1) of one host."""
         query = {"use_edns": 0, **query}
         answer = self.octets(self[me], question(text, rd=rd, **query), now=now, source=source, tcp=tcp)
         assert answer is not None
@@ -290,12 +290,12 @@ class Fleet:
 
 
 def without(*addresses: str, of: Peer) -> Peer:
-    """A peer that lost addresses."""
+    """`of` without these addresses."""
     return replace(of, addresses=tuple(each for each in of.addresses if each not in addresses))
 
 
 class Seeker:
-    """One who looks for services in a fleet, from a machine of its own (or `me`)."""
+    """A resolver that looks up services in a fleet, from its own machine (or `me`)."""
 
     def __init__(self, fleet: Fleet, me: Peer | None = None, policy: Policy | None = None) -> None:
         self.fleet = fleet

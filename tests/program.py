@@ -1,11 +1,11 @@
-"""The real `md`, on a network of its own: nodes on 127.0.0.1, each at a free port, and no Tailscale.
+"""Runs the real `md` on its own network: nodes on 127.0.0.1, each at a free port, without Tailscale.
 
     world = World(tmp_path)                 # names its nodes, starts none
     world.start("advertise", "web", ":80", node="alpha").wait_for("advertised")
     world.md("list", "-o", "json")
 
-A static network's first address of this machine is the node itself, so each node's own stands first in what it
-is told; who only asks is none of them.
+In a static network, the first address that belongs to this machine is the node itself. So each node gets its own
+address first; a program that only sends queries is none of the nodes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ADDRESS = "127.0.0.1"
 
 
 class World:
-    """A network's nodes by name, and what was started on them. Everything ends with the `with` block."""
+    """The nodes of a network by name, and the programs started on them. All end with the `with` block."""
 
     def __init__(self, directory: Path, nodes: Sequence[str] = ("alpha", "bravo")) -> None:
         self.directory = directory
@@ -39,12 +39,12 @@ class World:
         self._numbers = itertools.count()
 
     def spec(self, first: str | None = None) -> str:
-        """The network as `--network` takes it, with `first` in front."""
+        """The value of `--network`, with the node `first` in front."""
         names = sorted(self.ports, key=lambda name: name != first)
         return "static:" + ",".join(f"{name}={ADDRESS}:{self.ports[name]}" for name in names)
 
     def env(self, node: str | None = None, more: Mapping[str, str | None] | None = None) -> dict[str, str]:
-        """The environment of a program there; None in `more` takes a variable away."""
+        """The environment of a program of a node; None in `more` removes a variable."""
         ours = ("MDDNS_", "XDG_", "LC_", "LANG", "PYTHONIO", "PYTHONU", "_MD", "NO_COLOR", "COLUMNS")
         env: dict[str, str | None] = {
             **{key: value for key, value in os.environ.items() if not key.startswith(ours)},
@@ -65,7 +65,7 @@ class World:
         timeout: float = 20.0,
         **more: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs `md` to its end. subprocess.TimeoutExpired where it takes longer; it is ended then."""
+        """Runs `md` to its end. After the timeout, kills it and raises subprocess.TimeoutExpired."""
         return subprocess.run(
             [*MD, *args],
             env=self.env(None, env),
@@ -79,7 +79,7 @@ class World:
         )
 
     def shell(self, script: str, env: Mapping[str, str | None] | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs a script of bash in which `md` is the program."""
+        """Runs a bash script in which `md` is the program under test."""
         define = f'md() {{ "{sys.executable}" -m mddns "$@"; }}\n'
         return subprocess.run(
             ["bash", "--norc", "-c", define + script],
@@ -111,7 +111,7 @@ class World:
 
 
 class Deaf:
-    """A socket that hears every question and answers none: a node that is there and silent."""
+    """A socket that receives all queries and answers none: a silent node."""
 
     def __init__(self) -> None:
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -120,7 +120,7 @@ class Deaf:
         self.network = f"static:deaf={ADDRESS}:{self.socket.getsockname()[1]}"
 
     def forget(self) -> None:
-        """Drops what was asked so far."""
+        """Discards the queries received so far."""
         self.socket.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -128,7 +128,7 @@ class Deaf:
         self.socket.settimeout(20)
 
     def wait_for_question(self) -> None:
-        """Until somebody has asked: then they are waiting for the answer."""
+        """Waits for a query; from then on its sender waits for the response."""
         self.socket.recvfrom(512)
 
     def __enter__(self) -> Self:
@@ -141,7 +141,7 @@ class Deaf:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody has, neither UDP nor TCP."""
+    """Ports of 127.0.0.1 that are free for UDP and TCP."""
     found: dict[int, list[socket.socket]] = {}
     try:
         while len(found) < count:
@@ -162,7 +162,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def as_nobody(*args: str) -> list[str]:
-    """`md` with these arguments as a user who may do nothing, and cannot even load what is not loaded before."""
+    """The command line of `md` as a user without any rights; all modules are loaded before it drops its rights."""
     loaded = f"import encodings.ascii, encodings.idna, mddns.__main__ as md, mddns.cli.{args[0]}"
     loaded += ", mddns.setup.dnsmasq, mddns.networks.tailscale"
     drop = "import os; os.geteuid() or (os.setgroups([]), os.setresgid(*[65534] * 3), os.setresuid(*[65534] * 3))"

@@ -1,4 +1,4 @@
-"""A client of DNS Push Notifications on a real connection."""
+"""A client of DNS Push Notifications (RFC 8765) on a real connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mddns.responder.push_subscriptions import SUBSCRIBE, Change, read_push, sub
 
 
 class Watcher:
-    """A client of a node's sessions."""
+    """A client that has a session with a node."""
 
     def __init__(self, node: Node, source: str) -> None:
         self.node = node
@@ -38,7 +38,7 @@ class Watcher:
         return ident
 
     async def next(self) -> Event:
-        """What comes next; EOFError where the connection has ended."""
+        """The next event; EOFError if the connection has ended."""
         while not self.events:
             try:
                 octets = await self.reader.read(65536)

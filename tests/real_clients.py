@@ -1,8 +1,8 @@
-"""What the tests of other people's programs have in common: pages on two hosts, and a third with `md forward`.
+"""Helpers to test other client programs: web pages on two hosts, and a third host with `md forward`.
 
-alpha and bravo serve pages that say who they are, each announced by `md run` for as long as it lives. On desk,
-where the program under test runs, `md forward` has its default place and resolv.conf names it. The program's
-configuration is the very file of docs/clients/.
+alpha and bravo serve pages that contain their names; `md run` advertises each page while it runs. On desk, where the
+program under test runs, `md forward` has its default address, which resolv.conf names. The program's configuration is
+the file of docs/clients/.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bed.host import Host
 from bed.hosts import Bed
 from bed.process import Process, wait_until
 
-FORWARDER = "127.0.0.1"  # at port 53: where `md forward` is when root starts it
+FORWARDER = "127.0.0.1"  # at port 53: the default of `md forward` for root
 RESOLV_CONF = f"nameserver {FORWARDER}\n"
 HERE = Path(__file__).parent
 CONFIGURATIONS = HERE.parent / "docs" / "clients"
@@ -31,7 +31,7 @@ def configuration(name: str) -> str:
 
 
 def serve_page(host: Host, port: int = 8080, name: str = "web", *labels: str, say: str | None = None) -> Process:
-    """A page at that port, which answers ``HOST:PORT`` (or `say`), and its service; both end with the process."""
+    """Serves a page with the text ``HOST:PORT`` (or `say`) and advertises it; both end with the process."""
     page = ["python", "-m", "bed.page", host.ipv4, str(port), say or f"{host.name}:{port}"]
     process = host.start(["md", "run", name, f":{port}", *labels, "--", *page], env={"PYTHONPATH": str(HERE)})
     process.wait_for("advertised", timeout=15)
@@ -39,31 +39,31 @@ def serve_page(host: Host, port: int = 8080, name: str = "web", *labels: str, sa
 
 
 def forward(host: Host, *argv: str) -> Process:
-    """`md forward` as root starts it: at 127.0.0.1 port 53."""
+    """Starts `md forward` at its default for root, 127.0.0.1 port 53."""
     process = host.start(["md", "forward", *argv])
     process.wait_for("Ctrl-C ends it", timeout=15)
     return process
 
 
 def fetch(host: Host, url: str, *options: str) -> str:
-    """What curl gets there, or an empty text."""
+    """What curl gets from `url`; an empty text if it fails."""
     return host.run(["curl", "-sS", "--max-time", "3", *options, url], timeout=10).stdout.strip()
 
 
 def fetched(host: Host, url: str, times: int = 8, *options: str) -> set[str]:
-    """All that as many fetches get, each by a connection of its own."""
+    """The different results of `times` fetches, each with its own connection."""
     return {fetch(host, url, *options) for _ in range(times)}
 
 
 def placed(host: Host, name: str, text: str) -> str:
-    """The path of a file of that name and text, in a host's directory."""
+    """Writes a file into a host's directory and returns its path."""
     file = host.directory / name
     file.write_text(text, "utf-8")
     return str(file)
 
 
 def offer_many(host: Host, name: str, count: int) -> Process:
-    """So many instances of a service, at ports from 9101 on where nobody listens."""
+    """Offers `count` instances of a service at ports from 9101 on, where no program listens."""
     services = "".join(f"  - {{name: {name}, address: ':{9100 + n}'}}\n" for n in range(1, count + 1))
     process = host.start(["md", "advertise", placed(host, f"{name}.yaml", f"services:\n{services}")])
     process.wait_for("advertised", timeout=15)
@@ -71,7 +71,7 @@ def offer_many(host: Host, name: str, count: int) -> Process:
 
 
 def last_line(process: Process) -> str:
-    """The last whole line that a program has printed so far, or an empty one."""
+    """The last complete line that a program has printed so far, or an empty text."""
     return process.stdout.rpartition("\n")[0].rpartition("\n")[2]
 
 
@@ -81,9 +81,9 @@ def hosts_in(bed: Bed, text: str) -> set[str]:
 
 
 def until_all_see(bed: Bed, clients: Mapping[str, Callable[[], str]], hosts: set[str], timeout: float) -> list[str]:
-    """Waits until what each client gives out names these hosts and no others; after how long, for each.
+    """Waits until the output of each client names exactly these hosts; returns how long each took.
 
-    AssertionError after `timeout` seconds, with what those that did not said last.
+    AssertionError after `timeout` seconds, with the last output of the clients that are late.
     """
     began, late = time.monotonic(), dict(clients)
     took: list[str] = []
@@ -100,9 +100,9 @@ def until_all_see(bed: Bed, clients: Mapping[str, Callable[[], str]], hosts: set
 
 
 def follow(bed: Bed, clients: Mapping[str, Callable[[], str]], name: str, port: int) -> tuple[str, str]:
-    """Has a page on alpha, then one on bravo too, then that alone, and waits until each client says so.
+    """Serves a page on alpha, then also on bravo, then only there; waits each time until all clients see it.
 
-    How soon after it was advertised they found who joined, and how soon after its end they had forgotten who left.
+    Returns how soon the clients found the new page, and how soon they dropped the one that ended.
     """
     with serve_page(bed.host("alpha"), port, name) as first:
         until_all_see(bed, clients, {"alpha"}, 20)
@@ -114,14 +114,14 @@ def follow(bed: Bed, clients: Mapping[str, Callable[[], str]], name: str, port: 
 
 
 def seconds_until(condition: Callable[[], bool], timeout: float) -> float:
-    """How long it took until `condition` was true; AssertionError after `timeout` seconds."""
+    """The seconds until `condition` was true; AssertionError after `timeout` seconds."""
     began = time.monotonic()
     assert wait_until(condition, timeout), f"not within {timeout} s"
     return time.monotonic() - began
 
 
 def version_of(host: Host, *argv: str) -> str:
-    """The first number with dots that a program prints of itself."""
+    """The version of a program: the first number with dots that it prints."""
     try:
         done = host.run(argv)
     except subprocess.TimeoutExpired:
@@ -131,7 +131,7 @@ def version_of(host: Host, *argv: str) -> str:
 
 
 def office(bed: Bed) -> Bed:
-    """Pages on alpha and bravo, `md forward` on desk."""
+    """Starts pages on alpha and bravo, and `md forward` on desk."""
     for name in ("alpha", "bravo"):
         serve_page(bed.host(name))
     forward(bed.host("desk"))
@@ -139,14 +139,14 @@ def office(bed: Bed) -> Bed:
 
 
 class Traffic:
-    """What comes back through a proxy at `url`, which chooses anew for each request; `seen`: all that ever came."""
+    """Requests through a proxy at `url`, which selects a server for each; `seen` has all pages so far."""
 
     def __init__(self, host: Host, url: str, requests: int = 8) -> None:
         self._fetch = lambda: set(fetch(host, f"{url}[1-{requests}]").splitlines())
         self.seen: set[str] = set()
 
     def until(self, *pages: str) -> float:
-        """How many seconds it took until as many requests as that got these pages and nothing else."""
+        """The seconds until a run of requests got exactly these pages."""
 
         def all_from_them() -> bool:
             came = self._fetch()

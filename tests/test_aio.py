@@ -1,4 +1,4 @@
-"""The same verbs as coroutines."""
+"""Tests of the asyncio API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demonstration's nodes, and what is known of them from the start."""
+"""Tests of the demo's nodes, and of the peer memory that lookups start with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mddns.system import clock
 
 
 def test_whoever_looks_for_the_nodes_of_a_demonstration_waits_for_each() -> None:
-    """On a slow machine the first table would lack some of them: of nobody unknown is much expected."""
+    """Otherwise, on a slow machine, the first table lacks some: a lookup does not wait long for unknown peers."""
     with running() as demo:
         memory = demo.memory()
         peers = Settings.of(demo.network, environ={}).network.read(1.0).everyone()

@@ -1,4 +1,4 @@
-"""What every program that embeds us relies on: forks, threads, event loops and ends without surprises."""
+"""Tests of mddns inside other programs: forks, threads, event loops and exit."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def network() -> Iterator[str]:
-    """A static network of this machine alone, at a free port."""
+    """A static network of only this machine, at a free port."""
     yield f"static:here=127.0.0.1:{free_port()}"
     mddns.close()
 
 
 def program(code: str, network: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program as users do, but with every warning an error and asyncio's own checks on."""
+    """Runs a program as users do, but with warnings as errors, and with asyncio's debug mode."""
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", *options, "-c", textwrap.dedent(code)],
         env={**os.environ, "MDDNS_NETWORK": network},
@@ -164,7 +164,7 @@ def test_a_parent_that_is_killed_leaves_the_port_although_its_child_lives(networ
 
 
 def test_gunicorn_with_preload(network: str, tmp_path: Path) -> None:
-    """Each worker has a registry; the endpoint is one, and lives as long as one of them."""
+    """Each worker has a registry; they offer one endpoint, which exists until the last worker ends."""
     pytest.importorskip("gunicorn")
     port = free_port()
     (tmp_path / "shop.py").write_text(
@@ -201,7 +201,7 @@ def test_gunicorn_with_preload(network: str, tmp_path: Path) -> None:
     try:
         with mddns.Resolver(network) as resolver:
             assert wait_until(lambda: bool(resolver.resolve("shop")), 15)
-            time.sleep(0.5)  # let the other workers come up: there must still be one endpoint
+            time.sleep(0.5)  # let the other workers start: there must still be one endpoint
             assert [service.endpoint for service in resolver.resolve("shop")] == [f"127.0.0.1:{port}"]
     finally:
         server.terminate()
@@ -244,7 +244,7 @@ def test_the_library_leaves_signals_alone(network: str) -> None:
 
 
 def test_minidiscs_own_examples_run_unchanged(network: str) -> None:
-    """Those of its README, with the port and the channel that they leave to their reader."""
+    """The examples of its README, with the port and the channel that they leave open."""
     done = program(
         """
         import sys, types

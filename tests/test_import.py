@@ -1,4 +1,4 @@
-"""Importing mddns costs next to nothing: in other people's programs, and for every md."""
+"""Importing mddns loads almost nothing, in programs that embed it and in each run of `md`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 def after(code: str) -> dict[str, Any]:
-    """What a fresh interpreter has loaded and started after some code."""
+    """The modules and threads of a new interpreter after it ran some code."""
     report = "import json, sys, threading; print(json.dumps([sorted(sys.modules), threading.active_count()]))"
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{code}\n{report}"], capture_output=True, text=True, timeout=60

@@ -1,6 +1,6 @@
-"""The layout: each package says what it is for, each module has its tests, and no library is used by the way.
+"""The layout: each package has a docstring, each module has tests, and each library is a declared dependency.
 
-Which package may import which is held by `lint-imports`; its contracts stand in pyproject.toml.
+`lint-imports` checks which package may import which; its contracts are in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PACKAGES = [path.parent for path in FILES if path.name == "__init__.py"]
 MODULES = [str(path.relative_to(PACKAGE).with_suffix("")) for path in FILES if path.name != "__init__.py"]
 LIBRARIES = {"click", "dnslib", "h11", "yaml"}
 
-# Modules without a tests/<package>/test_<module>.py, and where their tests are instead.
+# Modules without a tests/<package>/test_<module>.py, and the file that tests them instead.
 TESTED_ELSEWHERE = {
     "__main__": "cli/test_table",
     "aio_watch": "watching/test_watcher",
@@ -64,7 +64,7 @@ TESTED_ELSEWHERE = {
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The top-level names of all that a file imports from outside of mddns."""
+    """The top-level names of the modules that a file imports from outside of mddns."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -73,7 +73,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def own_tests(module: str) -> str:
-    """The test file of a module's name, as ``zone/test_journal`` of ``zone/journal``."""
+    """The test file of a module: ``zone/test_journal`` for ``zone/journal``."""
     *folder, name = module.split("/")
     return "/".join((*folder, f"test_{name}"))
 
@@ -94,14 +94,14 @@ def test_each_library_that_is_used_is_a_dependency() -> None:
 
 
 def test_the_guard_of_this_file_sees_imports_within_functions(tmp_path: Path) -> None:
-    """A checker that found nothing at all would pass everything."""
+    """A checker that finds no imports would accept everything."""
     (tmp_path / "zone.py").write_text("import time\ndef f():\n    from os.path import join\n    from .x import y\n")
     assert set(imported(tmp_path / "zone.py")) == {"time", "os"}
 
 
 @pytest.mark.parametrize("module", [each for each in MODULES if not each.startswith(("cli/", "setup/"))])
 def test_a_module_has_a_test_file_of_its_name(module: str) -> None:
-    """Commands and recipes have theirs by what they do: tests/cli/, tests/setup/."""
+    """Tests of commands and recipes are sorted by purpose: tests/cli/, tests/setup/."""
     assert (TESTS / f"{TESTED_ELSEWHERE.get(module, own_tests(module))}.py").exists()
 
 

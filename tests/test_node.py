@@ -1,4 +1,4 @@
-"""A node keeps up with its network, and hears of peers that ask it."""
+"""Tests that a node follows its network, and learns of peers from their queries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(work: Work, *, timeout: float = 0.3, peers: tuple[Peer, ...] = ()) -> No
 
 
 def every(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """The network is looked at so often."""
+    """Sets how often the network is read, in seconds."""
     monkeypatch.setattr(follower, "STATUS_EVERY", seconds)
     monkeypatch.setattr(follower, "STATUS_EVERY_WHILE_LOST", seconds)
 
@@ -81,7 +81,7 @@ def test_who_asks_the_same_again_is_answered_without_a_call_and_heard_all_the_sa
             node._answer(wire, bravo.addresses[0], False)
         assert ready_answer(node._hot(), wire, bravo.addresses[0])
         await until(lambda: memory.paused_until(bravo.id) > 0)
-        # Nobody answered there when we asked around: its next question is news.
+        # Our query to bravo got no response, so its next query must reach the node: it shows that bravo is up.
         assert ready_answer(node._hot(), wire, bravo.addresses[0]) is None
         node._answer(wire, bravo.addresses[0], False)
         assert memory.paused_until(bravo.id) == 0.0
@@ -103,7 +103,7 @@ def test_a_question_is_answered_when_the_peers_have_been_asked() -> None:
         finally:
             await other.close()
 
-    # Whoever started first was told that nobody is there, and pauses; see `heard`.
+    # The node that started first got a refusal from the other one, and pauses; see `heard`.
     run(work)
 
 
@@ -202,7 +202,7 @@ def test_clients_without_number_do_not_fill_the_memory() -> None:
 def test_without_descriptors_for_asking_around_an_answer_is_given_still(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody was asked, so nobody has answered: that is no news of an empty network."""
+    """No peer was queried yet, so missing responses do not mean that the network is empty."""
 
     async def no_descriptors(*args: object) -> None:
         raise NetworkError("no file descriptor is left for a lookup")
@@ -309,7 +309,7 @@ def test_who_keeps_serials_keeps_those_of_a_holder_that_does_not(tmp_path: Path)
 
 
 def test_when_the_network_is_back_those_are_asked_too_that_were_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So they hear of us: they may have given us up, and would not ask for minutes."""
+    """Our query tells them that we are back: they may pause, and not query us for minutes."""
     every(monkeypatch, 0.01)
 
     async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
@@ -330,7 +330,7 @@ def test_when_the_network_is_back_those_are_asked_too_that_were_left_alone(monke
 
 
 def test_what_others_of_this_host_offer_is_not_taken_along_to_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They tell anew, there; until then what they said is about an address that may be somebody else's."""
+    """They publish again at the new address; their old data is about an address that may belong to another host."""
     every(monkeypatch, 0.01)
 
     async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:

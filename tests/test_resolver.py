@@ -1,4 +1,4 @@
-"""Finding services in blocking programs, on real sockets."""
+"""Tests of the blocking Resolver, on real sockets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def peers() -> tuple[Peer, ...]:
 
 @pytest.fixture(scope="module")
 def registries(peers: tuple[Peer, ...]) -> Iterator[list[Registry]]:
-    """Three of four peers are registries; the fourth's place is for tests."""
+    """Three of four peers are registries; tests use the address of the fourth."""
     with nobody_is_paused():
         yield from started_at(peers)
 
@@ -102,13 +102,13 @@ def test_nothing_stays_open_between_lookups(peers: tuple[Peer, ...], registries:
         resolver.resolve("nope")
         before, threads = open_sockets(), threading.active_count()
         resolver.list_services()
-        # The registries' own lookups, in the same process, come and go.
+        # The registries of this process have sockets for their own lookups, too, for a moment.
         assert wait_until(lambda: open_sockets() == before)
         assert threading.active_count() == threads
 
 
 def test_equal_questions_of_one_moment_are_one_lookup(peers: tuple[Peer, ...], registries: object) -> None:
-    """Also where a registry is silent: nobody waits once more for it."""
+    """Also if a registry is silent: no caller waits for it a second time."""
     asked = []
     network = network_of(None, peers)
     with Resolver(network, timeout=0.5) as resolver:
@@ -128,7 +128,7 @@ def test_equal_questions_of_one_moment_are_one_lookup(peers: tuple[Peer, ...], r
             for thread in threads:
                 thread.join()
             assert time.monotonic() - begun < 1.5
-    assert len(asked) <= 2  # one question, retransmitted once
+    assert len(asked) <= 2  # one query, retransmitted once
     assert {(len(each), each.silent) for each in found} == {(2, ("host4",))}
 
 
@@ -199,7 +199,7 @@ def test_module_functions_use_one_resolver_that_is_made_at_first_use(
 
 
 class Sleepy:
-    """The clock of a machine that sleeps when it is told to; stands in for the module `mddns.system.clock`."""
+    """The clock of a machine that sleeps on command; replaces the module `mddns.system.clock`."""
 
     AWAY = clock.AWAY
 
@@ -209,7 +209,7 @@ class Sleepy:
     def now(self) -> float:
         return clock.now() + self.slept
 
-    def Naps(self) -> Sleepy:  # noqa: N802 - as the class that it stands in for
+    def Naps(self) -> Sleepy:  # noqa: N802 - the name of the class that it replaces
         return self
 
     def taken(self) -> float:
@@ -241,7 +241,7 @@ def test_a_registry_that_was_silent_before_we_slept_is_not_gone_when_we_wake(
 def test_a_lookup_in_which_we_fell_asleep_begins_anew_when_we_wake(
     peers: tuple[Peer, ...], registries: object, sleepy: Sleepy
 ) -> None:
-    """Nobody's answer could reach us, and that is nobody's silence."""
+    """While the machine slept, it could receive no response; so no peer counts as silent."""
     asked: list[bytes] = []
 
     def sleep_at_first(wire: bytes, reply: object) -> None:
@@ -252,4 +252,4 @@ def test_a_lookup_in_which_we_fell_asleep_begins_anew_when_we_wake(
         memory = resolver._inquirer.directory.memory
         memory.answered(peers[3].id, sleepy.now(), 0.001)
         assert len(resolver.resolve("web")) == 2
-    assert len({wire[:2] for wire in asked}) == 2  # another lookup has other ids
+    assert len({wire[:2] for wire in asked}) == 2  # a second lookup has other message ids

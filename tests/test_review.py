@@ -1,4 +1,4 @@
-"""What reviews found: transfers, callers that share a lookup, settings that nobody could give."""
+"""Tests of faults that reviews found: transfers, callers that share a lookup, settings that could not be set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mddns.zone.transfer import TransferIn
 
 
 def transferred(host: Host, text: str = "@ AXFR", apex: Name = APEX, **edns: Any) -> tuple[bytes, ...]:
-    """The messages of a transfer of all that `host` offers."""
+    """The messages of a zone transfer from `host`."""
     host.responder.allow(frozenset((LOOKER_ON,)))
     wire = question(text, **edns) if apex is APEX else dns.message.make_query(str(apex), "AXFR", id=1).to_wire()
     answer = host.responder.respond(wire, client(LOOKER_ON, frozenset(), tcp=True), 0.0)
@@ -59,7 +59,7 @@ def test_a_transfer_of_all_that_a_node_may_offer_is_read() -> None:
 
 
 def fed(messages: Iterable[bytes]) -> bool:
-    """Reads a transfer; whether its end came."""
+    """Reads a zone transfer; whether it was complete."""
     transfer = TransferIn(APEX)
     return any(transfer.feed(message) for message in messages)
 
@@ -126,7 +126,7 @@ def test_of_a_transfer_only_records_of_class_in_and_services_with_a_port_are_bel
 
 
 class Played:
-    """A fleet as a network, on the side of a looker-on or of `me`; lookups wait for :meth:`go`."""
+    """A fleet as a network, seen by `me` or by a node that offers nothing; lookups wait for :meth:`go`."""
 
     def __init__(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, me: Any = None) -> None:
         self.fleet = fleet
@@ -156,7 +156,7 @@ def web() -> Fleet:
 
 
 def test_who_wants_one_service_of_other_labels_is_not_told_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lookup that is under way ends at its own first match."""
+    """The lookup in progress ends at its own first match."""
 
     async def scene() -> None:
         network = Played(web(), monkeypatch)

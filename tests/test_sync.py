@@ -1,4 +1,4 @@
-"""Registries of blocking programs, on real sockets, asked by dnspython."""
+"""Tests of the blocking Registry, on real sockets; dnspython sends the queries."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_another_programs_port_is_an_error_at_once(peers: tuple[Peer, ...]) -> N
                 with pytest.raises(PortInUse, match=f"in use by another program.*pid {os.getpid()}"):
                     start_registry(network_of(me, peers), port=me.port)
     with start_registry(network_of(me, peers), port=me.port):
-        pass  # and then it is free
+        pass  # afterwards the port is free
 
 
 def test_a_network_that_this_machine_is_not_part_of_is_an_error() -> None:
@@ -175,7 +175,7 @@ def test_rd_1_asks_the_peers_and_rd_0_does_not(peers: tuple[Peer, ...]) -> None:
         assert answers(peers[0], "web SRV") == {one}
         both = without_ttl({one, other})
         for each in peers[:2]:
-            # What it heard of the other while that had no service yet stands for a TTL.
+            # The response that it got before the other node had a service is cached for a TTL.
             assert wait_until(lambda at=each: without_ttl(answers(at, "web SRV", rd=True)) == both, 10)
 
 
@@ -189,7 +189,7 @@ def test_many_questions_of_one_moment_share_one_fan_out(peers: tuple[Peer, ...])
     asked: list[bytes] = []
     peer = peers[1]
     with start_registry(network_of(peers[0], (peers[0], peer)), port=peers[0].port, timeout=0.4):
-        wait_until(lambda: False, 0.05)  # its greeting is refused by nobody's being there
+        wait_until(lambda: False, 0.05)  # its greeting is refused, as no program listens yet
         with hostile(peer, lambda wire, reply: asked.append(wire)):
             threads = [
                 threading.Thread(target=ask, args=(peers[0], f"n{n} SRV"), kwargs={"rd": True}) for n in range(30)

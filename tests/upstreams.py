@@ -1,4 +1,4 @@
-"""Name servers that do what a test says, on addresses of loopback, in the test's own event loop."""
+"""Name servers that follow a script, on loopback addresses, in the test's own event loop."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from loopback import address, free_port
 
 from mddns.files.resolv_conf import Place
 
-# What is sent back to a query, and over which transport it came.
+# Gets a query, and whether it came over TCP; returns what to send back.
 Script = Callable[[dns.message.Message, bool], Iterable[bytes]]
 
 
 class Upstream:
-    """A name server; `script(query, tcp)` gives the datagrams or messages that it sends back. In an ``async with``."""
+    """A name server that sends back what `script(query, tcp)` returns. Use it in an ``async with`` block."""
 
     def __init__(self, script: Script, *, with_tcp: bool = True) -> None:
         self.place = Place(address(), free_port())
@@ -50,7 +50,7 @@ class Upstream:
             self._tcp.close()
 
     def names(self) -> list[str]:
-        """What was asked, in lower case, probes for loops left out."""
+        """The names of the queries received, in lower case, without probes for forwarding loops."""
         names = [str(query.question[0].name).lower().rstrip(".") for query in self.asked]
         return [name for name in names if not name.endswith(".test")]
 
@@ -60,7 +60,7 @@ class Upstream:
         return query
 
     def _read(self) -> None:
-        for _ in range(8):  # so that whoever measures in the same loop gets a turn
+        for _ in range(8):  # a limit, so that other tasks of the same loop get their turn
             try:
                 wire, source = self._udp.recvfrom(65535)
             except BlockingIOError:
@@ -88,7 +88,7 @@ class Upstream:
 
 
 def answering(text: str = "60 IN A 192.0.2.1", rcode: str = "NOERROR", authority: str = "") -> Script:
-    """A script that gives every name the same record."""
+    """A script that returns the same record for every name."""
 
     def script(query: dns.message.Message, tcp: bool) -> Iterable[bytes]:
         response = dns.message.make_response(query, recursion_available=True)
@@ -105,5 +105,5 @@ def answering(text: str = "60 IN A 192.0.2.1", rcode: str = "NOERROR", authority
 
 
 def silent(query: dns.message.Message, tcp: bool) -> Iterable[bytes]:
-    """A script that says nothing."""
+    """A script that never responds."""
     return ()

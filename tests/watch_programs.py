@@ -1,4 +1,4 @@
-"""Programs on hosts of a bed whose services change, and how soon others see it."""
+"""Programs on hosts of a bed whose services change, and the limits within which other hosts must see it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bed.host import Host
 from bed.process import Process
 from places import ROOT, TESTS
 
-SOON: Final = 0.200  # seconds in which a change, and the end of a program, has to be seen (99 of 100)
+SOON: Final = 0.200  # seconds within which watchers must see a change, or the end of a program (99 of 100)
 
 
-GONE: Final = 10.0  # the same for a vanished host
+GONE: Final = 10.0  # the same for a host that vanishes
 
 
 CODE: Final = os.pathsep.join((str(TESTS), str(ROOT)))

@@ -1,1 +1,1 @@
-"""The test bed: hosts as network namespaces (or loopback), each beside a played tailscaled."""
+"""The test bed: hosts as network namespaces (or loopback addresses), each with a simulated tailscaled."""

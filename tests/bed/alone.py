@@ -1,4 +1,4 @@
-"""Tests marked ``alone`` have the machine to themselves, though others run side by side with them (pytest-xdist)."""
+"""A lock by which tests marked ``alone`` run alone, although pytest-xdist runs the others in parallel."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _INSIDE: Final = "MDDNS_TEST_TURN"
 
 @contextmanager
 def turn(alone: bool) -> Iterator[None]:
-    """Waits until a test may run: an `alone` one for all others to end, the others for it.
+    """Waits until a test may run: an `alone` test waits until all others have ended, and the others wait for it.
 
-    Whoever waits to be alone holds the gate, so that nobody goes in before it. A run within a test does not wait.
+    A waiting `alone` test holds the gate, so that no other test starts before it. A pytest run within a test does not
+    wait.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ or _INSIDE in os.environ:
         yield

@@ -1,4 +1,4 @@
-"""Asks one host from another all the while, and keeps what came of every question."""
+"""Sends queries from one host to another without a pause, and keeps the result of each."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import dns.rcode
 
 from .host import Host
 
-EVERY = 0.020  # seconds between questions
-LATEST = 3.0  # seconds in which an answer counts
+EVERY = 0.020  # seconds between queries
+LATEST = 3.0  # seconds after which a response is too late
 
 
 @dataclass
 class Heard:
-    """One question's fate: `ports` of the SRV records, or what went wrong. ``kind``: ``udp rd=0`` and so on."""
+    """The result of one query: the `ports` of the SRV records, or an error. ``kind`` is ``udp rd=0`` and so on."""
 
     sent: float
     back: float
@@ -32,14 +32,17 @@ class Heard:
 
     @property
     def answered(self) -> bool:
-        """Whether there was an answer, whatever it said."""
+        """Whether there was a response of any kind."""
         return self.rcode not in ("none", "cut")
 
 
 @dataclass
 class Asker:
-    """Asks for ``web.minidisc`` SRV, RD=0 and RD=1 in turn: over UDP every 20 ms, answered or not, and over TCP,
-    one connection after the other."""
+    """Queries ``web.minidisc`` SRV, with RD=0 and RD=1 in turn.
+
+    Over UDP it sends a query every 20 ms, without waiting for responses; over TCP it uses one connection after the
+    other.
+    """
 
     asking: Host
     asked: Host
@@ -47,7 +50,7 @@ class Asker:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Asks until the block ends."""
+        """Sends queries until the block ends."""
         stop = threading.Event()
         threads = [threading.Thread(target=work, args=(stop,)) for work in (self._udp, self._tcp)]
         for thread in threads:
@@ -60,7 +63,7 @@ class Asker:
                 thread.join()
 
     def told(self) -> str:
-        """How it went, in a line: the distribution of answer times, and what was not answered."""
+        """A line with the distribution of response times, and the queries without a response."""
         said = []
         for way in ("udp", "tcp"):
             heard = [each for each in self.heard if each.kind.startswith(way)]
@@ -130,7 +133,7 @@ def _query(number: int) -> bytes:
 
 
 def faults(heard: list[Heard], must: Callable[[Heard], set[int]], must_not: Callable[[Heard], set[int]]) -> list[str]:
-    """What was wrong in the answers: no NOERROR, services that had to be there and were not, and the reverse."""
+    """The faults of the responses: another rcode than NOERROR, missing services, and services that do not exist."""
     wrong = []
     for each in heard:
         if each.answered:

@@ -1,8 +1,8 @@
 """A program whose one service changes: ``python -m bed.changer PORT COUNT PAUSE [SPREAD]``.
 
-From SIGUSR1 on it changes its label ``t`` so many times, so many seconds apart, half more or less (or that share,
-`SPREAD`): the time of the change by the monotonic clock, which all hosts of a bed share. Then it prints ``done``, and
-ends by SIGTERM.
+From SIGUSR1 on, it changes its label ``t`` COUNT times, PAUSE seconds apart, at random up to half more or less (or the
+share SPREAD). The label is the time of the change by the monotonic clock, which all hosts of a bed share. Then it
+prints ``done``, and ends at SIGTERM.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
         if signal.sigwait({signal.SIGTERM, signal.SIGUSR1}) == signal.SIGUSR1:
             for _ in range(count):
                 time.sleep(pause * random.uniform(1 - spread, 1 + spread))
-                # sigtimedwait() tells of a signal that never came where we were stopped for longer than it waits.
+                # If the process was stopped beyond the timeout, sigtimedwait() may report a signal that was not sent.
                 if signal.SIGTERM in signal.sigpending():
                     return
                 service.update({"t": f"{time.monotonic():.6f}"})

@@ -1,7 +1,7 @@
 """A program whose services change: ``python -m bed.churn SEED COUNT FIRST_PORT``.
 
-It makes COUNT changes, a few milliseconds apart, prints ``done`` and stays until SIGTERM, at which it closes its
-registry. Its services are on the ten ports from FIRST_PORT on.
+It makes COUNT changes, a few milliseconds apart, prints ``done``, and waits. At SIGTERM it closes its registry. Its
+services are on the ten ports from FIRST_PORT on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Real `dig` and `kdig`, run on a host of the bed, their output taken apart."""
+"""Runs the real `dig` and `kdig` on a host of the bed, and parses their output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECTION = re.compile(r";; (ANSWER|AUTHORITY|ADDITIONAL) SECTION:")
 
 @dataclass
 class Reply:
-    """What a client printed: rcode, flags, records by section without their TTL, the rest as text."""
+    """The parsed output of a client: rcode, flags, records by section without their TTL, and the rest as text."""
 
     text: str
     rcode: str = ""
@@ -28,13 +28,13 @@ class Reply:
 
 
 def need(program: str) -> None:
-    """Skips the test where `program` is not installed; in CI that is a failure."""
+    """Skips the test if `program` is not installed; fails it in CI."""
     if shutil.which(program) is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{program} is not installed")
 
 
 def dig(host: Host, server: str, name: str, rtype: str = "SRV", *options: str, program: str = "dig") -> Reply:
-    """Asks `server` from `host`; `options` as dig has them, `+norec` for RD=0."""
+    """Queries `server` from `host`. `options` are those of dig, such as `+norec` for RD=0."""
     need(program)
     common = ["+tries=1", "+time=3"] if program == "dig" else ["+retry=0", "+time=3"]
     done = host.run([program, f"@{server}", "-p", str(PORT), *common, *options, "-t", rtype, "-q", name], timeout=15)

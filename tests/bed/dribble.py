@@ -1,7 +1,7 @@
-"""Slowloris: connections that send an octet of an HTTP request now and then: ``python -m bed.dribble IP PORT COUNT``.
+"""Slowloris: connections that send an HTTP request octet by octet, slowly: ``python -m bed.dribble IP PORT COUNT``.
 
-Each comes from an address of loopback of its own, as from as many machines, and is made anew when it is ended.
-It prints ``dribbling`` when all were made, and goes on until it is ended.
+Each connection comes from its own loopback address, like those of as many machines. If the server closes one, the
+program opens it again. It prints ``dribbling`` when all are open, and runs until it is killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EVERY = 0.2  # seconds between two octets of a connection
 
 
 def main() -> None:
-    """Runs until it is ended."""
+    """Runs until it is killed."""
     server, count = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3])
     connections: dict[int, tuple[socket.socket, int]] = {}
     told = False
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def connect(server: tuple[str, int], source: str) -> socket.socket:
-    """A connection that is under way."""
+    """Opens a connection that is not established yet when this returns."""
     sock = socket.socket()
     sock.bind((source, 0))
     sock.setblocking(False)

@@ -1,4 +1,4 @@
-"""Programs of :mod:`bed.program` on a host, and what another host is told of them."""
+"""Programs of :mod:`bed.program` on a host, and what another host finds of their services."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _TESTS = str(Path(__file__).parent.parent)
 
 
 def begin(host: Host, port: int, *options: str, name: str = "web", descriptors: int = 0, uid: int = 0) -> Process:
-    """Starts one; at most so many `descriptors` where they are given, as another user where `uid` is."""
+    """Starts one; with a limit of `descriptors` and as the user `uid`, if given."""
     argv = [sys.executable, "-m", "bed.program", str(port), name, *options]
     if descriptors:
         argv = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *argv]
     code = [_TESTS, str(Path(_TESTS).parent)]
     if uid:
-        # Ours may be where no other user may read.
+        # Our Python may be in a folder that other users cannot read.
         code = [str(_copied(host))]
         argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *argv]
     return host.start(argv, env={"PYTHONPATH": os.pathsep.join(code)})
 
 
 def readable_code(host: Host) -> dict[str, str]:
-    """The environment in which any user of a host finds our code and tailscaled: ours are where no other may read."""
+    """The environment in which any user of a host can read our code and reach tailscaled, which are private else."""
     for path in (host.directory, host.directory.parent):
         path.chmod(0o755)
     code = _copied(host)
@@ -51,19 +51,19 @@ def _copied(host: Host) -> Path:
 
 
 def started(host: Host, port: int, *options: str, name: str = "web", descriptors: int = 0, uid: int = 0) -> Process:
-    """The same, when it has advertised."""
+    """As `begin`; returns when the program has advertised its service."""
     process = begin(host, port, *options, name=name, descriptors=descriptors, uid=uid)
     process.wait_for("up", timeout=20)
     return process
 
 
 def ports(bed: Bed, *how: str, name: str = "web", domain: str = "minidisc", host: str = "alpha") -> set[int]:
-    """The ports of a name's SRV records, as `bravo` is told them: for RD=0 where `how` (dig's options) is not given."""
+    """The ports of the SRV records that `bravo` gets for a name; with RD=0 unless `how` has other options of dig."""
     reply = dig(bed.host("bravo"), bed.host(host).addresses[0], f"{name}.{domain}", "SRV", *(how or ("+norec",)))
     return {int(line.split()[4]) for line in reply.answer}
 
 
 def processor_time(process: Process | Forked) -> float:
-    """Seconds that a program has had of a processor."""
+    """The CPU time of a program in seconds."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,7 @@
-"""Programs of this package on many hosts, without the time that a hundred interpreters take to start.
+"""Starts programs of this package on many hosts, faster than a hundred interpreters would start.
 
-``with Forks() as forks: forks.start(host, "bed.changer", "80")``. One process has everything loaded, and every program
-is a fork of it that moves into its host's namespace: a process of its own from then on, to be killed or stopped.
+``with Forks() as forks: forks.start(host, "bed.changer", "80")``. One process loads all modules. Each program is a
+fork of it that moves into its host's namespace: a process of its own, which tests can kill or stop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOADED: Final = ("mddns.sync", "mddns.sync_watch", "mddns.watching.watcher", "m
 
 
 class Forked:
-    """One of them."""
+    """A program that was started by a fork."""
 
     def __init__(self, pid: int, said: Path) -> None:
         self.pid = pid
@@ -35,12 +35,12 @@ class Forked:
 
     @property
     def stdout(self) -> str:
-        """What it has written to stdout so far."""
+        """Its output on stdout so far."""
         return (self._said / "stdout").read_text()
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
+        """Its output on stderr so far."""
         return (self._said / "stderr").read_text()
 
     def signal(self, number: int) -> None:
@@ -48,13 +48,13 @@ class Forked:
         kill(self.pid, number)
 
     def wait_for(self, text: str, timeout: float) -> None:
-        """Waits until it has said so."""
+        """Waits until it has printed `text`."""
         found = wait_until(lambda: text in self.stdout, timeout)
         assert found, f"not {text!r} within {timeout} s, but {self.stdout}{self.stderr}"
 
 
 class Forks:
-    """All of them; they end with the ``with`` block."""
+    """All these programs; they end with the ``with`` block."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -92,7 +92,7 @@ class Forks:
 
 
 def main() -> None:
-    """The mother: forks for each line of JSON, and says the pid."""
+    """The parent process: forks for each line of JSON, and prints the pid."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in _LOADED:
         importlib.import_module(name)

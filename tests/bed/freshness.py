@@ -1,4 +1,4 @@
-"""How soon what a host changes is in somebody's answers, who is asked again and again."""
+"""Measures how soon the change of a host appears in the responses of another host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dns.message
 
 
 def seen_by_questions(at: str, count: int, port: int = 53, patience: float = 30.0) -> list[float]:
-    """Asks for the label ``t`` of ``web``, which is the moment of the change; how old it was when it was new."""
+    """Queries the label ``t`` of ``web``, the time of its last change; how old each new value was at first sight."""
     took, last, until = [], "", time.monotonic() + patience
     query = dns.message.make_query("web.minidisc", "TXT").to_wire()
     with socket.socket(type=socket.SOCK_DGRAM) as sock:

@@ -1,7 +1,7 @@
-"""A gRPC service that says who serves it: ``python -m bed.greeter ADDRESS PORT WHO [SECONDS]``.
+"""A gRPC service that returns its own name: ``python -m bed.greeter ADDRESS PORT WHO [SECONDS]``.
 
-Its method is ``/Greeter/Who``, and needs no protoc. After SECONDS it asks a client to connect anew, as servers behind
-round robin do so that their clients find who joined. It says ``serving`` when its port accepts.
+Its method is ``/Greeter/Who``, and needs no protoc. After SECONDS it asks a client to reconnect, as servers behind
+round robin do, so that clients find new servers. It prints ``serving`` when its port accepts connections.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import grpc
 
 
 def main() -> None:
-    """Serves until it is ended."""
+    """Serves until it is killed."""
     address, port, who, *age = sys.argv[1:]
     options = [("grpc.so_reuseport", 0), *(("grpc.max_connection_age_ms", int(float(each) * 1000)) for each in age)]
     server = grpc.server(ThreadPoolExecutor(4), options=options)

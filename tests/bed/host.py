@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket as net  # `Host.socket` is its tailscaled's
+import socket as net  # `Host.socket` is the socket of its tailscaled
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +21,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PORT = 28004
-"""Where mddns answers."""
+"""The port of mddns."""
 
 _families = {4: net.AF_INET, 6: net.AF_INET6}
 
 
 class Host:
-    """One host of a bed: made by it, and gone with it."""
+    """One host of a bed; the bed creates and removes it."""
 
     def __init__(self, node: Node, tailnet: Tailnet, directory: Path, namespace: str | None) -> None:
         self.node = node
@@ -39,17 +39,17 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Its own addresses, IPv4 first."""
+        """Its addresses, IPv4 first."""
         return self.node.addresses
 
     @property
     def ipv4(self) -> str:
-        """Its IPv4 address; ValueError where it has none."""
+        """Its IPv4 address; ValueError if it has none."""
         return self._address(4)
 
     @property
     def ipv6(self) -> str:
-        """Its IPv6 address; ValueError where it has none (on loopback nobody has)."""
+        """Its IPv6 address; ValueError if it has none (as all hosts on loopback)."""
         return self._address(6)
 
     @property
@@ -59,8 +59,8 @@ class Host:
 
     @property
     def env(self) -> dict[str, str]:
-        """What its programs get: the caller's environment with its own home, cache and tailscaled."""
-        # Nor what would have every program compiled anew each time it starts.
+        """The environment of its programs: that of the caller, with its own home, cache and tailscaled."""
+        # Without PYTHONDONTWRITEBYTECODE, so that a program is not compiled at each start.
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MDDNS_", "XDG_", "PYTHONDONTWRITE"))}
         return {
             **kept,
@@ -77,7 +77,7 @@ class Host:
         env: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a program here to its end. subprocess.TimeoutExpired where it takes longer; it is ended then."""
+        """Runs a program here to its end. After the timeout, kills it and raises subprocess.TimeoutExpired."""
         with subprocess.Popen(
             self._argv(argv),
             env={**self.env, **(env or {})},
@@ -96,24 +96,24 @@ class Host:
         return subprocess.CompletedProcess(list(argv), program.returncode, out, err)
 
     def start(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Process:
-        """Starts a program here; it ends with its `with` block, at the latest with the bed."""
+        """Starts a program here. It ends with its `with` block, or with the bed."""
         log = self.directory / f"process-{len(self._processes)}"
         process = Process(self._argv(argv), {**self.env, **(env or {})}, log, self.directory)
         self._processes.append(process)
         return process
 
     def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls `fn` on this host, in a thread of its own; what it opens or starts stays on this host."""
+        """Calls `fn` in a new thread on this host. Its sockets and processes stay on this host."""
         if self.namespace is None:
             return fn(*args, **kwargs)
         return netns.in_namespace(self.namespace, fn, *args, **kwargs)
 
     def socket_udp(self, port: int = 0, family: int = 4, timeout: float = 5.0) -> net.socket:
-        """A UDP socket bound to its address, at `port` or any."""
+        """A UDP socket bound to its address, at `port` or any free one."""
         return self._bound(net.SOCK_DGRAM, port, family, timeout)
 
     def socket_tcp(self, port: int = 0, family: int = 4, timeout: float = 5.0) -> net.socket:
-        """A TCP socket that listens at its address, at `port` or any."""
+        """A TCP socket that listens at its address, at `port` or any free one."""
         listener = self._bound(net.SOCK_STREAM, port, family, timeout)
         listener.listen(128)
         return listener

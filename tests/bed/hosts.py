@@ -1,12 +1,12 @@
-"""Hosts: network namespaces on a bridge, each with its own tailscaled; elsewhere addresses of loopback.
+"""Hosts: network namespaces on a bridge, each with its own tailscaled; without namespaces, loopback addresses.
 
     with Bed(["alpha", "bravo"], others=[phone()]) as bed:
         bed.host("alpha").run(["md", "list"])
 
-The bridge has a namespace of its own and nobody has a default route, so nothing gets out and the machine's
-own routing is untouched. As on a real tailnet a host that is away is silent, however long one asks: the
-neighbours are permanent entries, so that nobody learns of it from an unanswered ARP. Rationing of ICMP errors
-is the kernel's own.
+The bridge has its own namespace, and no host has a default route. So no packet leaves the bed, and the routing of the
+machine stays unchanged. As on a real tailnet, a host that is away is silent, however often it is queried: the
+neighbours are permanent entries, so no host learns of it from an unanswered ARP request. The rate limit of ICMP errors
+is the kernel's.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from .tailnet import Node, Tailnet
 __all__ = ["PORT", "Bed", "Host", "NeedsNamespaces"]
 
 DEVICE = "tailscale0"
-MTU = 1280  # of Tailscale's own device: what is larger is fragmented here as there
+MTU = 1280  # that of Tailscale's device, so that larger packets are fragmented as there
 
 _beds = itertools.count(1)
 
 
 class Bed:
-    """Hosts, by name or as a `Node` where they are special, and `others`: nodes that are no hosts here.
+    """Hosts, by name or as a `Node` if they are special, and `others`: nodes that are no hosts here.
 
-    `others` are silent, as phones are (on loopback they refuse). The tailnet may change while the bed stands:
+    `others` are silent like phones (on loopback they refuse). The tailnet may change while the bed exists:
     `bed.tailnet.add(...)`.
     """
 
     uses = 0
-    """How often a bed on namespaces gave out a host: so conftest counts the tests that truly ran there."""
+    """How often a test got a host of a bed on namespaces; conftest counts the tests that ran there by it."""
 
     def __init__(self, hosts: Iterable[str | Node], others: Iterable[Node] = ()) -> None:
         self.number = number = next(_beds)
         self.namespaces = netns.why_not() is None
-        # Loopback: another /24 for each bed, so that two of them do not meet at port 28004.
+        # On loopback each bed has another /24, so that two beds do not both use an address at port 28004.
         third = (os.getpid() + number) % 254
         self.tailnet = Tailnet() if self.namespaces else Tailnet(prefixes=(f"127.77.{third}.", ""))
         self._prefix = f"md{os.getpid()}.{number}-"
@@ -76,22 +76,22 @@ class Bed:
 
     @property
     def hosts(self) -> tuple[Host, ...]:
-        """All hosts, in the order in which they were named."""
+        """All hosts, in the order of their names in the constructor call."""
         return tuple(map(self.host, self._hosts))
 
     def host(self, name: str) -> Host:
-        """The host of that name."""
+        """The host of this name."""
         Bed.uses += self.namespaces
         return self._hosts[name]
 
     def cut(self, name: str) -> None:
-        """Pulls its cable: nothing comes in and nothing goes out, and nobody is told."""
-        # Its port leaves the bridge and its device stays up: tailscale0 stays up too when a path is lost, and a
-        # device that is down would lose its IPv6 addresses.
+        """Disconnects the host without any notice: no packet comes in or goes out."""
+        # Its port leaves the bridge, but its device stays up: so does tailscale0 when a path is lost, and a device
+        # that is down would lose its IPv6 addresses.
         self._ip(self._bridge, f"link set {self._port(name)} nomaster", "cut")
 
     def split(self, *names: str) -> None:
-        """Parts the network: these hear each other and nobody else. One such part at a time."""
+        """Splits the network: these hosts reach only each other. Only one split at a time."""
         if not self._apart:
             self._ip(self._bridge, "link add br1 type bridge mcast_snooping 0 forward_delay 0", "split")
             self._ip(self._bridge, "link set br1 addrgenmode none up", "split")
@@ -106,7 +106,7 @@ class Bed:
         self._nft(name, "add table inet bed; delete table inet bed")
 
     def drop(self, name: str, port: int = PORT) -> None:
-        """The silent peer: everything that comes in for the port, UDP and TCP, vanishes."""
+        """Makes the host a silent peer: drops all incoming packets to the port, UDP and TCP."""
         self._nft(
             name,
             "add table inet bed; add chain inet bed in { type filter hook input priority 0; };"
@@ -114,11 +114,11 @@ class Bed:
         )
 
     def close(self) -> None:
-        """Takes everything down, whatever of it stands."""
+        """Removes everything that exists, also after a failed start."""
         for host in self._hosts.values():
             host.close()
         if self.namespaces:
-            # Listed rather than remembered: what was made before a failure goes too.
+            # Listed rather than remembered, so that what was created before a failure is removed too.
             made = sorted(path.name for path in netns.NETNS.glob(self._prefix + "*"))
             netns.ip((f"netns del {name}" for name in made), force=True)
         if self._directory is not None:
@@ -127,7 +127,7 @@ class Bed:
 
     @property
     def _bridge(self) -> str:
-        return self._prefix + "-bridge"  # two dashes: no host can be called so
+        return self._prefix + "-bridge"  # two dashes: no host can have this name
 
     def _up(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix=self._scratch))
@@ -146,11 +146,11 @@ class Bed:
             host.tailscaled.start()
 
     def _wire(self) -> None:
-        """Namespaces, cables, addresses and neighbours, in as few processes as it takes."""
+        """Creates namespaces, cables, addresses and neighbours, with as few processes as possible."""
         names = [node.name for node in self._nodes]
         mac = {id(node): f"02:00:64:40:00:{n:02x}" for n, node in enumerate(self._nodes, start=1)}
         netns.ip(f"netns add {namespace}" for namespace in (self._bridge, *(self._prefix + n for n in names)))
-        # Without snooping and without delay: a frame is carried from the first moment on.
+        # Without snooping and without delay, so that the bridge forwards frames from the beginning.
         netns.ip(
             ["link add br0 type bridge mcast_snooping 0 forward_delay 0", "link set br0 addrgenmode none up"],
             self._bridge,
@@ -161,7 +161,7 @@ class Bed:
             for node in self._nodes
         )
         netns.ip((f"link set {self._port(n)} addrgenmode none master br0 up" for n in names), self._bridge)
-        # A node that is no host has this address, which nobody answers to.
+        # Nodes that are no hosts have this link-layer address, which no device has.
         nobody = "02:00:00:00:00:01"
         neighbours = [(n, a, mac.get(id(n), nobody)) for n in self.tailnet.nodes for a in n.addresses]
         for node in self._nodes:
@@ -177,7 +177,7 @@ class Bed:
         self._until_forwarding()
 
     def _until_forwarding(self) -> None:
-        """Waits until the bridge carries frames: the kernel enables a port a moment after its device is up."""
+        """Waits until the bridge forwards frames: the kernel enables a port a moment after its device is up."""
 
         def forwarding() -> bool:
             command = ["ip", "-n", self._bridge, "-details", "-json", "link", "show", "master", "br0"]

@@ -1,7 +1,7 @@
-"""A program that looks up ``web`` all the while, until SIGTERM: ``python -m bed.inquirer`` prints JSON for each lookup.
+"""A program that looks up ``web`` until SIGTERM: ``python -m bed.inquirer`` prints a line of JSON for each lookup.
 
-In turn with a resolver that it keeps (``kept``), with a new one (``new``), and with one that watches (``mirror``).
-``start`` and ``end`` are by the monotonic clock, which all hosts of a bed share; ``found`` is labels by endpoint.
+It uses in turn a resolver that it keeps (``kept``), a new one (``new``), and one that watches (``mirror``). ``start``
+and ``end`` are by the monotonic clock, which all hosts of a bed share; ``found`` has the labels by endpoint.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A daemon on a host of the bed as a machine has it: with /etc and /run of its own, and a `systemctl` that knows it.
+"""A daemon on a host of the bed, as installed: with its own /etc and /run, and a `systemctl` that controls it.
 
-They are in a mount namespace that ends with it, so that what `md setup` writes, or a person types, touches no file of
-the machine that the tests are on. `sudo` there is only said, and `killall` only noted.
+They are in a mount namespace that ends with the daemon. So what `md setup` or a typed command writes changes no file of
+the machine that runs the tests. `sudo` there has no effect, and `killall` only records its call.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ echo "killall $*" >>{tools}/called
 
 
 class Installed:
-    """`argv` runs until the `with` block ends, after the shell has done what `prepare` says.
+    """Runs `argv` until the `with` block ends, after the shell commands of `prepare`.
 
-    `unit` is its name for systemctl; `ready` a command that succeeds when it answers.
+    `unit` is its name for systemctl; `ready` is a command that succeeds when the daemon responds.
     """
 
     def __init__(self, host: Host, unit: str, argv: Sequence[str], prepare: str = "", ready: str = "true") -> None:
@@ -70,25 +70,25 @@ class Installed:
 
     @property
     def called(self) -> list[str]:
-        """What systemctl and killall were told so far."""
+        """The calls of systemctl and killall so far."""
         return (self.tools / "called").read_text().splitlines()
 
     def run(self, argv: Sequence[str], timeout: float = 20.0) -> CompletedProcess[str]:
-        """Runs a program beside it to its end."""
+        """Runs a program in its mount namespace to its end."""
         return self._host.run(self._beside(argv), timeout, self._env)
 
     def start(self, argv: Sequence[str]) -> Process:
-        """Starts a program beside it."""
+        """Starts a program in its mount namespace."""
         return self._host.start(self._beside(argv), self._env)
 
     def shell(self, lines: str) -> str:
-        """What a person types there, and what it prints; AssertionError where it fails."""
+        """Runs a command line as a user types it; returns its output. AssertionError if it fails."""
         done = self.run(["sh", "-ec", lines])
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def file(self, path: str) -> Path:
-        """Where a file of its /etc or /run is seen from here."""
+        """The path from here of a file of its /etc or /run."""
         return Path(f"/proc/{self._process.pid}/root{path}")
 
     def __enter__(self) -> Self:

@@ -1,8 +1,9 @@
-"""Judges the history of a run: ``python -m bed.judge FILE`` does so once more with one that was kept.
+"""Judges the history of a run. ``python -m bed.judge FILE`` judges a stored history again.
 
-A history is JSON: ``end``, a moment; ``apart``, pairs of hosts and of begin and end, for which these were parted from
-all others; and ``programs``, each with ``number``, ``kind`` (its module), ``host``, ``address``, its ``life`` until it
-was told to end, between which moments it was ``killed`` (or null), when it was ``stopped``, and what it ``said``.
+A history is JSON. ``end`` is a time. ``apart`` has pairs: hosts, and begin and end of the time in which they were split
+from all others. ``programs`` has for each its ``number``, ``kind`` (its module), ``host``, ``address``, ``life`` (until
+the request to end), ``killed`` (the times between which it was killed, or null), ``stopped`` (when it was stopped) and
+``said`` (its output).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ History = dict[str, Any]
 
 
 def truth_of(history: History) -> Truth:
-    """What was true."""
+    """The truth of a history."""
     truth = Truth(apart=[(frozenset(hosts), Span(*span)) for hosts, span in history["apart"]])
     for each in history["programs"]:
         number, said = each["number"], each["said"]
@@ -29,7 +30,7 @@ def truth_of(history: History) -> Truth:
         if each["kind"] == "restless":
             begin, end = each["life"]
             if not each["killed"] and end != FOREVER:
-                # Whoever is told to end while it is stopped does so when it goes on; it has ended when it says so.
+                # A stopped program that gets SIGTERM ends after it continues; it has ended when it prints so.
                 end = max([end, *(line["at"] for line in said[-1:])])
             truth.lives[number] = each["host"], Span(begin, end)
             killed = Span(*each["killed"]) if each["killed"] else None
@@ -38,14 +39,14 @@ def truth_of(history: History) -> Truth:
 
 
 class Fault(NamedTuple):
-    """Something wrong in what was told. `late`: it was right once, or soon after; else it never was."""
+    """A fault in an event or a lookup. `late`: it was true once, or soon after; otherwise it never was."""
 
     text: str
     late: bool
 
 
 def wrong(history: History, counts: Counter[str]) -> Iterator[Fault]:
-    """What was wrong in all that was told to anybody; `counts` gets what was judged."""
+    """The faults in all events and lookups; `counts` gets the numbers of what was judged."""
     truth = truth_of(history)
     for each in history["programs"]:
         if each["kind"] == "restless":
@@ -66,7 +67,7 @@ def wrong(history: History, counts: Counter[str]) -> Iterator[Fault]:
 
 
 def last(truth: Truth) -> dict[str, Any]:
-    """What is there at the end: labels by endpoint. ValueError where that is not certain."""
+    """The services at the end: labels by endpoint. ValueError if that is not certain."""
     found = {}
     for where, instance in truth.instances.items():
         (labels,) = instance.states[-1]
@@ -76,7 +77,7 @@ def last(truth: Truth) -> dict[str, Any]:
 
 
 def befell(history: History) -> dict[str, int]:
-    """What befell those who may hold their host's port: how often it was the eldest that could, or nobody was left."""
+    """What happened to programs that may be holders: how often the eldest was hit, or no program was left."""
     counts: Counter[str] = Counter()
     truth = truth_of(history)
     for each in history["programs"]:
@@ -99,7 +100,7 @@ def befell(history: History) -> dict[str, int]:
 
 
 def main() -> None:
-    """Prints what was wrong, and what was judged."""
+    """Prints the faults, and what was judged."""
     counts: Counter[str] = Counter()
     faults = [fault.text for fault in wrong(json.loads(Path(sys.argv[1]).read_text()), counts)]
     sys.stdout.write("\n".join([*faults, f"{dict(counts)}", ""]))

@@ -1,7 +1,7 @@
-"""Minidisc's own programs on a host of the bed: its Python package, and its `md`, where somebody has it.
+"""Minidisc's own programs on a host of the bed: its Python package, and its `md`, if it is available.
 
-They look for tailscaled at /var/run/tailscale/tailscaled.sock and nowhere else. `ip netns exec` gives each
-program a mount namespace of its own, so there another /run can be laid over the machine's, which sees none of it.
+They look for tailscaled only at /var/run/tailscale/tailscaled.sock. `ip netns exec` gives each program its own mount
+namespace, so another /run can be mounted there without any effect on the machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .host import Host
 from .process import Process
 
 GO_MD = "MDDNS_TEST_MINIDISC_MD"
-"""Names Minidisc's `md`, the Go program, for the tests that run it; without it recorded exchanges stand in."""
+"""The path of Minidisc's `md`, the Go program, for tests that run it; without it, tests use recorded exchanges."""
 
 _PLACE = """
 [ -n "$TS_SOCKET" ] || exec "$@"  # it is where they look already
@@ -53,30 +53,30 @@ Offered = tuple[str, int, Mapping[str, str]]  # name, port, labels
 
 
 def go_md() -> str | None:
-    """The Go program, where there is one."""
+    """The path of the Go program, None if it is not available."""
     named = os.environ.get(GO_MD)
     return shutil.which(named) if named else None
 
 
 def placed(argv: Sequence[str]) -> list[str]:
-    """What runs `argv` where Minidisc finds the host's tailscaled."""
+    """The command that runs `argv` so that Minidisc finds the host's tailscaled."""
     return ["sh", "-c", _PLACE, "sh", *argv]
 
 
 def registry(host: Host, *offered: Offered) -> Process:
-    """A Python program that embeds Minidisc's registry; it says "advertised" when `start_registry` came back."""
+    """Starts a Python program with Minidisc's registry; it prints "advertised" after `start_registry`."""
     return host.start(placed([sys.executable, "-c", _REGISTRY, json.dumps(offered)]))
 
 
 def list_services(host: Host, timeout: float = 30.0) -> set[tuple[str, str]]:
-    """Name and endpoint of all that Minidisc's Python finds."""
+    """Name and endpoint of all services that Minidisc's Python package finds."""
     done = host.run(placed([sys.executable, "-c", _LIST]), timeout=timeout)
     assert done.returncode == 0, done.stderr
     return {(name, endpoint) for name, endpoint, _ in json.loads(done.stdout)}
 
 
 def find_service(host: Host, name: str, **labels: str) -> str:
-    """What Minidisc's Python finds first."""
+    """The endpoint that Minidisc's Python package finds first."""
     done = host.run(placed([sys.executable, "-c", _FIND, name, json.dumps(labels)]), timeout=30)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -89,7 +89,7 @@ class GoMd:
         self._program = program
 
     def advertise(self, host: Host, *offered: Offered) -> Process:
-        """`md advertise FILE`, which goes on in the background."""
+        """Starts `md advertise FILE` in the background."""
         entries = [{"name": name, "address": f":{port}", "labels": labels} for name, port, labels in offered]
         names = "-".join(name for name, _, _ in offered)
         file = host.directory / f"minidisc-{names}.yaml"
@@ -97,11 +97,11 @@ class GoMd:
         return host.start(placed([self._program, "advertise", str(file)]))
 
     def run(self, host: Host, *args: str) -> subprocess.CompletedProcess[str]:
-        """`md` to its end."""
+        """Runs `md` to its end."""
         return host.run(placed([self._program, *args]), timeout=30)
 
     def list(self, host: Host) -> set[tuple[str, str]]:
-        """Name and endpoint of all that it lists."""
+        """Name and endpoint of all services that it lists."""
         done = self.run(host, "list")
         assert done.returncode == 0, done.stderr
         lines = [line.split() for line in textwrap.dedent(done.stdout).splitlines()]

@@ -1,7 +1,7 @@
-"""Network namespaces: whether we may, `ip` in batches, calls inside one, and leftovers of dead test runs.
+"""Network namespaces: whether they are available, `ip` in batches, calls inside one, cleanup after dead test runs.
 
-Names are `md<pid>.<bed>-<host>`: the pid says whose they are, so that what a killed run left can be told from
-what a living one uses.
+Names are `md<pid>.<bed>-<host>`. The pid tells to which test run a namespace belongs, so that only those of dead runs
+are removed.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FORCE_LOOPBACK = "MDDNS_TEST_LOOPBACK"
-"""Set to 1: the tests run on loopback even where there are namespaces."""
+"""If set to 1, the tests run on loopback although there are namespaces."""
 
 NETNS = Path("/run/netns")
 SCRATCH = "md-bed-"
-"""What the beds' directories in the temporary directory start with; the pid and a dash follow."""
+"""The prefix of the beds' directories in the temporary directory; the pid and a dash follow."""
 
 _CLONE_NEWNET = 0x40000000
 _OURS = re.compile(r"^(?:md|md-bed-)(\d+)[.-]")
 
 
 class NeedsNamespaces(Exception):
-    """What was asked of the bed cannot be played on loopback."""
+    """The bed cannot simulate this on loopback."""
 
 
 @functools.cache
 def why_not() -> str | None:
-    """Why there are no namespaces here; None where there are. Found out once, by making and removing one."""
+    """Why there are no namespaces here; None if there are. Tested once, by creating and removing one."""
     if os.environ.get(FORCE_LOOPBACK) == "1":
         return f"{FORCE_LOOPBACK}=1"
     if not sys.platform.startswith("linux"):
@@ -64,7 +64,7 @@ def why_not() -> str | None:
 
 
 def ip(lines: Iterable[str], namespace: str | None = None, force: bool = False) -> None:
-    """Runs lines of `ip` in one process; `force` goes on after a line that fails, and says nothing."""
+    """Runs lines of `ip` in one process; with `force` it ignores lines that fail."""
     where = [] if namespace is None else ["-n", namespace]
     subprocess.run(
         ["ip", *where, *(["-force"] if force else []), "-batch", "-"],
@@ -77,7 +77,7 @@ def ip(lines: Iterable[str], namespace: str | None = None, force: bool = False) 
 
 
 def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Calls `fn` in a fresh thread that has moved into the namespace; what it opens stays there.
+    """Calls `fn` in a new thread that has moved into the namespace; its sockets stay there.
 
     The thread ends with the call: no thread of the test ever changes its own namespace.
     """
@@ -88,7 +88,7 @@ def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.
         try:
             enter(namespace)
             result.append(fn(*args, **kwargs))
-        except BaseException as error:  # handed to the caller, whatever it is
+        except BaseException as error:  # any error is passed on to the caller
             failure.append(error)
 
     thread = threading.Thread(target=moved, name=f"in {namespace}", daemon=True)
@@ -100,7 +100,7 @@ def in_namespace(namespace: str, fn: Callable[P, T], *args: P.args, **kwargs: P.
 
 
 def enter(namespace: str) -> None:
-    """setns(2) for the calling thread; os.setns is there from Python 3.12 on."""
+    """setns(2) for the calling thread; os.setns exists from Python 3.12 on."""
     fd = os.open(NETNS / namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if sys.version_info >= (3, 12):
@@ -118,18 +118,18 @@ def _checked(result: int, what: str) -> None:
 
 
 def move_apart() -> None:
-    """Gives this thread, and what it starts from now on, a network of its own: loopback and nothing else."""
+    """Moves this thread, and all that it starts from now on, into a new network with only loopback."""
     _checked(ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET), "unshare")
     ip(["link set lo up"])
 
 
 def sweep() -> None:
-    """Removes namespaces (with what still runs in them) and directories of test runs that are dead."""
+    """Removes the namespaces (with all processes in them) and directories of dead test runs."""
     if why_not() is None:
         for name in _dead(NETNS):
             listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
             for pid in listed.stdout.split():
-                # Only a bed puts a process there, and nobody is left to end it.
+                # Only a bed starts processes there, and this bed no longer exists to end them.
                 kill(int(pid), signal.SIGKILL)
             ip([f"netns del {name}"], force=True)
     for name in _dead(Path(tempfile.gettempdir())):
@@ -137,7 +137,7 @@ def sweep() -> None:
 
 
 def kill(pid: int, number: int) -> None:
-    """A signal to a process (a group where negative), which may be gone already."""
+    """Sends a signal to a process (a group if `pid` is negative); no error if it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 

@@ -1,6 +1,6 @@
 """A program with one service, until SIGTERM: ``python -m bed.newcomer PORT``.
 
-Its label ``t`` is when it was advertised, by the monotonic clock, which all hosts of a bed share.
+Its label ``t`` is the time when it was advertised, by the monotonic clock, which all hosts of a bed share.
 """
 
 from __future__ import annotations

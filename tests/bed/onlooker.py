@@ -1,6 +1,6 @@
-"""A program that watches, until SIGTERM: ``python -m bed.onlooker [NAME]`` prints an object of JSON for each event.
+"""A program that watches until SIGTERM: ``python -m bed.onlooker [NAME]`` prints a line of JSON for each event.
 
-``at`` is when it was told, by the monotonic clock, which all hosts of a bed share.
+``at`` is the time when it got the event, by the monotonic clock, which all hosts of a bed share.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Several who watch, each for itself, until SIGTERM: ``python -m bed.onlookers COUNT [OPTION=VALUE…]``.
+"""Several independent watches in one process, until SIGTERM: ``python -m bed.onlookers COUNT [OPTION=VALUE…]``.
 
-The options are those of `mddns.Resolver`, ``registry=PORT`` offers a service from the same process, and ``direct=1``
-watches every host by itself, with a policy of its own that lets in what the usual one does. Each event is a line of
-JSON: who was told (``who``), when by the monotonic clock (``at``), and all that there is to know of the service.
+The options are those of `mddns.Resolver`. ``registry=PORT`` also offers a service from this process. ``direct=1``
+watches each host directly, by means of a custom policy that accepts the same as the default. Each event is a line of
+JSON: the watch (``who``), the time by the monotonic clock (``at``), and all data of the service.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import mddns
 
 
 class Own(mddns.Policy):
-    """The usual, by another name."""
+    """The default policy as a custom class."""
 
 
 def main() -> None:

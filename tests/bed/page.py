@@ -1,6 +1,7 @@
-"""Web pages that say who serves them: ``python -m bed.page ADDRESS PORT WHO [PORT WHO]...``.
+"""Web pages that contain the name of their server: ``python -m bed.page ADDRESS PORT WHO [PORT WHO]...``.
 
-Every path answers ``WHO\\n``, ``/metrics`` one sample for Prometheus. It says ``serving`` when its ports accept.
+Every path returns ``WHO\\n``; ``/metrics`` returns one sample for Prometheus. It prints ``serving`` when its ports
+accept connections.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def main() -> None:
-    """Serves until it is ended."""
+    """Serves until it is killed."""
     address, pages = sys.argv[1], sys.argv[2:]
     for port, who in zip(pages[::2], pages[1::2], strict=True):
         server = ThreadingHTTPServer((address, int(port)), page(who))
@@ -20,7 +21,7 @@ def main() -> None:
 
 
 def page(who: str) -> type[BaseHTTPRequestHandler]:
-    """What answers for one port."""
+    """The request handler of one port."""
 
     class Page(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -34,7 +35,7 @@ def page(who: str) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads its log."""
+            """Drops the log of requests."""
 
     return Page
 

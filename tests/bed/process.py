@@ -1,4 +1,4 @@
-"""A program that a test started on a host: its output, its end, and nothing of it left behind."""
+"""A program that a test started on a host: its output, its end, and the cleanup after it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Self
 
 from .netns import kill
 
-PATIENCE = 20.0  # seconds for what takes a moment, on a machine that others keep busy too
-_POLL = 0.01  # seconds between two looks; waits end when their condition holds, not when a sleep does
+PATIENCE = 20.0  # seconds for a step that is short, but may be slow on a busy machine
+_POLL = 0.01  # seconds between two checks of a condition
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool:
-    """Looks again and again until the condition holds or the time is up; whether it held."""
+    """Polls until the condition holds or the time is up; returns whether it held."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -29,11 +29,10 @@ def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool
 
 
 class Process:
-    """A started program in a process group of its own, whose output goes to files.
+    """A started program in its own process group, whose output goes to files.
 
-    Files rather than pipes: nobody has to read along, and a test sees what was said so far at any time. The
-    exit status is looked at without being reaped until `close`, so that the pid, and with it the group, stays
-    ours.
+    Files rather than pipes: no thread has to read them, and a test can see the output so far at any time. The exit
+    status is read without reaping the process until `close`, so that its pid and group are not reused.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], directory: Path, cwd: Path) -> None:
@@ -54,22 +53,22 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its pid, which is its process group as well (`ip netns exec` becomes the program it runs)."""
+        """Its pid, which is also its process group (`ip netns exec` replaces itself by the program)."""
         return self._popen.pid
 
     @property
     def stdout(self) -> str:
-        """What it has written to stdout so far."""
+        """Its output on stdout so far."""
         return self._files[0].read_text(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
+        """Its output on stderr so far."""
         return self._files[1].read_text(errors="replace")
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs; minus the signal where a signal ended it, as in subprocess."""
+        """The exit status: None while it runs, the negative signal number if a signal ended it, as in subprocess."""
         if self._closed:
             return self._popen.returncode
         state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -78,20 +77,20 @@ class Process:
         return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
 
     def wait_for(self, text: str, timeout: float = PATIENCE) -> str:
-        """Waits until `text` stands in stdout or stderr; its line. AssertionError where it never does."""
+        """Waits until `text` appears on stdout or stderr; returns its line. AssertionError if it does not."""
 
         def line() -> str | None:
             said = (self.stdout + "\n" + self.stderr).splitlines()
             return next((one for one in said if text in one), None)
 
         wait_until(lambda: self.returncode is not None or line() is not None, timeout)
-        found = line()  # looked at once more after its end: it may have said it as it went
+        found = line()  # checked once more after its end: this may be its last output
         if found is None:
             raise AssertionError(f"{text!r} was not said within {timeout} s by {self._told()}")
         return found
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Waits for its end; the exit status. AssertionError where it goes on."""
+        """Waits for its end; returns the exit status. AssertionError if it does not end."""
         wait_until(lambda: self.returncode is not None, timeout)
         status = self.returncode
         if status is None:
@@ -99,32 +98,32 @@ class Process:
         return status
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the program alone (SIGSTOP and SIGCONT too); who is stopped has stopped on return."""
+        """Sends a signal to the program alone. After SIGSTOP it returns when the program has stopped."""
         if not self._closed:
             kill(self.pid, number)
             if number == signal.SIGSTOP:
                 wait_until(self._has_stopped)
 
     def _has_stopped(self) -> bool:
-        """The kernel tells one thread, and that one the others when it is given a processor: until then they go on."""
+        """Whether all threads have stopped: the kernel signals one, and the others go on until that one has run."""
         states = []
         for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
-            with contextlib.suppress(OSError):  # that thread has ended
+            with contextlib.suppress(OSError):  # the thread has ended
                 states.append(stat.read_text().rpartition(") ")[2][0])
         return set(states) <= {"T", "Z", "X"}
 
     def terminate(self, timeout: float = PATIENCE) -> int:
-        """SIGTERM, then its exit status."""
+        """Sends SIGTERM; returns the exit status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 
     def kill(self) -> int:
-        """SIGKILL to the program alone, then its exit status."""
+        """Sends SIGKILL to the program alone; returns the exit status."""
         self.signal(signal.SIGKILL)
         return self.wait()
 
     def close(self) -> None:
-        """Ends the whole group at once; harmless where it has ended or was closed."""
+        """Kills the whole process group; harmless if it has ended or was closed."""
         if not self._closed:
             kill(-self.pid, signal.SIGKILL)
             self._popen.wait()

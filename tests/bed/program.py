@@ -1,11 +1,10 @@
 """A program that embeds a registry, for tests of several on one host.
 
-``python -m bed.program PORT [NAME [OPTION=VALUE…]]``, the options being those of `start_registry`; with ``apart=1`` its
-Unix socket is one that nobody else can reach, as in another container; with ``hog=1`` it
-takes every file descriptor that it may have. It prints
-``up`` when its service is advertised, ``holder`` and ``tenant`` as its place changes. SIGUSR1 makes it hold the
-interpreter for 1.5 s as a careless extension does, SIGUSR2 makes it fork a child that lives on, SIGTERM makes
-it close its registry and end.
+``python -m bed.program PORT [NAME [OPTION=VALUE…]]``. The options are those of `start_registry`. With ``apart=1``, no
+other program can reach its Unix socket, as in another container. With ``hog=1``, it opens as many file descriptors as
+it may. It prints ``up`` when its service is advertised, and ``holder`` or ``tenant`` when its role changes. At SIGUSR1
+it holds the interpreter lock for 1.5 s, as a careless extension does; at SIGUSR2 it forks a child that lives on; at
+SIGTERM it closes its registry and ends.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def main() -> None:
     threading.Thread(target=_tell_place, args=(registry,), daemon=True).start()
     while (number := signal.sigwait(signals)) != signal.SIGTERM:
         if number == signal.SIGUSR1:
-            ctypes.PyDLL(None).usleep(1_500_000)  # unlike CDLL, PyDLL does not let go of the interpreter
+            ctypes.PyDLL(None).usleep(1_500_000)  # unlike CDLL, PyDLL does not release the interpreter lock
         elif os.fork() == 0:
             _live_on()
     registry.close()
@@ -61,7 +60,7 @@ def _tell_place(registry: mddns.Registry) -> None:
 
 
 def _live_on() -> None:
-    """The child: it neither answers nor keeps anything from being answered. The test ends it with its group."""
+    """The child: it answers no queries, and does not block the parent. The test kills it with its group."""
     while True:
         time.sleep(3600)
 

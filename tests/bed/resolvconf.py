@@ -1,4 +1,4 @@
-"""A host's own /etc/resolv.conf: what ip-netns(8) mounts over the machine's for each program that a host starts."""
+"""A host's own /etc/resolv.conf: ip-netns(8) mounts it over that of the machine for the programs of the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NETNS = Path("/etc/netns")
 
 @contextlib.contextmanager
 def resolv_conf(host: Host, text: str) -> Iterator[Path]:
-    """The file that programs started on that host from now on find as /etc/resolv.conf; gone at the end."""
+    """Creates the /etc/resolv.conf of the programs that this host starts from now on; removes it at the end."""
     if host.namespace is None:
         raise NeedsNamespaces("a resolv.conf of its own")
     folder = _NETNS / host.namespace
@@ -31,7 +31,7 @@ def resolv_conf(host: Host, text: str) -> Iterator[Path]:
 
 
 def _make(folder: Path) -> None:
-    """Makes it, though another worker may remove its parent, which was empty, at the same moment."""
+    """Creates the directory, even if another worker removes its empty parent at the same moment."""
     while True:
         with contextlib.suppress(FileNotFoundError):
             folder.mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""systemd-resolved on a host of the bed, as its distribution runs it.
+"""systemd-resolved on a host of the bed, as Debian runs it.
 
-Debian's package is unpacked rather than installed (`.ci/run` does so): installing it takes over the machine's own
+Debian's package is unpacked rather than installed (by `.ci/run`), as its installation would replace the machine's own
 /etc/resolv.conf.
 """
 
@@ -17,7 +17,7 @@ from .installed import Installed
 
 UNPACKED: Final = Path("/usr/local/lib/systemd-resolved")  # systemd-resolved and resolvectl
 
-# The policy of the bus allows root everything, which alone is on it.
+# The policy of the bus allows everything, as only root uses this bus.
 _BUS: Final = """
 <busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><policy context="default">
 <allow user="*"/><allow own="*"/>
@@ -43,7 +43,7 @@ while ! [ -S /run/dbus/system_bus_socket ]; do sleep 0.02; done
 
 
 class Resolved(Installed):
-    """It runs until its `with` block ends. Other names come from `upstream`, the server of the host's one link."""
+    """Runs until its `with` block ends. Other names come from `upstream`, the server of the host's only link."""
 
     def __init__(self, host: Host, upstream: str) -> None:
         if not (UNPACKED / "systemd-resolved").exists():

@@ -1,8 +1,8 @@
-"""A program whose services come, change and go by the dice: ``python -m bed.restless SEED PORT``.
+"""A program whose services come, change and go at random: ``python -m bed.restless SEED PORT``.
 
-They are on the three ports from PORT on. Before each change and after it a line of JSON says what is true: ``at`` by
-the monotonic clock, which all hosts of a bed share, ``port``, ``labels`` (null: no service) and whether it is ``done``.
-SIGUSR1 makes it rest: it prints ``resting`` then. At SIGTERM it closes its registry.
+They are on the three ports from PORT on. Before and after each change it prints a line of JSON: ``at``, the time by the
+monotonic clock, which all hosts of a bed share; ``port``; ``labels`` (null: no service); and ``done``, true after the
+change. At SIGUSR1 it pauses and prints ``resting``. At SIGTERM it closes its registry.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     with mddns.start_registry() as registry:
         _change(registry, standing, first, False)
         print("up", flush=True)
-        # sigtimedwait() tells of a signal that never came where we were stopped for longer than it waits.
+        # If the process was stopped beyond the timeout, sigtimedwait() may report a signal that was not sent.
         while not signal.sigpending() & signals:
             time.sleep(dice.uniform(0.05, LONGEST))
             _change(registry, standing, first + dice.randrange(PORTS), dice.random() < 0.2)

@@ -1,8 +1,8 @@
-"""A played tailnet: nodes in, LocalAPI documents out.
+"""A simulated tailnet: produces LocalAPI documents from a list of nodes.
 
-The documents have the shape that tailscaled writes (its nulls and its omitted fields), read in its
-`ipn/ipnstate/ipnstate.go` and `tailcfg/tailcfg.go` and held against recordings of a real daemon in
-`test_bed.py`. No sockets here: `tailscaled.py` serves what this file makes.
+The documents have the structure that tailscaled writes (its nulls and its omitted fields), as read in its
+`ipn/ipnstate/ipnstate.go` and `tailcfg/tailcfg.go`; `test_bed.py` compares them with recordings of a real daemon. There
+are no sockets here: `tailscaled.py` serves these documents.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 Document = dict[str, Any]
 
 VERSION = "1.102.5-t0123abcde"
-"""What the daemon calls itself, here and in the Tailscale-Version header."""
+"""The version of the daemon, also in the Tailscale-Version header."""
 
 CAPABILITY = 142
-"""The Tailscale-Cap header that goes with VERSION."""
+"""The Tailscale-Cap header of VERSION."""
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
-"""Go's zero time: the daemon writes it where it knows no better."""
+"""Go's zero time, which the daemon writes for unknown times."""
 
 _CREATED = "2026-03-14T09:26:53.589793Z"
 _EXPIRES = "2036-09-10T09:26:53Z"
 _EXPIRED = "2026-06-01T12:00:00Z"
 
-# Tagged nodes (Mullvad's are tagged too) belong to this user, whoever made them.
+# Tagged nodes (also those of Mullvad) belong to this user.
 _TAGGED = "tagged-devices"
 _SHARER = "sharer@elsewhere.example"
 
@@ -39,8 +39,8 @@ _HEALTH = {
     "Stopped": ["Tailscale is stopped."],
 }
 
-# A PeerStatus of Go's zero values, without what Go omits when it is empty: what a daemon that never logged in
-# says of itself, and what every node starts from.
+# A PeerStatus of Go's zero values, without the fields that Go omits when empty: the status of a daemon that has never
+# logged in, and the start value of each node.
 _BLANK: Document = {
     "ID": "",
     "NodeID": 0,
@@ -80,12 +80,11 @@ _ids = itertools.count(1)
 
 @dataclass(eq=False)
 class Node:
-    """One machine of the tailnet. Plain attributes: change them and the next answer of the daemon has it.
+    """One machine of the tailnet. Tests change its attributes; the next response of the daemon has the new values.
 
-    `shared_in` is a machine that another tailnet shared with us (`AltSharerUserID`), `sharee` one that is
-    only there because we shared something with its owner (`ShareeNode`). Without `addresses` the tailnet
-    picks them, one for each of `families`. A daemon whose own node has `expired` says NeedsLogin, and still
-    tells its addresses and peers.
+    `shared_in` is a machine that another tailnet shared with us (`AltSharerUserID`); `sharee` is one that is visible
+    only because we shared a machine with its owner (`ShareeNode`). Without `addresses` the tailnet selects them, one
+    for each of `families`. A daemon whose own node has `expired` reports NeedsLogin, but still its addresses and peers.
     """
 
     name: str
@@ -100,13 +99,13 @@ class Node:
     mullvad: bool = False
     exit_node_option: bool = False
     dns_name: str | None = None
-    last_seen: str = "2026-07-30T18:00:00.1Z"  # told while it is offline; the daemon has ZERO_TIME there too
+    last_seen: str = "2026-07-30T18:00:00.1Z"  # only while it is offline; otherwise the daemon has ZERO_TIME there
     families: tuple[int, ...] = (4, 6)
     number: int = field(default_factory=lambda: next(_ids))
 
     @property
     def key(self) -> str:
-        """Its node key: the same for as long as the node lives, another for each node."""
+        """Its node key: constant, and different for each node."""
         return "nodekey:" + hashlib.sha256(f"{self.number}".encode()).hexdigest()
 
     @property
@@ -116,7 +115,7 @@ class Node:
 
     @property
     def owner(self) -> str:
-        """The LoginName that the daemon tells: tags replace the person."""
+        """The LoginName that the daemon reports; for tagged nodes that of the user for tags."""
         return _TAGGED if self.tags or self.mullvad else self.user
 
     @property
@@ -131,22 +130,22 @@ class Node:
 
 
 def phone(name: str = "phone", os: str = "iOS") -> Node:
-    """A phone ("iOS" or "android")."""
+    """A phone (`os` is "iOS" or "android")."""
     return Node(name, os=os)
 
 
 def television(name: str = "television") -> Node:
-    """An Apple TV; an Android television says "android" like a phone."""
+    """An Apple TV; an Android television reports "android" like a phone."""
     return Node(name, os="tvOS")
 
 
 def mullvad(name: str = "se-mma-wg-001") -> Node:
-    """One of the hundreds of exit nodes that the Mullvad add-on puts into a tailnet."""
+    """One of the hundreds of exit nodes that the Mullvad add-on adds to a tailnet."""
     return Node(name, os="", mullvad=True, tags=("tag:mullvad-exit-node",), exit_node_option=True)
 
 
 class Tailnet:
-    """All nodes of a tailnet, and what the daemon of each would say about it."""
+    """All nodes of a tailnet, and the documents that the daemon of each would return."""
 
     def __init__(
         self,
@@ -157,7 +156,7 @@ class Tailnet:
         self.suffix = suffix
         self.tun = True
         self.proxied: dict[str, Node] = {}
-        """In userspace networking: by "127.0.0.1:port", who is behind a connection that comes from there."""
+        """In userspace networking mode: by "127.0.0.1:port", the node whose connection comes from there."""
         self._prefixes = prefixes
         self._nodes: list[Node] = []
         for node in nodes:
@@ -165,18 +164,18 @@ class Tailnet:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes as they are now."""
+        """The current nodes."""
         return tuple(self._nodes)
 
     def add(self, node: Node) -> Node:
-        """A node joins; where it brings no addresses it gets the next free ones."""
+        """Adds a node; without addresses it gets the next free ones."""
         if not node.addresses:
             node.addresses = self._free(node.families)
         self._nodes.append(node)
         return node
 
     def remove(self, node: Node) -> None:
-        """A node leaves."""
+        """Removes a node."""
         self._nodes.remove(node)
 
     def dns_name(self, node: Node) -> str:
@@ -187,11 +186,11 @@ class Tailnet:
         return f"{node.name.lower()}.{zone}."
 
     def status(self, of: Node, peers: bool = True, state: str = "Running") -> Document:
-        """The document that `of`'s daemon answers to `GET status` (`?peers=false` where `peers` is False)."""
+        """The response of `of`'s daemon to `GET status` (to `?peers=false` if `peers` is False)."""
         expired = of.expired and state == "Running"
         if expired:
-            state = "NeedsLogin"  # but with all it knew: the netmap stays
-        known = expired or state in ("Running", "Stopped", "Starting")  # else there is no netmap to speak of
+            state = "NeedsLogin"  # but it keeps its netmap
+        known = expired or state in ("Running", "Stopped", "Starting")  # otherwise it has no netmap
         others = [n for n in self.nodes if n is not of]
         users = {n.owner for n in ([of, *others] if peers else [of])}
         if any(n.shared_in for n in others) and peers:
@@ -211,7 +210,7 @@ class Tailnet:
             else None,
             "CertDomains": None,
             "ExtraRecords": None,
-            # Go sorts the keys of a map, and writes a map that was never made as null.
+            # Go sorts the keys of a map, and writes a nil map as null.
             "Peer": {n.key: self._peer(n) for n in sorted(others, key=lambda n: n.key)}
             if peers and known and others
             else None,
@@ -222,9 +221,9 @@ class Tailnet:
         }
 
     def whois(self, address: str) -> Document | None:
-        """The document for an `ip`, `ip:port`, `[ip6]:port` or node key; None where nobody has it.
+        """The document for an `ip`, `ip:port`, `[ip6]:port` or node key; None if no node has it.
 
-        ValueError where it is no address: the daemon answers 400 to that and 404 to a stranger's.
+        ValueError if it is no address: the daemon returns 400 for that, and 404 for an unknown address.
         """
         if address in self.proxied:
             node: Node | None = self.proxied[address]
@@ -329,7 +328,7 @@ def _prefixes_of(node: Node) -> list[str]:
 
 
 def _parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IP of `ip`, `ip:port` or `[ip6]:port`, IPv4 where it was mapped into IPv6."""
+    """The IP address in `ip`, `ip:port` or `[ip6]:port`; IPv4 if it was mapped into IPv6."""
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:

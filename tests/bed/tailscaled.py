@@ -1,8 +1,8 @@
-"""A played tailscaled: the LocalAPI on a unix socket, as Go's net/http serves it.
+"""A simulated tailscaled: the LocalAPI on a Unix socket, as Go's net/http serves it.
 
-`status` and `whois` answer from a `Tailnet`, `watch-ipn-bus` tells when `ring` is called; `mode` and `bus` make
-it misbehave. What the real daemon knows beyond these three (prefs, ping) is answered 404 here. A unix socket is a
-file, so it is reachable from every network namespace.
+`status` and `whois` use the data of a `Tailnet`; `watch-ipn-bus` sends a message when `ring` is called; `mode` and
+`bus` make the daemon misbehave. Other paths of the real daemon (prefs, ping) return 404 here. A Unix socket is a file,
+so it is reachable from every network namespace.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from urllib.parse import parse_qs, urlsplit
 from .tailnet import CAPABILITY, VERSION, Node, Tailnet
 
 HOST = "local-tailscaled.sock"
-"""The Host header that the daemon takes; it takes an empty one too, and answers 403 to any other."""
+"""The Host header that the daemon accepts, besides an empty one; it returns 403 for any other."""
 
 _STATES = {"stopped": "Stopped", "needs-login": "NeedsLogin", "no-state": "NoState", "starting": "Starting"}
 
 MODES = frozenset({"ok", "slow", "cut", "forbidden", "garbage", "silent", "not-found", *_STATES})
-"""What `PlayedTailscaled.mode` can be."""
+"""The values of `PlayedTailscaled.mode`."""
 
 BUS_MODES = frozenset({"ok", "closes", "stalls", "mute", "refuses", "refuses-4098", "garbage", "huge", "absent"})
-"""What `PlayedTailscaled.bus` can be."""
+"""The values of `PlayedTailscaled.bus`."""
 
 # Those that tell of changes in pieces, which the rate-limited bus (256) cannot; and what is for tailscaled itself.
 _PIECES = {4096: "PeerChanges", 8192: "NoNetMap", 16384: "InitialStatus", 32768: "PeerPatches"}
 _IN_PROCESS = 65536
 _HUGE = 8 << 20
 
-# Go's net/http keeps this much of a reply back to see whether it can say how long it is; more is chunked.
+# Go's net/http buffers this much of a reply to find its Content-Length; a longer reply is chunked.
 _GO_BUFFER = 2048
 
 
 class PlayedTailscaled:
-    """The daemon of node `me` on the unix socket `path`, while the `with` block lasts.
+    """The daemon of node `me` on the Unix socket `path`, until the `with` block ends.
 
-    `mode` and `slow_seconds` may be set at any time and hold from the next request on:
-    "slow" answers after `slow_seconds`; "cut" closes after half of the body; "silent" reads and never
-    answers; "garbage" is 200 and no JSON; "forbidden" and "not-found" are 403 and 404; "stopped", "starting",
-    "needs-login" and "no-state" are well-formed documents of a daemon that is not running.
+    `mode` and `slow_seconds` may be set at any time, and apply from the next request on: "slow" responds after
+    `slow_seconds`; "cut" closes after half of the body; "silent" reads and never responds; "garbage" is 200 without
+    JSON; "forbidden" and "not-found" are 403 and 404; "stopped", "starting", "needs-login" and "no-state" are
+    well-formed documents of a daemon that is not running.
 
-    `bus` holds for watchers from the next one on: "closes" after the first message; "stalls" never answers; "mute"
-    says nothing but its head; "refuses" is 400 and "refuses-4098" is so for that mask; "garbage" and "huge" are
-    messages of neither JSON nor line ends, and of 8 MB; "absent" is 404.
+    `bus` applies from the next watcher on: "closes" after the first message; "stalls" never responds; "mute" sends only
+    the head; "refuses" is 400, and "refuses-4098" is 400 for that mask; "garbage" and "huge" are messages without JSON
+    and line ends, and of 8 MB; "absent" is 404.
     """
 
     def __init__(self, path: str | Path, tailnet: Tailnet, me: Node, mode: str = "ok") -> None:
@@ -60,7 +60,7 @@ class PlayedTailscaled:
         self.me = me
         self.slow_seconds = 1.0
         self.requests: list[str] = []
-        """The targets asked for so far ("/localapi/v0/status")."""
+        """The request targets so far ("/localapi/v0/status")."""
         self.mode = mode
         self.bus = "ok"
         self.version = VERSION
@@ -72,7 +72,7 @@ class PlayedTailscaled:
 
     @property
     def mode(self) -> str:
-        """How it behaves; see the class."""
+        """How the daemon misbehaves; see the class."""
         return self._mode
 
     @mode.setter
@@ -83,22 +83,22 @@ class PlayedTailscaled:
 
     @property
     def watchers(self) -> int:
-        """How many listen to the bus now."""
+        """The number of current watchers of the bus."""
         return len(self._watchers)
 
     def ring(self, **fields: object) -> None:
-        """Tells all watchers of a change; `fields` as in ``State=4``."""
+        """Sends a change to all watchers; `fields` are those of the message, such as ``State=4``."""
         if self._loop is not None:
             for watcher in list(self._watchers):
                 self._loop.call_soon_threadsafe(watcher.put_nowait, self._message(**fields))
 
     def start(self) -> None:
-        """Listens; returns when a connect succeeds. After `stop` it may start again."""
+        """Starts to listen; returns when a connect succeeds. May be called again after `stop`."""
         self.path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(str(self.path))
-            self.path.chmod(0o666)  # as the daemon does: any local user may read
+            self.path.chmod(0o666)  # as the real daemon: any local user may read
             listener.listen(128)
         except OSError:
             listener.close()
@@ -111,7 +111,7 @@ class PlayedTailscaled:
         ready.wait()
 
     def stop(self, leave_socket: bool = False) -> None:
-        """Ends it and its connections; `leave_socket` leaves a dead socket file behind, as kill -9 does."""
+        """Stops it and closes its connections; `leave_socket` leaves a dead socket file behind, as kill -9 does."""
         if self._thread is None or self._loop is None or self._stop is None:
             return
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -136,8 +136,8 @@ class PlayedTailscaled:
         server = await asyncio.start_unix_server(self._accepted, sock=listener)
         ready.set()
         await self._stop.wait()
-        # What asyncio is still accepting is waited for: nobody would close it if it were cancelled on its way, or the
-        # server closed. And what is unsent is dropped: our loop would end before it is sent.
+        # Waits for connections that asyncio is still accepting: if they were cancelled, or the server closed, they
+        # would stay open. Unsent data is dropped, as the loop would end before it is sent.
         self._loop.remove_reader(listener)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for connection, transport in self._connections.items():
@@ -152,19 +152,19 @@ class PlayedTailscaled:
         task.add_done_callback(self._connections.pop)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers until one side ends; it is over when nothing is unsent."""
+        """Responds to requests until client or server ends; returns when all data is sent."""
         try:
             while await self._request(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client is gone: nobody is left to tell
+            pass  # the client is gone
         finally:
             writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answers one request; whether the connection stays open."""
+        """Responds to one request; returns whether the connection stays open."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
@@ -203,7 +203,7 @@ class PlayedTailscaled:
     async def _watch(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, query: str, headers: dict[str, str]
     ) -> bool:
-        """The bus: messages without end, until one side goes."""
+        """The bus: sends messages until client or server ends."""
         said = parse_qs(query).get("mask", ["0"])[0]
         mask = int(said) if said.isdecimal() else None
         bus = self.bus
@@ -226,7 +226,7 @@ class PlayedTailscaled:
         writer.write("\r\n".join(["HTTP/1.0 200 OK", *lines, "", ""]).encode())
         watcher: asyncio.Queue[bytes] = asyncio.Queue()
         self._watchers.add(watcher)
-        ended = asyncio.ensure_future(reader.read())  # the client says no more; what comes is its end
+        ended = asyncio.ensure_future(reader.read())  # the client sends no more; the read returns at its end
         try:
             if bus != "mute" and mask is not None and mask & 2:
                 watcher.put_nowait(self._message(SessionID="0123456789abcdef", State=6))
@@ -254,7 +254,7 @@ class PlayedTailscaled:
 
     @property
     def _common(self) -> dict[str, str]:
-        """The headers of every reply of one who may ask."""
+        """The headers of every reply to a permitted client."""
         return {
             "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; script-src 'none'; "
             "script-src-elem 'none'; script-src-attr 'none'",
@@ -265,12 +265,12 @@ class PlayedTailscaled:
         }
 
     def _message(self, **fields: object) -> bytes:
-        """A line of the bus, as the recorded daemon writes it."""
+        """A message of the bus as one line, in the format of the recorded daemon."""
         empty = ("ErrMessage", "LoginFinished", "State", "Prefs", "NetMap", "Engine", "BrowseToURL", "DriveShares")
         return json.dumps({"Version": self.version, **dict.fromkeys(empty), **fields}).encode() + b"\n"
 
     def _answer(self, mode: str, target: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body, in the order in which the daemon decides."""
+        """Status, headers and body; checks the request in the order of the real daemon."""
         if headers.get("origin") or headers.get("referer") or headers.get("host", "") not in ("", HOST):
             return _error(403, "invalid localapi request")
         common = self._common
@@ -292,7 +292,7 @@ class PlayedTailscaled:
         if "addr" not in query:
             return _error(400, "missing 'addr' parameter", common)
         try:
-            # Without a netmap nobody is known.
+            # Without a netmap the daemon knows no node.
             found = None if state in ("NeedsLogin", "NoState") else self.tailnet.whois(query["addr"])
         except ValueError:
             return _error(400, "invalid 'addr' parameter", common)
@@ -302,7 +302,7 @@ class PlayedTailscaled:
 
 
 def get(path: Path, target: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """One request to a LocalAPI as http.client has it: status, headers (names in lower case), body."""
+    """Sends one request to a LocalAPI; returns status, headers (names in lower case) and body."""
     connection = http.client.HTTPConnection(HOST, timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(5)
@@ -316,12 +316,12 @@ def get(path: Path, target: str, **headers: str) -> tuple[int, dict[str, str], b
 
 
 def _go_json(document: object) -> bytes:
-    """JSON as Go indents it: tabs, and UTF-8 as it is."""
+    """JSON as Go writes it: indented by tabs, UTF-8 not escaped."""
     return json.dumps(document, indent="\t", ensure_ascii=False).encode()
 
 
 def _wrong(mask: int | None) -> str:
-    """Why the daemon refuses a mask of the bus; "" where it does not."""
+    """Why the daemon refuses a mask of the bus; "" if it does not."""
     if mask is None:
         return "bad mask"
     if mask & _IN_PROCESS:
@@ -334,19 +334,19 @@ def _wrong(mask: int | None) -> str:
 
 
 def _error(status: int, text: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
-    """What Go's http.Error writes."""
+    """The reply of Go's http.Error."""
     plain = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
     return status, {**(headers or {}), **plain}, text.encode() + b"\n"
 
 
 def _bad(status: str) -> bytes:
-    """What Go writes to something that is no HTTP: before any handler, and without a Date."""
+    """Go's reply to a request that is not HTTP: it comes before any handler, and has no Date."""
     lines = (f"HTTP/1.1 {status}", "Content-Type: text/plain; charset=utf-8", "Connection: close", "", status)
     return "\r\n".join(lines).encode()
 
 
 def _frame(version: str, keep: bool, status: int, headers: dict[str, str], body: bytes) -> tuple[bytes, bytes, bool]:
-    """Head, framed body and whether the connection may stay open, as net/http decides them."""
+    """Head, framed body, and whether the connection may stay open, by the rules of net/http."""
     lines = [f"{name}: {headers[name]}" for name in sorted(headers)]
     lines.append(f"Date: {formatdate(usegmt=True)}")
     if len(body) <= _GO_BUFFER:
@@ -357,7 +357,7 @@ def _frame(version: str, keep: bool, status: int, headers: dict[str, str], body:
     else:
         keep = False  # the end of the connection is the end of the body
     if keep != (version == "HTTP/1.1"):
-        # Only what is not the version's own habit is said.
+        # Written only if it is not the default of the HTTP version.
         lines.append(f"Connection: {'keep-alive' if keep else 'close'}")
     reason = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}[status]
     return "\r\n".join([f"{version} {status} {reason}", *lines, "", ""]).encode(), body, keep

@@ -1,4 +1,4 @@
-"""The bed keeps its promises: hosts, refusals, silence, programs, loopback."""
+"""Tests of the bed: hosts, refusals, silence, programs, loopback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bed.process import wait_until
 from bed.tailnet import Node, phone
 from bed.tailscaled import get
 
-SILENCE = 0.3  # seconds without an answer that count as silence: an answer takes well under a millisecond
+SILENCE = 0.3  # seconds without a response that count as silence: a response takes less than a millisecond
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def bed(make_module_bed: MakeBed) -> Bed:
 
 
 def echo(asker: Host, answerer: Host, family: int) -> bytes:
-    """What comes back when `answerer` sends back what it got."""
+    """What `asker` gets if `answerer` sends back what it received."""
     with answerer.socket_udp(PORT, family) as there, asker.socket_udp(0, family) as here:
         address = answerer.ipv6 if family == 6 else answerer.ipv4
         here.sendto(b"hello", (address, PORT))
@@ -191,7 +191,7 @@ def test_the_children_of_a_program_end_with_it(bed: Bed) -> None:
     with bed.host("alpha").start(["sh", "-c", "sleep 600 & echo child $!; wait"]) as program:
         child = int(program.wait_for("child").split()[1])
     stat = Path(f"/proc/{child}/stat")
-    # Orphaned, it is reaped by init, which may take its time.
+    # It is an orphan now: init reaps it, perhaps a little later.
     assert wait_until(lambda: not stat.exists() or ") Z " in stat.read_text())
 
 
@@ -209,7 +209,7 @@ def test_fifty_hosts_are_up_within_seconds(make_bed: MakeBed) -> None:
     bed = make_bed(f"host{n}" for n in range(50))
     took = time.monotonic() - started
     assert echo(bed.host("host0"), bed.host("host49"), 6) == b"hello"
-    assert took < 10  # 0.4 s where it was written; CI may be slow, but not that slow
+    assert took < 10  # 0.4 s on the machine of its author; slow CI machines take longer, but less than this
 
 
 @pytest.mark.namespaces

@@ -1,7 +1,7 @@
-"""The played tailscaled is the real one's likeness: held against what tailscaled 1.102 said (data/localapi/).
+"""The simulated tailscaled is like the real one: compared with recordings of tailscaled 1.102 (data/localapi/).
 
-Each recorded document is played again from its own nodes; both must have the same keys with the same kinds of
-values, null and left out being two kinds. Only what the recorded control server (headscale) does otherwise is let be.
+Each recorded document is produced again from its nodes. Both must have the same keys with the same kinds of values;
+null and omitted are two kinds. Exceptions are only differences of the recorded control server (headscale).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RECORDED = TESTS / "data" / "localapi"
 STATUS = sorted(path.name for path in RECORDED.glob("status*.json"))
 WHOIS = sorted(path.name for path in RECORDED.glob("whois*.json"))
 
-# Told by node: equal in value, not in kind alone.
+# Fields of a node whose values must be equal, not only their kinds.
 EQUAL = (
     "HostName",
     "DNSName",
@@ -41,7 +41,7 @@ def load(name: str) -> Any:
 
 
 def node(told: dict[str, Any]) -> Node:
-    """The node of which a PeerStatus tells."""
+    """The node that a PeerStatus describes."""
     return Node(
         told["HostName"],
         tuple(told["TailscaleIPs"] or ()),
@@ -53,7 +53,7 @@ def node(told: dict[str, Any]) -> Node:
 
 
 def shape(value: Any) -> Any:
-    """Keys and kinds of values. Capabilities differ by control server, and headscale's keys do not expire."""
+    """Keys and kinds of values, without capabilities, which differ by control server, and the expiry of keys."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if k not in ("KeyExpiry", "Hostinfo")}
         return {k: type(v).__name__ if k == "CapMap" else shape(v) for k, v in kept.items()}
@@ -61,11 +61,11 @@ def shape(value: Any) -> Any:
 
 
 def played(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The same tailnet's document, as the bed makes it."""
+    """The document of the same tailnet from the bed."""
     me = node(recorded["Self"])
     tailnet = Tailnet([me, *map(node, (recorded["Peer"] or {}).values())])
     tailnet.tun = recorded["TUN"]
-    # Our expired node turns its own state into NeedsLogin.
+    # An expired node of the bed changes its own state to NeedsLogin.
     return tailnet.status(me, state="Running" if me.expired else recorded["BackendState"])
 
 
@@ -115,7 +115,7 @@ def test_a_whois_has_the_keys_of_a_recorded_one(name: str) -> None:
 
 
 def sections(name: str) -> list[tuple[str, str]]:
-    """(what was asked, what came back) of a recorded file of replies."""
+    """The pairs (request, reply) of a recorded file."""
     parts = ("\n" + (RECORDED / name).read_text()).split("\n# GET ")[1:]
     split = [part.partition("\n")[::2] for part in parts]
     return [(asked, reply) for asked, reply in split if "watch-ipn-bus" not in asked]

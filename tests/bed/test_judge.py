@@ -1,4 +1,4 @@
-"""The judge of chaos finds what is wrong, and only that: small histories, each with one fault in it."""
+"""The judge of chaos tests finds all faults, and only faults: small histories with one fault each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def event(kind: str, at: float, t: str = "10", since: int | None = 5, where: str
 
 @pytest.fixture
 def truth() -> Truth:
-    """From 10 s on alpha has a service, whose labels are others from 20 s on; at 60 s it is killed."""
+    """From 10 s on, alpha has a service; at 20 s its labels change; at 60 s it is killed."""
     made = Truth(lives={1: ("alpha", Span(9, 60))})
     lines = [line(10, "10", done=False), line(10, "10"), line(20, "20", done=False), line(20.5, "20")]
     made.program(1, "alpha", "100.64.0.1", lines, Span(60, 60))
@@ -97,7 +97,7 @@ def test_since_when_it_is_there_may_be_told_later(truth: Truth, since: tuple[int
     assert has(wrong(truth, *told, event("update", 20.8, "20", after)), "as new")
 
 
-# Hosts that do not hear each other
+# Hosts that cannot reach each other
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_since_when_it_is_there_may_be_told_later(truth: Truth, since: tuple[int
         ((Span(26, 32.1),), True),
         ((Span(26, 31.9),), False),
         ((Span(30.9, 35),), True),
-        ((Span(31.1, 35),), False),  # three questions take longer
+        ((Span(31.1, 35),), False),  # three queries take longer
         ((Span(29, 31), Span(33, 33.5)), True),
         ((Span(34, 34.5),), False),
     ],
@@ -128,7 +128,7 @@ def test_what_is_out_of_reach_stands_as_it_was_then_and_no_older(truth: Truth) -
     truth.apart.append((frozenset(["alpha"]), Span(19, 28)))
     late = event("update", 32.9, "20")
     assert wrong(truth, UP, late, until=34.0) == []
-    truth.apart[0] = frozenset(["alpha"]), Span(24, 28)  # and now there was time to hear of it before
+    truth.apart[0] = frozenset(["alpha"]), Span(24, 28)  # and now there was time to see it before
     assert has(wrong(truth, UP, late, until=34.0), "as it was")
 
 
@@ -150,11 +150,11 @@ def test_who_begins_is_told_what_others_know_of_a_host_that_was_cut_off_a_moment
     assert has(wrong(truth, began, current=29.1), "it was not so")
     truth.apart.append((frozenset(["alpha"]), Span(22, FOREVER)))
     assert not has(wrong(truth, began, current=29.1, until=29.5), "it was not so")
-    truth.apart[0][1].begin = 24  # at 24 s they knew better
+    truth.apart[0][1].begin = 24  # at 24 s they had newer data
     assert has(wrong(truth, began, current=29.1, until=29.5), "it was not so")
 
 
-# Who is stopped
+# Stopped programs
 
 
 @pytest.mark.parametrize(("stopped", "within"), [((), 3.0), ((Span(20, 20.5),), 3.5), ((Span(20, 23),), 4.5)])
@@ -172,7 +172,7 @@ def test_where_somebody_else_of_ones_own_host_had_joined_nothing_is_late(truth: 
     truth.lives |= {2: ("bravo", Span(0, FOREVER)), 3: ("bravo", Span(0, FOREVER))}
     truth.stopped[2] = [Span(20, 23)]
     events = UP, event("update", 24.9, "20")
-    assert wrong(truth, *events) == []  # for all that we know it has not joined
+    assert wrong(truth, *events) == []  # perhaps it has not joined
     truth.joined[3] = 19.9
     assert has(wrong(truth, *events), "as it was")
 
@@ -269,14 +269,14 @@ def test_what_a_host_out_of_reach_has_said_stands_for_ten_seconds_and_for_thirty
     truth.apart.append((frozenset(["alpha"]), Span(59, FOREVER)))
     assert not false(truth, lookup(70.0, AFTER))
     assert "which was gone" in false(truth, lookup(74.0, AFTER))
-    assert not false(truth, lookup(77.0, AFTER, "kept"))  # whoever told so did it five seconds ago
+    assert not false(truth, lookup(77.0, AFTER, "kept"))  # that response would be five seconds old
     assert "which was gone" in false(truth, lookup(79.0, AFTER, "kept"))
     assert not false(truth, lookup(90.0, AFTER, silent=("alpha",)))
     assert "which was gone" in false(truth, lookup(100.0, AFTER, silent=("alpha",)))
 
 
 def test_where_nobody_is_left_a_host_may_be_named_as_silent_too(truth: Truth) -> None:
-    """Its kernel rations what it says."""
+    """Its kernel rate-limits its refusals."""
     assert not false(truth, lookup(70.0, AFTER, silent=("alpha",)))
     assert "which was gone" in false(truth, lookup(70.0, AFTER))
 

@@ -1,7 +1,7 @@
-"""What was true while chaos went on, and what that allows others to have been told. No I/O; times in seconds.
+"""The truth during a chaos test, and what other programs may have seen of it. No I/O; times in seconds.
 
-The truth is a history of states that are certain, and of the moments between them when either may be seen: whoever
-changes something says so before and after.
+The truth is a history of certain states, and of the times between them in which either state may be seen: a program
+that changes a service prints a line before and after the change.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-TAKEN_OVER: Final = 1.0  # seconds in which another program answers for a host, where the next one is stopped
+TAKEN_OVER: Final = 1.0  # seconds until another program answers for a host, if the next in the succession is stopped
 FOREVER: Final = float("inf")
-HEALING: Final = 0.5  # seconds that it takes to undo a cut, in which hosts may hear each other already
+HEALING: Final = 0.5  # seconds that it takes to undo a cut, in which hosts may reach each other already
 Labels = Mapping[str, str]
 
 
 @dataclass
 class Instance:
-    """One service at one endpoint, through all that happened to it."""
+    """The history of one service at one endpoint."""
 
     where: str
     host: str
@@ -29,20 +29,20 @@ class Instance:
     states: list[tuple[Labels | None, ...]] = field(default_factory=list)  # what may be seen from that time on
 
     def will(self, at: float, labels: Labels | None) -> None:
-        """From now on it may be so already."""
+        """From this time on, watchers may see these labels (None: no service), or still the previous ones."""
         self._add(at, (*(self.states[-1] if self.states else (None,)), labels))
 
     def did(self, at: float, labels: Labels | None) -> None:
-        """From now on it is so."""
+        """From this time on, the labels are certain (None: no service)."""
         self._add(at, (labels,))
 
     def _add(self, at: float, states: tuple[Labels | None, ...]) -> None:
-        # Who is killed may have said something after the moment before which it certainly lived.
+        # A killed program may have printed lines after the last time at which it was certainly alive.
         self.times.append(max(at, *self.times[-1:]) if self.times else at)
         self.states.append(states)
 
     def during(self, begin: float, end: float) -> Iterator[tuple[Labels | None, ...]]:
-        """What may have been seen at each moment from `begin` to `end`."""
+        """The states that could be seen, at each time from `begin` to `end`."""
         first = bisect_right(self.times, begin) - 1
         if first < 0:
             yield (None,)
@@ -50,44 +50,44 @@ class Instance:
             yield self.states[index]
 
     def lived(self, begin: float, end: float) -> bool:
-        """Whether it certainly was there all the time."""
+        """Whether the service certainly existed for the whole time."""
         return all(None not in states for states in self.during(begin, end))
 
     def may_have_lived(self, begin: float, end: float) -> bool:
-        """Whether it may have been there at some moment."""
+        """Whether the service may have existed at some time."""
         return any(state is not None for states in self.during(begin, end) for state in states)
 
     def may_have_been(self, labels: Labels, begin: float, end: float) -> bool:
-        """Whether it may have been there so at some moment."""
+        """Whether the service may have had these labels at some time."""
         return any(state == labels for states in self.during(begin, end) for state in states)
 
 
 @dataclass
 class Span:
-    """A time in which something was so."""
+    """A period of time."""
 
     begin: float
     end: float = FOREVER
 
     def meets(self, begin: float, end: float) -> bool:
-        """Whether any of it was in that time."""
+        """Whether it overlaps the time from `begin` to `end`."""
         return self.begin <= end and begin <= self.end
 
 
 @dataclass
 class Truth:
-    """All that happened. Programs and watchers are named by numbers that are never used again."""
+    """All that happened. Programs and watchers have numbers that are not reused."""
 
     instances: dict[str, Instance] = field(default_factory=dict)
-    apart: list[tuple[frozenset[str], Span]] = field(default_factory=list)  # these hosts from all others
+    apart: list[tuple[frozenset[str], Span]] = field(default_factory=list)  # these hosts were split from all others
     stopped: dict[int, list[Span]] = field(default_factory=dict)
     lives: dict[int, tuple[str, Span]] = field(default_factory=dict)  # programs: their host, and when they ran
-    joined: dict[int, float] = field(default_factory=dict)  # since when they certainly had a part in their host's port
+    joined: dict[int, float] = field(default_factory=dict)  # since when they could certainly become holders
     _mute: dict[tuple[str, bool], list[Span]] = field(default_factory=dict)
     _outages: dict[tuple[str, str], list[Span]] = field(default_factory=dict)
 
     def program(self, number: int, host: str, address: str, lines: list[dict[str, Any]], killed: Span | None) -> None:
-        """Takes in what a program of :mod:`bed.restless` said; and where it was killed, between which moments."""
+        """Adds the output of a program of :mod:`bed.restless`; `killed` are the times between which it was killed."""
         mine: dict[str, Instance] = {}
         for line in lines:
             where = f"{address}:{line['port']}"
@@ -102,23 +102,23 @@ class Truth:
         self.instances |= mine
 
     def forget(self) -> None:
-        """What was found out is void: something else happened as well."""
+        """Clears cached results after more events were added."""
         self._mute.clear()
         self._outages.clear()
 
     def stops(self, number: int) -> list[Span]:
-        """When a program or watcher was stopped."""
+        """The periods in which a program or watcher was stopped."""
         return self.stopped.get(number, [])
 
     def is_stopped(self, number: int, begin: float, end: float) -> bool:
-        """Whether a program or watcher was stopped at some moment of that time."""
+        """Whether a program or watcher was stopped at some time of this period."""
         return _meets(self.stops(number), begin, end)
 
     def mute(self, host: str, *, surely: bool = False) -> list[Span]:
-        """When nobody of that host could answer, though somebody was there. Asked when all is over.
+        """The periods in which no program of the host could answer, though some existed. Called after the run.
 
-        Who begins while the holder is stopped has no part in its sockets until that goes on; `surely`: nor was there
-        anybody who did.
+        A program that starts while the holder is stopped cannot share its sockets until the holder continues, so it may
+        not answer. With `surely`, only periods without any such program.
         """
         key = host, surely
         if key not in self._mute:
@@ -144,15 +144,15 @@ class Truth:
         return bool(there) and bool(stopped) and all(map(is_mute, there))
 
     def is_disturbed(self, host: str, begin: float, end: float) -> bool:
-        """Whether a program of that host, which may have held its port, ended or was stopped in that time."""
+        """Whether a program of the host, perhaps the holder, ended or was stopped in this period."""
         mine = [(number, life) for number, (where, life) in self.lives.items() if where == host]
         moments = [life.end for _, life in mine] + [span.begin for number, _ in mine for span in self.stops(number)]
         return any(begin <= moment <= end for moment in moments)
 
     def changes_hands(self, host: str, begin: float, end: float) -> bool:
-        """Whether in that time, or shortly before, one of its programs went while another one was stopped.
+        """Whether in this period, or shortly before, a program of the host went while another one was stopped.
 
-        If that one is next in the succession, the one behind it takes over a little later.
+        If the stopped one is next in the succession, the one after it takes over a little later.
         """
         mine = [(number, life) for number, (where, life) in self.lives.items() if where == host]
         gone = [(number, life.end) for number, life in mine]
@@ -164,11 +164,11 @@ class Truth:
         )
 
     def is_empty(self, host: str, begin: float, end: float) -> bool:
-        """Whether no program of that host was there in that time: its kernel may refuse for it, which it rations."""
+        """Whether the host had no program in this period. Then its kernel sends refusals, which it rate-limits."""
         return not any(where == host and life.meets(begin, end) for where, life in self.lives.values())
 
     def outages(self, seer: str, host: str) -> list[Span]:
-        """When nothing that `host` has to say could come to `seer`, in their order."""
+        """The periods in which no packets of `host` could reach `seer`, in order of time."""
         key = seer, host
         if key not in self._outages:
             cuts = [span for hosts, span in self.apart if (seer in hosts) != (host in hosts)]
@@ -176,22 +176,22 @@ class Truth:
         return self._outages[key]
 
     def sure_outages(self, seer: str, host: str) -> list[Span]:
-        """The same, where nothing could come for sure."""
+        """The periods in which certainly no packets of `host` could reach `seer`."""
         cuts = [Span(s.begin, s.end - HEALING) for hosts, s in self.apart if (seer in hosts) != (host in hosts)]
         return _joined([*cuts, *self.mute(host, surely=True)])
 
     def is_out(self, seer: str, host: str, begin: float, end: float) -> bool:
-        """Whether there was an outage at some moment of that time."""
+        """Whether there was an outage at some time of this period."""
         return _meets(self.outages(seer, host), begin, end)
 
 
 def longest(spans: Iterable[Span], begin: float, end: float) -> float:
-    """The longest part of any of them in that time."""
+    """The longest overlap of a span with the time from `begin` to `end`."""
     return max((min(span.end, end) - max(span.begin, begin) for span in spans if span.meets(begin, end)), default=0.0)
 
 
 def first_of(spans: Iterable[Span], at: float) -> float:
-    """When it began, where one of `spans` led to another and the last to `at`; else `at`."""
+    """The begin of the chain of overlapping `spans` that ends at `at`; `at` if there is none."""
     for span in sorted(spans, key=lambda each: each.begin, reverse=True):
         if span.begin < at <= span.end:
             at = span.begin

@@ -1,8 +1,8 @@
-"""What others were told while chaos went on, held against the truth: each function gives what was wrong, in words.
+"""Compares the events and lookups of a chaos test with the truth. Each function returns the faults as sentences.
 
-The limits are the issue's and the model's: a lookup's answer is as old as the TTL at most, a change is seen at once, a
-vanished host within ten seconds, one that is back within five. Two processors for dozens of programs make what is at
-once a little later.
+The limits are those of the model: the result of a lookup is as old as the TTL at most; watchers see a change at once, a
+vanished host within ten seconds, and a host that is back within five. "At once" is a little later here, because dozens
+of programs share two processors.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any, Final
 from .truth import FOREVER, Instance, Span, Truth, first_of, longest
 
 TTL: Final = 5.0
-LATE: Final = 3.0  # seconds in which everybody has heard of a change, also where a holder was stopped meanwhile
-ALONE: Final = 4.5  # the same where nobody of one's own host answers: a second, three questions, and then all others
-GONE: Final = 10.0  # seconds in which a host that vanished is down
-DROPPED: Final = 30.0  # seconds in which what a silent host has said is dropped by who does not watch
-HEALED: Final = 5.0  # seconds in which a host that is back is up, and so is what has changed there meanwhile
-THRICE: Final = 4.0  # seconds that three questions take at least, before a host has vanished
-BEGUN: Final = 10.0  # seconds in which who begins to watch knows everything
-SAMPLE: Final = 0.25  # seconds between two looks at what stands
+LATE: Final = 3.0  # seconds within which all watchers see a change, even if a holder was stopped meanwhile
+ALONE: Final = 4.5  # the same if no program of the own host answers: a second, three queries, then all peers
+GONE: Final = 10.0  # seconds within which a vanished host is down
+DROPPED: Final = 30.0  # seconds after which a resolver without a watch drops the services of a silent host
+HEALED: Final = 5.0  # seconds within which a host that is back is up, with all that has changed there
+THRICE: Final = 4.0  # minimum seconds for three queries, after which a host counts as vanished
+BEGUN: Final = 10.0  # seconds within which a new watch has all services
+SAMPLE: Final = 0.25  # seconds between two checks of the current services
 
 Told = dict[str, Any]
 
 
 def illegal(events: list[Told]) -> Iterator[str]:
-    """Sequences that no instance can have, and what was told twice."""
+    """Impossible sequences of events of an instance, and repeated events."""
     standing: dict[str, tuple[str, object]] = {}
     latest: dict[str, str] = {}
     if sum(event["event"] == "current" for event in events) > 1:
@@ -53,12 +53,12 @@ def illegal(events: list[Told]) -> Iterator[str]:
 
 
 def _tells_since(before: object, since: object) -> bool:
-    """Who lists its services by HTTP, as one does whose DNS is not there yet, does not say since when they are."""
+    """Whether only one has `since`: the HTTP list, which serves until DNS is available, lacks it."""
     return (before is None) != (since is None)
 
 
 def standing(events: list[Told]) -> dict[str, dict[str, str]]:
-    """Labels by endpoint, by the events."""
+    """The labels by endpoint that result from the events."""
     found = {}
     for event in events:
         if event["event"] in ("up", "update"):
@@ -70,7 +70,7 @@ def standing(events: list[Told]) -> dict[str, dict[str, str]]:
 
 @dataclass
 class Judge:
-    """Judges what programs of the `host` were told. `counts` are what was judged, and what was not and why."""
+    """Judges what programs of the `host` saw. `counts` has what was judged, and what was excused and why."""
 
     truth: Truth
     host: str
@@ -81,7 +81,7 @@ class Judge:
     # Of watching
 
     def untrue(self, events: list[Told]) -> Iterator[str]:
-        """A ``down`` of what lived in reach; an ``up`` or ``update`` to what was not so."""
+        """False events: ``down`` of a service that lived and was reachable, ``up`` or ``update`` to an untrue state."""
         current = _current(events)
         for event in events:
             kind, at = event["event"], event["at"]
@@ -107,7 +107,7 @@ class Judge:
                 self.counts[kind] += 1
 
     def late(self, events: list[Told], until: float) -> Iterator[str]:
-        """What stood long after it was no more so, and what was there for long and did not stand."""
+        """Services that a watch still had long after their end or change, and services that it had not got for long."""
         truth, current = self.truth, _current(events)
         if (
             current > self.began + BEGUN
@@ -153,44 +153,44 @@ class Judge:
         return self.truth.is_stopped(self.number, begin, end)
 
     def _heard(self, at: float) -> float:
-        """From when on at the latest all that happened in reach was heard of by then."""
+        """The time before `at` from which on it may still not have seen changes of reachable hosts."""
         begin = first_of(_and(self.truth.stops(self.number), LATE), at)
         return begin - self._late(begin)
 
     def _late(self, at: float) -> float:
-        """In how many seconds those of a host have heard of what is so, whatever befell its holder."""
+        """The seconds within which programs of the host see a change, whatever happened to its holder."""
         return LATE + min(ALONE - LATE, longest(self.truth.mute(self.host), at - ALONE, at))
 
     def _known(self, instance: Instance, at: float) -> float:
-        """When at the earliest what is known at a moment was so: from a host in an outage nothing has come since."""
+        """The earliest time of which data at `at` may be: during an outage no newer data came from the host."""
         outages = self.truth.outages(self.host, instance.host)
         begin = first_of([*_and(outages, HEALED), *_and(self.truth.stops(self.number), LATE)], at)
         return begin - self._late(begin)
 
     def _is_excused(self, instance: Instance, begin: float, end: float) -> bool:
-        """Whether it need not be known at the end of that time, though it lived."""
+        """Whether a watcher may lack the service at the end of the period, though it lived."""
         return self.truth.is_stopped(instance.program, begin, end) or self.truth.is_out(
             self.host, instance.host, begin, end
         )
 
     def _may_be_down(self, instance: Instance, at: float) -> bool:
-        """Whether it may be told to be down, though it lives: who waits for it may come to the end of it too late."""
+        """Whether ``down`` is right though the service lives: the watcher may notice the end of an outage late."""
         outages = self.truth.outages(self.host, instance.host)
         since = first_of(_and(outages, LATE), at)
         return self.truth.is_stopped(instance.program, self._heard(at), at) or at - since >= THRICE
 
     def _has_vanished(self, instance: Instance, now: float) -> bool:
-        # A holder that takes over begins anew to ask thrice, and so does who is left without one.
+        # A new holder starts again with its three queries, and so does a program that is left without a holder.
         disturbed = self.truth.is_disturbed(self.host, now - GONE - ALONE, now)
         longer = GONE + SAMPLE + (ALONE if disturbed else 0.0)
         if self._stopped(now - longer, now):
-            return False  # that it heard nothing meanwhile is its own fault
+            return False  # while stopped it could not receive anything
         return longest(self.truth.sure_outages(self.host, instance.host), now - longer, now) >= longer
 
     # Of lookups
 
     def invented(self, lookups: list[Told]) -> Iterator[str]:
-        """Lookups that found what nobody ever offered, or something twice."""
+        """Lookups that found services that were never offered, or duplicates."""
         for lookup in lookups:
             said = f"{lookup['way']}, {lookup['start']:.2f} to {lookup['end']:.2f}"
             if len(lookup["found"]) != lookup["count"]:
@@ -199,7 +199,7 @@ class Judge:
                 yield f"{said}: {where}, which nobody offered"
 
     def false(self, lookups: list[Told]) -> Iterator[str]:
-        """Lookups that found what was not there, or did not find what was there for long."""
+        """Lookups that found services that did not exist, or missed services that had existed for long."""
         for lookup in lookups:
             start, end, found, way = lookup["start"], lookup["end"], lookup["found"], lookup["way"]
             if self._stopped(start, end):
@@ -207,7 +207,7 @@ class Judge:
                 continue
             said = f"{way}, {start:.2f} to {end:.2f}, silent {lookup['silent']}"
             self.counts[way] += 1
-            back, rest = (TTL + 1, TTL + HEALED) if way == "kept" else (LATE, HEALED)  # it keeps what it was told
+            back, rest = (TTL + 1, TTL + HEALED) if way == "kept" else (LATE, HEALED)  # it caches responses
             for where, instance in self.truth.instances.items():
                 labels = found.get(where)
                 if labels is None:
@@ -215,7 +215,7 @@ class Judge:
                         if self._is_excused(instance, start - rest, end):
                             self.counts["not found, out of reach"] += 1
                         elif way == "new" and self.truth.changes_hands(instance.host, start, end):
-                            # Who has just begun knows no registries, and does not wait for whom it does not know.
+                            # A new resolver knows no registries yet, so it does not wait for this one.
                             self.counts["not found, its host changes hands"] += 1
                         else:
                             yield f"{said}: not {where}, which lived"
@@ -228,18 +228,18 @@ class Judge:
                     yield f"{said}: {where}, {was} {labels}"
 
     def _oldest(self, instance: Instance, lookup: Told, rest: float) -> float:
-        """When at the earliest what was found was so: what a silent host said stands until it is gone."""
+        """The earliest time of which a result may be: the data of a silent host is valid until it counts as gone."""
         start, end = lookup["start"], lookup["end"]
         since = first_of(_and(self.truth.outages(self.host, instance.host), rest), end)
         out = since < end
         if instance.host in lookup["silent"] and (out or self.truth.is_empty(instance.host, start, end)):
-            return float(start) - TTL - DROPPED  # perhaps the last that it has told us, and not our holder
-        kept = TTL if lookup["way"] == "kept" else 0.0  # so long ago it may have been told
+            return float(start) - TTL - DROPPED  # perhaps its last response to this program, not to the holder
+        kept = TTL if lookup["way"] == "kept" else 0.0  # the data may be cached for as long as this
         return max(since - TTL - 1, start - kept - GONE - LATE) if out else float(start) - TTL - 1
 
 
 def _and(spans: list[Span], rest: float) -> list[Span]:
-    """They, and so much after each."""
+    """The spans, each longer by `rest` seconds."""
     return [Span(span.begin, span.end + rest) for span in spans]
 
 

@@ -1,4 +1,4 @@
-"""What programs of a host ask of a port of its loopback, read off the wire."""
+"""Captures the queries that programs of a host send to a port of its loopback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UDP = 17
 
 
 class Wiretap:
-    """Queries in UDP over IPv4 to `port` of that host's loopback, kept from now on until `asked`."""
+    """Captures UDP queries over IPv4 to `port` of the host's loopback, until `asked`."""
 
     def __init__(self, host: Host, port: int) -> None:
         self._port = port
@@ -35,7 +35,7 @@ class Wiretap:
         self._socket.close()
 
     def asked(self) -> list[dns.message.Message]:
-        """The queries so far, in order, each once."""
+        """The queries so far, in order, without duplicates."""
         found: dict[bytes, dns.message.Message] = {}
         while True:
             try:
@@ -46,7 +46,7 @@ class Wiretap:
             if packet[0] >> 4 != 4 or packet[9] != _UDP or packet[header + 2 : header + 4] != self._port.to_bytes(2):
                 continue
             try:
-                # Loopback shows each packet as it leaves and as it comes.
+                # A capture on loopback has each packet twice: outgoing and incoming.
                 found[packet[header:]] = dns.message.from_wire(packet[header + 8 :])
             except dns.exception.DNSException:
                 continue

@@ -1,4 +1,4 @@
-"""``python -m bench``: measures, writes results and pictures, prints what was reached."""
+"""``python -m bench``: measures, writes results and plots, and prints which targets were met."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SCHEMA: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The extent of a run."""
 
     rounds: int
-    seconds: float  # of one burst of load
+    seconds: float  # duration of one burst of load
     fanout_rounds: int
     counts: tuple[int, ...]
-    runs: int  # of each command, and of each import
+    runs: int  # runs of each command, and of each import
     idle_seconds: float
 
 
@@ -58,7 +58,7 @@ PARTS: Final[Mapping[str, Callable[[Size], dict[str, Any]]]] = {
 
 
 def measure(size: Size, parts: list[str], mode: str) -> dict[str, Any]:
-    """One run: everything in it may be compared with everything else in it, and with nothing outside."""
+    """Runs these parts and returns the results. Compare only figures within a run, not those of different runs."""
     begun, load = time.monotonic(), machine.load()
     results: dict[str, Any] = {
         "schema": SCHEMA,
@@ -78,10 +78,10 @@ def measure(size: Size, parts: list[str], mode: str) -> dict[str, Any]:
 
 
 def disturbed(results: Mapping[str, Any]) -> float | None:
-    """The part of the bursts in which neither the responder nor the generator had its core to itself.
+    """The share of the bursts, 0 to 1, in which neither responder nor generator had its core to itself.
 
-    Above a few in a hundred, other programs were running: rates are too low, by unequal parts, and the processor
-    time of a query is what to compare.
+    Above a few percent, other programs were running. Then the rates are too low, by different amounts; compare the CPU
+    time of a query instead. None if no bursts were measured.
     """
     workloads = targets.at(results, "responder.workloads") or {}
     starved = [
@@ -94,7 +94,7 @@ def disturbed(results: Mapping[str, Any]) -> float | None:
 
 
 def save(results: Mapping[str, Any], folder: Path, name: str) -> None:
-    """The results and their pictures."""
+    """Writes the results and their plots."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     if "responder" in results:
@@ -104,7 +104,7 @@ def save(results: Mapping[str, Any], folder: Path, name: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, whatever the targets; 1 when a responder gave wrong answers, or nothing could be published."""
+    """Returns the exit code: 1 for wrong responses or results that cannot be published; missed targets are 0."""
     parser = argparse.ArgumentParser("python -m bench", description="Measures mddns beside others, in one run.")
     parser.add_argument("--quick", action="store_true", help="under a minute, and rougher")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; repeatable")
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def publish(results: Mapping[str, Any]) -> tuple[str, bool]:
-    """Results and documents change together, as tests compare them; where a figure is not measured, nothing does."""
+    """Writes results and documents together, as tests compare them; neither if a figure was not measured."""
     if missing := documents.missing(results):
         return "Not published: " + ", ".join(missing) + " was not measured; see 'absent' in the results", False
     save(results, RESULTS, "latest")
@@ -139,7 +139,7 @@ def publish(results: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def summary(results: Mapping[str, Any]) -> str:
-    """What a person wants to see at the end."""
+    """The summary that is printed at the end."""
     lines = []
     for workload, rows in _all_workloads(results):
         lines += ["", f"{workload:<17} q/s  µs/query  × echo  by CPU  busy  gen. µs  gen."]
@@ -165,7 +165,7 @@ def summary(results: Mapping[str, Any]) -> str:
 
 
 def wrong(results: Mapping[str, Any]) -> list[str]:
-    """Who answered something wrong: then its rate says nothing."""
+    """The programs that sent wrong responses, so that their rates are meaningless."""
     return [
         f"{name}, {workload}"
         for workload, rows in _all_workloads(results)
@@ -175,7 +175,7 @@ def wrong(results: Mapping[str, Any]) -> list[str]:
 
 
 def _all_workloads(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The rows of responders and forwarders, by what they were asked."""
+    """The rows of responders and forwarders, by workload."""
     plain = targets.at(results, "responder.workloads") or {}
     forwarded = targets.at(results, "forwarder.workloads") or {}
     return [*plain.items(), *((f"forwarder {workload}", rows) for workload, rows in forwarded.items())]

@@ -1,4 +1,4 @@
-"""The programs in C that this measures with, built when they are first needed."""
+"""The measuring programs in C, built at first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import HERE, WORK
 
 @cache
 def built(name: str) -> Path | None:
-    """The program made of ``c/NAME.c``; None where there is no C compiler."""
+    """The path of the program built from ``c/NAME.c``; None without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     source = HERE / "c" / f"{name}.c"
     program = WORK / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
@@ -23,7 +23,7 @@ def built(name: str) -> Path | None:
     if compiler is None:
         return None
     WORK.mkdir(exist_ok=True)
-    unfinished = program.with_suffix(f".{os.getpid()}")  # two may build at once
+    unfinished = program.with_suffix(f".{os.getpid()}")  # two processes may build at the same time
     subprocess.run([compiler, "-O2", "-Wall", "-o", str(unfinished), str(source)], check=True)
     unfinished.rename(program)
     return program

@@ -1,4 +1,4 @@
-"""What one `md find` costs, beside dig and beside Python itself."""
+"""Measures one `md find`, compared with dig and with the start of Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IMPORTS: Final = "import click, socket, json"
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Each command `rounds` times, in turn. Milliseconds from start to end, medians."""
+    """Runs each command `rounds` times, in turn; returns the median durations in milliseconds."""
     print("command line", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,7 +60,7 @@ def _measure(commands: Mapping[str, list[str]], env: Mapping[str, str], folder: 
             took, used, said = _run(argv, env, folder)
             if name.startswith("md_") and "8080" not in said:
                 raise Failed(f"{' '.join(argv[1:])} found nothing")
-            if number:  # the first one fills caches
+            if number:  # the first run fills caches
                 seconds[name].append(took)
                 cpu[name].append(used)
     base = seconds["imports"]
@@ -79,15 +79,15 @@ def _measure(commands: Mapping[str, list[str]], env: Mapping[str, str], folder: 
 
 
 def _run(argv: list[str], env: Mapping[str, str], folder: Path) -> tuple[float, float, str]:
-    """Seconds it took, seconds of processor time, what it said."""
+    """Duration in seconds, CPU time in seconds, and output."""
     said = folder / "said"
-    # Without subprocess's own work in between: it is a good part of what dig takes.
+    # Without subprocess, whose own work takes long compared with dig.
     actions = [
         (os.POSIX_SPAWN_OPEN, 1, str(said), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]
     ours = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {SERVER_CORE})  # what is spawned stays there
+    os.sched_setaffinity(0, {SERVER_CORE})  # child processes stay on this core
     begun = time.perf_counter()
     pid = os.posix_spawnp(argv[0], argv, dict(env), file_actions=actions)
     _, _, use = os.wait4(pid, 0)

@@ -1,6 +1,6 @@
-"""What responders are asked, and what is right to answer: 1,000 services, the same for everyone.
+"""The queries for responders and their right responses: 1,000 services, the same for all programs.
 
-Octets are written here by hand, with nothing of mddns: who is measured does not say what is right.
+This module encodes messages itself, without code of mddns: a measured program must not define what is right.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SERVICES: Final = 1000
 MACHINE: Final = "alpha"
 FIRST_PORT: Final = 20_000
 APEX: Final = "minidisc"
-LOCAL: Final = "_bench._tcp.local"  # where python-zeroconf has them
+LOCAL: Final = "_bench._tcp.local"  # the service type for python-zeroconf
 
 A, PTR, TXT, SRV, OPT = 1, 12, 16, 33, 41
 NOERROR, NXDOMAIN = 0, 3
@@ -27,13 +27,13 @@ _HEAD: Final = struct.Struct("=HHHHBB")  # struct question of c/load.c
 
 
 def service(number: int) -> str:
-    """The name of a service."""
+    """The name of service number `number`."""
     return f"service-{number:03d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question's octets with id 0; where its cookie's 8 octets are (0: none); what is right to answer."""
+    """A query's octets with id 0, the offset of its 8 cookie octets (0: none), and the right response."""
 
     octets: bytes
     cookie: int
@@ -46,7 +46,7 @@ class Question:
 def question(
     name: str, qtype: int, *, flags: int = 0, opt: bool = True, cookie: bool = False, ancount: int = 1, rcode: int = 0
 ) -> Question:
-    """A question for `name` in class IN, with an OPT record and a client cookie (RFC 7873) if wanted."""
+    """A query for `name` in class IN, with an OPT record and a client cookie (RFC 7873) if wanted."""
     qname = b"".join(bytes((len(label),)) + label.encode() for label in name.split(".")) + b"\0"
     octets = struct.pack("!6H", 0, flags, 1, 0, 0, 1 if opt else 0) + qname + struct.pack("!2H", qtype, 1)
     end = len(octets)
@@ -61,7 +61,7 @@ def _repeated(apex: str) -> list[Question]:
 
 
 def _mixed(apex: str) -> list[Question]:
-    # Seeded: every run and every responder is asked the same.
+    # Seeded, so that every run and every responder gets the same queries.
     draw = random.Random(4)
     made = []
     for i in range(20 * SERVICES):
@@ -92,7 +92,7 @@ WORKLOADS: Final[dict[str, tuple[str, Callable[[str], list[Question]]]]] = {
 
 
 def pack(questions: Iterable[Question]) -> bytes:
-    """Questions as c/load.c and generator.py read them."""
+    """The queries in the file format of c/load.c and generator.py."""
     packed = [
         _HEAD.pack(len(each.octets), each.cookie, each.end, each.ancount, each.rcode, each.opt) + each.octets
         for each in questions
@@ -101,7 +101,7 @@ def pack(questions: Iterable[Question]) -> bytes:
 
 
 def unpack(octets: bytes) -> list[Question]:
-    """The questions of :func:`pack`."""
+    """Reads the queries that :func:`pack` wrote."""
     made, at = [], 4
     while at < len(octets):
         length, cookie, end, ancount, rcode, opt = _HEAD.unpack_from(octets, at)
@@ -112,7 +112,7 @@ def unpack(octets: bytes) -> list[Question]:
 
 
 def zone_file(address: str) -> str:
-    """The services at `address` as a zone file: what mddns makes of them, without DNS-SD's names."""
+    """The services at `address` as a zone file: the records of mddns without those of DNS-SD."""
     lines = [
         f"$ORIGIN {APEX}.",
         "$TTL 5",
@@ -133,7 +133,7 @@ def zone_file(address: str) -> str:
 
 
 def yaml_file() -> str:
-    """The services as ``md advertise`` reads them."""
+    """The services as a file for ``md advertise``."""
     lines = ["services:"]
     for i in range(SERVICES):
         lines += [f"- {{name: {service(i)}, address: ':{FIRST_PORT + i}', labels: {{env: prod, number: '{i}'}}}}"]
@@ -141,7 +141,7 @@ def yaml_file() -> str:
 
 
 def dnsmasq_file(address: str) -> str:
-    """The services as dnsmasq reads them."""
+    """The services as a configuration for dnsmasq."""
     lines = [f"local=/{APEX}/", "local-ttl=5"]
     for i in range(SERVICES):
         name, instance = f"{service(i)}.{APEX}", f"{MACHINE}-{FIRST_PORT + i}.{service(i)}.{APEX}"
@@ -155,7 +155,7 @@ def dnsmasq_file(address: str) -> str:
 
 
 def write(workload: str, apex: str, folder: Path) -> Path:
-    """A workload's questions in a file."""
+    """Writes the queries of a workload into a file."""
     path = folder / f"{workload}.{apex}.questions"
     path.write_bytes(pack(WORKLOADS[workload][1](apex)))
     return path

@@ -1,4 +1,4 @@
-"""`resolve` over many peers, beside sending and receiving the same datagrams and nothing else."""
+"""Measures `resolve` over many peers, compared with only sending and receiving the same datagrams."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _OTHERS_ROUNDS: Final = 3
 
 
 def measure(rounds: int, counts: Sequence[int] = COUNTS) -> dict[str, Any]:
-    """Every kind of crowd at every size."""
+    """Measures each kind of crowd in each size."""
     if built("peers") is None:
         return {"absent": "no C compiler: run bench/setup"}
     kinds: dict[str, Any] = {}
     for kind, about in KINDS.items():
         print(f"fan-out, {kind}", flush=True)
-        # A lookup that waits for silent peers takes its time; so do few rounds of it.
+        # A lookup waits long for silent peers, so these have fewer rounds.
         turns = min(rounds, 5) if kind == "silent" else rounds
         kinds[kind] = {"about": about} | {str(count): scene(kind, count, turns) for count in counts}
     print("fan-out, others", flush=True)
@@ -66,7 +66,7 @@ def _others_here() -> tuple[dict[str, str], dict[str, str]]:
 
 
 def scene(kind: str, count: int, rounds: int, port: int = PORT) -> dict[str, Any]:
-    """One crowd: `resolve` and the bare exchange in turn, and what came of it."""
+    """Measures one crowd: runs `resolve` and the bare exchange in turn."""
     people = crowd(kind, count)
     with tempfile.TemporaryDirectory() as name, Peers(people.packed, Path(name), port) as peers:
         folder = Path(name)
@@ -111,7 +111,7 @@ def _others(count: int, ways: list[str], rounds: int) -> dict[str, Any]:
 
 
 def _minidisc_peers(people: Crowd, folder: Path) -> Process:
-    """Minidisc's own servers at the same addresses; the first hundredth has a service, as in the crowd."""
+    """Minidisc's own servers at the same addresses; one in a hundred has a service, as in the crowd."""
     addresses = folder / "addresses"
     addresses.write_text("\n".join(people.live))
     argv = [sys.executable, str(HERE / "programs" / "minidisc_peers.py"), str(addresses), "100"]

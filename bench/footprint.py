@@ -1,4 +1,4 @@
-"""What a registry costs the program that it is in: memory, processor time while nothing happens, import."""
+"""Measures what a registry costs its program: memory, CPU time while idle, and import time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVICES: Final = 100
 PEERS: Final = 100
 _PORT: Final = 28106
 _PROGRAMS: Final = HERE / "programs"
-_SETTLE: Final = 3.0  # seconds for the first round of asking everybody
+_SETTLE: Final = 3.0  # seconds for the first round of queries to all peers
 _IMPORTS: Final = {
     "mddns": "import mddns",
     "standard": "import socket, json, threading",
@@ -31,14 +31,14 @@ _IMPORTS: Final = {
 
 
 def measure(idle_seconds: float, rounds: int) -> dict[str, Any]:
-    """Memory and idle time of a registry with 100 services among 100 peers; `rounds` imports of each kind."""
+    """Memory and idle CPU time of a registry with 100 services among 100 peers, and `rounds` imports of each kind."""
     print("footprint", flush=True)
     return _registry(idle_seconds) | {"imports": _imports(rounds), "rounds": rounds}
 
 
 def _registry(idle_seconds: float) -> dict[str, Any]:
     people = crowd("serials", PEERS)
-    # The peers follow our own address in the status.
+    # The addresses of the peers come after our own one in the status.
     me = str(ipaddress.ip_address(people.live[0]) - 1)
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
@@ -93,7 +93,7 @@ def _imports(rounds: int) -> dict[str, Any]:
                 check=True,
                 preexec_fn=on_core(SERVER_CORE),
             )
-            if number:  # the first fills caches
+            if number:  # the first run fills caches
                 taken[name].append(float(done.stdout))
     base = taken["standard"]
     return {

@@ -1,4 +1,4 @@
-"""Forwarders side by side, each with the same upstream, answering from their caches."""
+"""Compares forwarders that answer from their caches, each with the same upstream."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .process import Failed, Process
 from .responder import WINDOW, rates
 from .servers import PORT, Server, answering, found, program_version, start
 
-WORKLOADS: Final = ("stub", "dig")  # as libc and as dig ask; both with RD=1
+WORKLOADS: Final = ("stub", "dig")  # queries as libc and as dig send them, both with RD=1
 _UPSTREAM: Final = "127.83.0.1"
 _TTL: Final = 3600  # longer than a run
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """`rounds` times `seconds` for each forwarder and workload, one after the other in turn."""
+    """Measures each forwarder and workload `rounds` times for `seconds`, in turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "knot").mkdir()
@@ -66,7 +66,7 @@ def _knot(name: str, place: Path, address: str) -> Server:
 
 
 def _mddns(name: str, place: Path, address: str) -> Server:
-    # Its own domain is another, so what it is asked for is the upstream's.
+    # Its own domain is another one, so the queries are for names of the upstream.
     argv = [sys.executable, "-m", "mddns", "--network", f"static:{address}", "--domain", "elsewhere.internal"]
     argv += ["forward", "--listen", f"{address}:{PORT}", "--upstream", f"{_UPSTREAM}#{PORT}"]
     return answering(Server(name, mddns.__version__, Process(argv, place / "log"), address))
@@ -88,7 +88,7 @@ def _unbound(name: str, place: Path, address: str) -> Server:
         f'server:\n interface: {address}\n port: {PORT}\n num-threads: 1\n do-daemonize: no\n chroot: ""\n'
         f' username: ""\n directory: "{place}"\n pidfile: ""\n use-syslog: no\n module-config: "iterator"\n'
         " do-not-query-localhost: no\n access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\n"
-        # As a forward-zone it wants an upstream that offers recursion.
+        # A forward-zone needs an upstream that offers recursion.
         f"stub-zone:\n name: {corpus.APEX}.\n stub-addr: {_UPSTREAM}@{PORT}\n"
     )
     process = Process([program, "-d", "-c", place / "conf"], place / "log")

@@ -1,6 +1,6 @@
-"""The load generator in Python, for machines without a C compiler: the arguments and the output of c/load.c.
+"""The load generator in Python, for machines without a C compiler: with the arguments and the output of c/load.c.
 
-It costs more than many responders do, so what it measures is mostly itself: `generator_us` shows it.
+It needs more CPU time for a query than many responders, so it mostly measures itself: see `generator_us`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, Final
 
 from .corpus import Question, unpack
 
-GIVE_UP: Final = 0.2  # seconds without any reply, after which those in flight count as lost
+GIVE_UP: Final = 0.2  # seconds without a response, after which all queries in flight count as lost
 
 
 def right(question: Question, asked: bytes, reply: bytes, *, echo: bool) -> bool:
-    """Whether `reply` is the answer that `question`, sent as `asked`, should have."""
+    """Whether `reply` is the right response to `question`, which was sent as `asked`."""
     if echo:
         return reply == asked
     if len(reply) < question.end or reply[:2] != asked[:2]:
         return False
     flags = reply[2] << 8 | reply[3]
-    # QR set; opcode 0; no TC: nothing here is long.
+    # QR set, opcode 0, no TC: no response here is long.
     if flags & 0xFA00 != 0x8000 or flags & 0xF != question.rcode:
         return False
     counts = [reply[at] << 8 | reply[at + 1] for at in (4, 6, 10)]
@@ -36,7 +36,7 @@ def right(question: Question, asked: bytes, reply: bytes, *, echo: bool) -> bool
 
 
 class Generator:
-    """Asks one responder."""
+    """Sends queries to one responder."""
 
     def __init__(self, address: str, port: int, questions: list[Question], seed: int, *, echo: bool) -> None:
         self._questions = questions
@@ -50,7 +50,7 @@ class Generator:
         self._socket.connect((address, port))
 
     def by_window(self, window: int, seconds: float) -> None:
-        """At most `window` questions in flight."""
+        """Sends queries, with at most `window` in flight."""
         end = time.monotonic() + seconds
         self._socket.settimeout(GIVE_UP)
         while (now := time.monotonic()) < end or self._flying:
@@ -59,7 +59,7 @@ class Generator:
             self._receive_or_lose()
 
     def by_rate(self, rate: float, seconds: float) -> None:
-        """`rate` questions a second, each measured from when it was due."""
+        """Sends `rate` queries a second; the latency of each counts from the time when it was due."""
         begun = due = time.monotonic()
         self._socket.setblocking(False)
         while (now := time.monotonic()) < begun + seconds:
@@ -79,7 +79,7 @@ class Generator:
         self._socket.close()
 
     def result(self, seconds: float) -> dict[str, Any]:
-        """What c/load.c prints."""
+        """The results in the output format of c/load.c."""
         use = resource.getrusage(resource.RUSAGE_SELF)
         ordered = sorted(self._latencies) or [0.0]
         told = {

@@ -1,4 +1,4 @@
-"""One burst of load on one responder, from a process of its own on the other core."""
+"""Sends one burst of load to a responder, from a separate process on the other core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .process import CLIENT_CORE, Failed, on_core
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one burst was answered with. Times in seconds, latencies in microseconds."""
+    """The result of one burst. Times in seconds, latencies in microseconds."""
 
     sent: int
     received: int
@@ -31,23 +31,23 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Right answers a second."""
+        """Right responses per second."""
         return self.received / self.seconds
 
     @property
     def generator_us(self) -> float:
-        """The generator's own processor time for each question."""
+        """The generator's own CPU time for each query, in microseconds."""
         return self.cpu_seconds / self.sent * 1e6 if self.sent else 0.0
 
 
 def generator() -> list[str]:
-    """The generator's command: in C where there is a compiler."""
+    """The command of the generator: the C program, or without a compiler the Python one."""
     program = built("load")
     return [str(program)] if program else [sys.executable, "-m", "bench.generator"]
 
 
 def generator_name() -> str:
-    """For the results: what the load came from."""
+    """The name of the generator, for the results."""
     return "C, sendmmsg/recvmmsg" if built("load") else "Python (no C compiler: these rates are mostly the generator's)"
 
 
@@ -63,7 +63,7 @@ def load(
     echo: bool = False,
     command: list[str] | None = None,
 ) -> Load:
-    """Asks for `seconds`: with at most `window` questions in flight, or at a fixed `rate`."""
+    """Sends queries for `seconds`: with at most `window` in flight, or at a fixed `rate` per second."""
     mode, amount = ("rate", rate) if rate else ("window", window or 64)
     argv = [*(command or generator()), address, str(port), str(corpus), str(seconds), mode, str(amount), str(seed)]
     done = subprocess.run(

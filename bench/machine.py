@@ -1,4 +1,4 @@
-"""The facts of the machine that a run is read with. No host name, no path."""
+"""The properties of the machine of a run, without host name and paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .process import CLIENT_CORE, SERVER_CORE
 
 
 def facts() -> dict[str, Any]:
-    """Processor, cores, memory, kernel, Python, the socket buffer that decides how many replies can wait."""
+    """Processor, cores, memory, kernel, Python, and the socket buffer, which limits how many responses can wait."""
     cpu = _field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
     return {
         "cpu": cpu,
@@ -33,7 +33,7 @@ def facts() -> dict[str, Any]:
 
 
 def load() -> float:
-    """How many programs wanted to run lately: above the cores' number, all rates are too low."""
+    """The load average. If it is above the number of cores, all rates are too low."""
     return round(os.getloadavg()[0], 2)
 
 

@@ -1,4 +1,4 @@
-"""A lookup by who watches: it comes from the mirror, however many peers there are."""
+"""Measures a lookup from the mirror of a watch, which does not depend on the number of peers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .peers import PORT, SERVICE, Peers, listed
 from .process import SERVER_CORE, Failed, on_core
 
 COUNTS: Final = (10, 100, 1000, 5000)
-LOOKUPS: Final = 1000  # of one round
+LOOKUPS: Final = 1000  # per round
 
 
 def measure(rounds: int, counts: Sequence[int] = COUNTS, port: int = PORT) -> dict[str, Any]:
-    """Lookups of a name that one peer offers, and of one that nobody does, among so many peers."""
+    """Measures lookups of a name that one peer offers, and of one that no peer offers, among so many peers."""
     if built("peers") is None:
         return {"absent": "no C compiler: run bench/setup"}
     print("mirror", flush=True)

@@ -1,4 +1,4 @@
-"""Peers to be asked: thousands of loopback addresses, one process, answers written beforehand."""
+"""Peers for lookups: thousands of loopback addresses in one process, with prepared responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .corpus import APEX, PTR, SRV, TXT, A, question
 from .process import CLIENT_CORE, Process
 
 SERVICE: Final = "web"
-PORT: Final = 28004  # Minidisc's too, which its client cannot change
+PORT: Final = 28004  # also the fixed port of Minidisc's client
 _FIRST: Final = int(ipaddress.ip_address("127.90.0.1"))
 _SOA: Final = 6
 _QR_AA_RA: Final = 0x8480
@@ -32,35 +32,35 @@ KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """N addresses to ask, and `live`, N addresses that all answer, for those that cannot do with less."""
+    """N addresses to query, and `live`, N addresses that all respond, for clients that need this."""
 
     asked: tuple[str, ...]
     live: tuple[str, ...]
-    holders: int  # among those asked that answer
+    holders: int  # how many of the queried peers that respond have the service
     answering: int
     packed: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Peers that answer what a mirror asks first."""
+    """Peers that answer the first query of a mirror."""
 
     addresses: tuple[str, ...]
     packed: bytes
 
 
 def query() -> bytes:
-    """The question that all peers are asked, with id 0."""
+    """The query to all peers, with id 0."""
     return question(f"{SERVICE}.{APEX}", SRV).octets
 
 
 def crowd(kind: str, count: int) -> Crowd:
-    """`count` peers of a kind."""
+    """`count` peers of the given kind."""
     spare = count // 10 if kind in ("refusing", "silent") else 0
     addresses = [str(ipaddress.ip_address(_FIRST + i)) for i in range(count + spare)]
     live, odd = addresses[:count], addresses[count:]
     asked = live[: count - spare] + odd
-    # Among the others, not behind them.
+    # Mixes refusing and silent peers among the others.
     asked.sort(key=lambda address: hash_of(address))
     holds = [kind == "differ" or i % 100 == 0 for i in range(count)]
     packed = [
@@ -76,19 +76,19 @@ def crowd(kind: str, count: int) -> Crowd:
 
 
 def listed(count: int) -> Listed:
-    """`count` peers that tell who watches them what they offer: the first `SERVICE`, each other a name of its own."""
+    """`count` peers that list their service to watchers: the first has `SERVICE`, each other one another name."""
     addresses = [str(ipaddress.ip_address(_FIRST + i)) for i in range(count)]
     packed = [_pack(address, _list(address, i)) for i, address in enumerate(addresses)]
     return Listed(tuple(addresses), struct.pack("=I", len(packed)) + b"".join(packed))
 
 
 def hash_of(address: str) -> int:
-    """A number that scatters neighbouring addresses, the same in every run."""
+    """A hash that scatters neighbouring addresses; it is the same in each run."""
     return int(ipaddress.ip_address(address)) * 2654435761 % 2**32
 
 
 class Peers(Process):
-    """The peers of a crowd, answering until closed. Needs a C compiler: ``built("peers")``."""
+    """The process that responds for the peers of a crowd, until closed. Needs a C compiler: ``built("peers")``."""
 
     def __init__(self, packed: bytes, folder: Path, port: int = PORT) -> None:
         program = built("peers")
@@ -102,7 +102,7 @@ class Peers(Process):
             raise OSError((folder / "peers.log").read_text())
 
     def counts(self) -> tuple[int, int]:
-        """Questions received and answers sent so far."""
+        """The numbers of queries received and responses sent so far."""
         ask, told = self.pipes
         ask.write("\n")
         ask.flush()

@@ -1,4 +1,4 @@
-"""The two pictures of a run, as SVG written by hand: rates side by side, and the fan-out over N."""
+"""The two plots of a run, written as SVG: rates by program, and the fan-out over N."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOURS: Final = ("#0b6e4f", "#5b8c5a", "#c8553d", "#e09f3e", "#335c81", "#7d5b
 
 
 def rates(results: Mapping[str, Any]) -> str:
-    """Queries per second, a block of bars for each workload, the ratio to the echo behind each bar."""
+    """Queries per second: a block of bars for each workload, with the ratio to the echo after each bar."""
     blocks: Mapping[str, Any] = at(results, "responder.workloads") or {}
     about: Mapping[str, str] = at(results, "responder.about") or {}
     top = max((row["qps"] for rows in blocks.values() for row in rows.values()), default=1)
@@ -40,7 +40,7 @@ def rates(results: Mapping[str, Any]) -> str:
 
 
 def fanout(results: Mapping[str, Any]) -> str:
-    """Wall time over the number of peers, both in powers of ten."""
+    """Wall time over the number of peers, both on logarithmic axes."""
     lines = _lines(results)
     left, right, top, bottom = 80, 530, 48, 380
     points = [point for line in lines.values() for point in line]
@@ -71,7 +71,7 @@ def fanout(results: Mapping[str, Any]) -> str:
         ends.append((place(*line[-1])[1], name, colour))
     y = 0.0
     for wanted, name, colour in sorted(ends):
-        y = max(wanted + 4, y + 16)  # names do not stand on each other
+        y = max(wanted + 4, y + 16)  # so that names do not overlap
         parts.append(_text(right + 12, y, name, 12, colour=colour))
     return _page(720, bottom + 60, [*parts, _text(16, bottom + 46, _machine(results), 11)])
 

@@ -1,4 +1,4 @@
-"""Programs that are measured: started on a core of their own, their processor time read from outside."""
+"""Measured programs: each runs on its own core, and its CPU time is read from outside."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import IO, Final, Self
 
 _CORES: Final = sorted(os.sched_getaffinity(0))
 SERVER_CORE: Final = _CORES[-1]
-CLIENT_CORE: Final = _CORES[0]  # where interrupts land too; so what is measured has the other one
-_ENDING: Final = 5.0  # seconds that a program has for ending when it is asked to
+CLIENT_CORE: Final = _CORES[0]  # also handles interrupts, so the measured program gets the other one
+_ENDING: Final = 5.0  # seconds that a program has to end after SIGTERM
 
 
 class Failed(Exception):
-    """A program did not start, or ended by itself; what it said is in the message."""
+    """A program did not start, or ended by itself; its output is in the message."""
 
 
 def on_core(core: int) -> Callable[[], None]:
-    """For `preexec_fn`: the program stays on that core."""
+    """For `preexec_fn`: keeps the program on one core."""
     return lambda: os.sched_setaffinity(0, {core})
 
 
@@ -37,7 +37,7 @@ class Process:
         env: Mapping[str, str] | None = None,
         piped: bool = False,
     ) -> None:
-        """`log` takes what it says; `piped`: its stdin and stdout are ours instead."""
+        """`log` gets its output; with `piped`, its stdin and stdout are pipes to us instead."""
         self._log = log
         self._core = core
         self.argv = [str(each) for each in argv]
@@ -59,25 +59,25 @@ class Process:
 
     @property
     def pipes(self) -> tuple[IO[str], IO[str]]:
-        """Its stdin and stdout, where it is `piped`."""
+        """Its stdin and stdout if it is `piped`."""
         if self._popen.stdin is None or self._popen.stdout is None:
             raise ValueError("not piped")
         return self._popen.stdin, self._popen.stdout
 
     def cpu_seconds(self) -> float:
-        """Processor time of all its threads so far, to the nanosecond."""
+        """The CPU time of all its threads so far, exact to the nanosecond."""
         # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED) of linux/posix-timers.h; /proc/PID/stat counts in 10 ms.
         return time.clock_gettime(~self.pid << 3 | 2)
 
     def resident_kib(self) -> int:
-        """Its resident memory (VmRSS)."""
+        """Its resident memory (VmRSS) in KiB; Failed if it has ended."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
         raise Failed(f"{self.argv[0]} has no VmRSS")
 
     def wait_until(self, ready: Callable[[], bool], seconds: float = 10.0) -> None:
-        """Until it is ready; Failed where it ends before, or takes longer."""
+        """Waits until it is ready; Failed if it ends before, or after the timeout."""
         deadline = time.monotonic() + seconds
         while not ready():
             if self._popen.poll() is not None or time.monotonic() > deadline:
@@ -85,7 +85,7 @@ class Process:
             time.sleep(0.02)
 
     def stay(self) -> None:
-        """Holds all its threads on its core: knot spreads its own over all that the machine has."""
+        """Keeps all its threads on its core: knot spreads its threads over all cores of the machine."""
         for thread in Path(f"/proc/{self.pid}/task").iterdir():
             os.sched_setaffinity(int(thread.name), {self._core})
 

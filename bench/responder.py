@@ -1,4 +1,4 @@
-"""Responders side by side: rates, processor time, latency."""
+"""Compares responders: rates, CPU time, latency."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .servers import Server, start_all
 
 WINDOW: Final = 64
 BASES: Final = ("echo", "dnsmasq", "unbound", "miekg")
-_LATENCY_RATE: Final = 10_000.0  # questions a second
+_LATENCY_RATE: Final = 10_000.0  # queries per second
 _LATENCY_OF: Final = "repeated"
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """`rounds` times `seconds` for each responder and workload, one after the other in turn."""
+    """Measures each responder and workload `rounds` times for `seconds`, in turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         servers, absent = start_all(folder)
@@ -59,7 +59,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def rates(servers: Sequence[Server], files: dict[str, Path], rounds: int, seconds: float) -> dict[str, Any]:
-    """One workload, whose questions are in `files`: a row for each."""
+    """Measures one workload, whose queries are in `files`; a row for each responder."""
     loads: dict[str, list[Load]] = {server.name: [] for server in servers}
     costs: dict[str, list[float]] = {server.name: [] for server in servers}
     busy: dict[str, list[float]] = {server.name: [] for server in servers}
@@ -98,10 +98,10 @@ def _row(name: str, loads: dict[str, list[Load]], costs: dict[str, list[float]])
     }
     for base in BASES:
         if base in loads and base != name:
-            # Within a round the machine is the same for both; the median round counts.
+            # Within a round both have the same conditions; the median round counts.
             ratios = [one.rate / other.rate for one, other in zip(mine, loads[base], strict=True)]
             row[f"of_{base}"] = round(statistics.median(ratios), 3)
-            # What the rate would be of two servers that both have their core to themselves.
+            # The ratio of the rates if both servers had their core to themselves.
             spared = [other / one for one, other in zip(costs[name], costs[base], strict=True)]
             row[f"by_cpu_of_{base}"] = round(statistics.median(spared), 3)
     return row
@@ -136,7 +136,7 @@ def _load(server: Server, files: dict[str, Path], seconds: float, seed: int, rat
 
 
 def _turned(servers: Iterable[Server], number: int) -> list[Server]:
-    """Another order every round, so that nobody is always behind the same neighbour."""
+    """Another order in each round, so that a responder does not always run after the same one."""
     ordered = list(servers)
     at = number % len(ordered)
     return ordered[at:] + ordered[:at]

@@ -1,4 +1,4 @@
-"""The responders that stand side by side, each with the same 1,000 services on an address of its own."""
+"""The responders that are compared, each with the same 1,000 services at its own address."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ import mddns
 from . import HERE, SITE, WORK, corpus
 from .process import Failed, Process
 
-PORT: Final = 28104  # of everyone but python-zeroconf; not the port of a registry that may run here
+PORT: Final = 28104  # of all but python-zeroconf; not the port of a registry that may run here
 _PROGRAMS: Final = HERE / "programs"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A responder that runs."""
+    """A running responder."""
 
     name: str
     version: str
@@ -41,7 +41,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """One that cannot run here, and why."""
+    """A responder that cannot run here, and why."""
 
     name: str
     reason: str
@@ -51,12 +51,12 @@ Starter = Callable[[str, Path, str], Server]
 
 
 def start_all(folder: Path) -> tuple[list[Server], list[Absent]]:
-    """Starts what there is, with files in `folder`."""
+    """Starts the available responders, with their files in `folder`."""
     return start(folder, _STARTERS, "127.81.0")
 
 
 def start(folder: Path, starters: Mapping[str, Starter], block: str) -> tuple[list[Server], list[Absent]]:
-    """Starts each at an address of its own in a /24, such as ``127.81.0``; what cannot run here is told."""
+    """Starts each at its own address in a /24, such as ``127.81.0``; also returns those that cannot run here."""
     (folder / block).mkdir()
     servers: list[Server] = []
     absent: list[Absent] = []
@@ -141,12 +141,12 @@ def _zeroconf(name: str, place: Path, address: str) -> Server:
     version = site_version("zeroconf")
     argv = [sys.executable, str(_PROGRAMS / "mdns.py"), "127.0.0.1", corpus.LOCAL]
     process = Process([*argv, str(corpus.SERVICES), str(corpus.FIRST_PORT)], place / "log", env=site_env())
-    # Multicast DNS has one port, no EDNS, and stays silent where there is no such name.
+    # Multicast DNS has a fixed port and no EDNS, and does not respond for an unknown name.
     server = Server(name, version, process, "127.0.0.1", 5353, apex=corpus.LOCAL, only=frozenset(("repeated",)))
     return answering(server)
 
 
-_ONE_THREAD: Final[Mapping[str, str]] = {"GOMAXPROCS": "1"}  # it has one core
+_ONE_THREAD: Final[Mapping[str, str]] = {"GOMAXPROCS": "1"}  # it runs on one core
 
 _STARTERS: Final[dict[str, Starter]] = {
     "echo": _echo,
@@ -161,12 +161,12 @@ _STARTERS: Final[dict[str, Starter]] = {
 
 
 def site_env() -> dict[str, str]:
-    """The environment in which Python finds other people's packages."""
+    """The environment in which Python finds the packages of other projects."""
     return {"PYTHONPATH": str(SITE)}
 
 
 def site_version(package: str) -> str:
-    """The version that bench/setup installed; Failed where it did not."""
+    """The version that bench/setup installed; Failed if it is not installed."""
     found = next((each.version for each in metadata.distributions(name=package, path=[str(SITE)])), None)
     if found is None:
         raise Failed(f"no {package}: run bench/setup")
@@ -174,13 +174,13 @@ def site_version(package: str) -> str:
 
 
 def has_module(name: str) -> bool:
-    """Whether this interpreter has a module of its own accord."""
+    """Whether this interpreter has a module without bench/setup."""
     return importlib.util.find_spec(name) is not None
 
 
 def found(program: str, package: str) -> str:
-    """Where a program of a Debian package is; Failed where it is not."""
-    # Debian's daemons are where a user's PATH does not look.
+    """The path of a program of a Debian package; Failed if it is not installed."""
+    # Debian's daemons are in folders that are not in a user's PATH.
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
     if path is None:
         raise Failed(f"no {program}: run bench/setup, or install {package}")
@@ -200,14 +200,14 @@ def _go_version(module: str) -> str:
 
 
 def program_version(program: str, option: str) -> str:
-    """What it says of itself with `option`."""
+    """The version that a program prints with `option`."""
     done = subprocess.run([program, option], capture_output=True, text=True, check=False)
     found = re.search(r"\d+\.\d+(\.\d+)*", done.stdout + done.stderr)
     return found[0] if found else "unknown"
 
 
 def answering(server: Server) -> Server:
-    """The server, when it answers."""
+    """Waits until the server responds, and returns it."""
     name = f"{corpus.service(corpus.SERVICES - 1)}.{server.apex}"
     probe = corpus.question(name, corpus.SRV).octets
     try:

@@ -1,4 +1,4 @@
-"""What is to be reached, and what was: the table at the end of a run."""
+"""The targets and what was reached: the table at the end of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Verdict = Literal["met", "missed", "not measured", "not built yet"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One line of the table. `key` is where its value is in the results; `unit` what it counts."""
+    """One line of the table. `key` is the key of its value in the results; `unit` is the unit of the value."""
 
     work: str
     key: str
@@ -20,7 +20,7 @@ class Target:
     unit: str
 
     def verdict(self, results: Mapping[str, Any]) -> Verdict:
-        """Met or missed, or why neither."""
+        """Whether the target was met or missed, or why that is unknown."""
         if not self.key:
             return "not built yet"
         value = at(results, self.key)
@@ -61,7 +61,7 @@ TARGETS: Final = (
 
 
 def at(results: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key; None where there is none."""
+    """The value at a dotted key; None if there is none."""
     value: Any = results
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -71,7 +71,7 @@ def at(results: Mapping[str, Any], key: str) -> Any:
 
 
 def judged(results: Mapping[str, Any], targets: Iterable[Target] = TARGETS) -> list[dict[str, Any]]:
-    """Every target as it goes into the results."""
+    """All targets in the format of the results."""
     return [
         {
             "work": each.work,
@@ -86,14 +86,14 @@ def judged(results: Mapping[str, Any], targets: Iterable[Target] = TARGETS) -> l
 
 
 def _by_cpu(key: str) -> str:
-    """The same ratio, of processor time instead of rates or wall time; where neighbours run, it moves less."""
+    """The key of the same ratio by CPU time instead of rates or wall time; other programs disturb it less."""
     if key.startswith((_RATES, _CACHED)):
         return key.replace(".of_", ".by_cpu_of_")
     return key.replace(".of_bare", ".cpu_of_bare") if key.endswith(".of_bare") else "none"
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The table as people read it."""
+    """The table as text."""
     cells = [("work", "reached", "by CPU", "target", "")]
     for row in rows:
         value, by_cpu = ("" if row[key] is None else f"{row[key]:g}" for key in ("value", "by_cpu"))

@@ -1,1 +1,1 @@
-"""A real tailnet on one machine: headscale and tailscaled, each node in a network namespace; README.md tells more."""
+"""A real tailnet on one machine: headscale and tailscaled, each node in a network namespace. See README.md."""

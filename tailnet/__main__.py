@@ -1,6 +1,6 @@
 """``python -m tailnet [PYTEST ARGUMENT…]``: gets the programs, then runs the tests on a real tailnet.
 
-Exits with pytest's code, and with 3 where there is no tailnet, which is said loudly.
+Exits with pytest's code, or with 3 and an error message if there is no tailnet.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NOT_RUN = 3
 
 
 def main() -> int:
-    """Runs it."""
+    """Runs the command line."""
     reason = possible.why_not()
     if reason is None:
         try:

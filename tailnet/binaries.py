@@ -1,6 +1,6 @@
-"""The programs of a real tailnet: found where somebody put them, else built once by Go and kept.
+"""The programs of a real tailnet: found in a given directory, or built once with Go and cached.
 
-What a run cannot have it says so of, once: a module that the proxy refuses is not asked for again.
+A run reports a missing program once: it does not request a module again that the proxy has refused.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 DIRECTORY: Final = "MDDNS_TAILNET_BIN"
-"""Names a directory that has the programs already."""
+"""The variable with a directory that already has the programs."""
 
 BUILD_SECONDS: Final = "MDDNS_TAILNET_BUILD_SECONDS"
-"""How long all building may take; 1500 unless it says otherwise, 0 is never."""
+"""The variable with the longest time of all builds in seconds; by default 1500; with 0 nothing is built."""
 
 TAILSCALE: Final = "1.102.5"
 HEADSCALE: Final = "0.29.2"
@@ -27,12 +27,12 @@ PROGRAMS: Final = ("headscale", "tailscaled", "tailscale")
 
 
 class Missing(Exception):
-    """What is missing, and why it cannot be had."""
+    """A program is missing, and why it is not available."""
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """Where each program is."""
+    """The path of each program."""
 
     headscale: Path
     tailscaled: Path
@@ -44,14 +44,14 @@ class _Module:
     path: str  # of the module
     version: str
     commands: tuple[str, ...]
-    stamps: tuple[str, ...]  # what `go install` knows of the version and the program would not
+    stamps: tuple[str, ...]  # the version, which `go install` knows and the program otherwise would not
 
     @property
     def name(self) -> str:
         return self.commands[0]
 
 
-# The small one that may be refused first: then nothing is built in vain.
+# The small one that may be refused comes first, so that no other is built in vain.
 _MODULES: Final = (
     _Module("github.com/juanfont/headscale", HEADSCALE, ("headscale",), ()),
     _Module(
@@ -67,7 +67,7 @@ _MODULES: Final = (
 
 
 def find() -> Binaries:
-    """The programs, from MDDNS_TAILNET_BIN or the cache; Missing names those that are in neither."""
+    """The programs from MDDNS_TAILNET_BIN or the cache; Missing names those that are in neither."""
     found = {name: place for module in _MODULES for name in module.commands if (place := _place(module, name))}
     if missing := [name for name in PROGRAMS if name not in found]:
         raise Missing(f"no {', '.join(missing)} in {_named() or _cache()}")
@@ -75,7 +75,7 @@ def find() -> Binaries:
 
 
 def get() -> Binaries:
-    """The programs; what is missing is built, which takes minutes. Missing says what cannot be had, and why."""
+    """The programs; builds missing ones, which takes minutes. Missing says which are not available, and why."""
     limit = float(os.environ.get(BUILD_SECONDS, "1500"))
     until = time.monotonic() + limit
     for module in _MODULES:
@@ -114,7 +114,7 @@ def _build(module: _Module, names: list[str], until: float, limit: float) -> Non
     packages = [f"{module.path}/cmd/{name}@v{module.version}" for name in names]
     argv = ["go", "install", "-trimpath", "-ldflags", " ".join(("-s -w", *module.stamps)), *packages]
     env = {**os.environ, "GOBIN": str(into), "GOFLAGS": "", "CGO_ENABLED": "0"}
-    # In a group of its own: its compilers end with it.
+    # In its own process group, so that its compilers end with it.
     with subprocess.Popen(
         argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as build:

@@ -1,4 +1,4 @@
-"""The real tailnet, one for all tests: alpha, bravo and charlie have our programs, delta has nothing of ours."""
+"""The real tailnet that all tests share: alpha, bravo and charlie have mddns, delta has not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from . import binaries, possible
 from .net import RealTailnet
 
-# Two names for one network, so that both ways of split DNS stand at the same time; the third is no server at all.
+# Two domains for one network, so that both kinds of split DNS work at the same time; the third has no server.
 SPLIT = {
     "minidisc": ["100.64.0.1"],
     "minidisc.internal": ["http://100.64.0.2:28004/dns-query", "http://100.64.0.3:28004/dns-query"],
@@ -34,5 +34,5 @@ def net() -> Iterator[RealTailnet]:
 
 @pytest.fixture(scope="module", autouse=True)
 def whole(net: RealTailnet) -> None:
-    """Each module finds the tailnet whole, whatever the one before has left."""
+    """Repairs the tailnet before each module, whatever state the previous one has left."""
     net.together()

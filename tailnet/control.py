@@ -1,4 +1,4 @@
-"""headscale: the control server of the tailnet, with a DERP relay and STUN of its own, in a namespace of its own."""
+"""headscale: the control server of the tailnet, with its own DERP relay and STUN, in its own namespace."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ USER: Final = "ada@example.com"
 
 Policy = dict[str, Any]
 OPEN: Final[Policy] = {"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}
-"""Everybody may do everything."""
+"""The policy that allows everything."""
 
 
 _CHAIN: Final = "{ type filter hook input priority 0; }"
 
 
 class Control:
-    """A headscale. Plain commands of its own program, and its configuration."""
+    """A headscale server: its configuration, and the commands of its program."""
 
     def __init__(self, binaries: Binaries, namespace: str, directory: Path, split: Mapping[str, Sequence[str]]) -> None:
         self.certificate = directory / "certificate.pem"
@@ -44,7 +44,7 @@ class Control:
         self._database = directory / "headscale.sqlite"
 
     def start(self) -> None:
-        """Starts it; returns when its command line is answered."""
+        """Starts the server; returns when its command line works."""
         if not self.certificate.exists():
             self._certify()
             self._write_policy(OPEN)
@@ -58,25 +58,25 @@ class Control:
             self.ask("users", "create", USER, "--display-name", "Ada", "--email", USER)
 
     def stop(self) -> None:
-        """Ends it."""
+        """Ends the server."""
         if self._process is not None:
             self._process.close()
             self._process = None
 
     @property
     def log(self) -> str:
-        """What it has said since it was started last."""
+        """Its output since its last start."""
         return "" if self._process is None else self._process.stdout + self._process.stderr
 
     def ask(self, *words: str) -> Any:
-        """A command of headscale's, its JSON; RuntimeError where it fails."""
+        """Runs a headscale command and returns its JSON; RuntimeError if it fails."""
         done = self._try(*words, "--output", "json", "--force")
         if done.returncode != 0:
             raise RuntimeError(f"headscale {' '.join(words)}: {done.stdout}{done.stderr}")
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def key(self) -> str:
-        """A key to log in with."""
+        """A key to log in."""
         (user,) = self.ask("users", "list")
         told: str = self.ask("preauthkeys", "create", "--user", str(user["id"]), "--reusable", "--expiration", "2h")[
             "key"
@@ -84,12 +84,12 @@ class Control:
         return told
 
     def node(self, name: str) -> str:
-        """The id of a node, as the other commands take it."""
+        """The id of a node, for other commands."""
         (found,) = (each for each in self.ask("nodes", "list") if each["name"] == name or each["given_name"] == name)
         return str(found["id"])
 
     def readdress(self, name: str, ipv4: str, ipv6: str) -> None:
-        """Gives a node other addresses, as an admin of Tailscale's can. headscale's cannot, so it is its database."""
+        """Changes the addresses of a node in the database: an admin of Tailscale can do so, one of headscale cannot."""
         number = self.node(name)
         self.stop()
         with contextlib.closing(sqlite3.connect(self._database)) as database, database:
@@ -97,7 +97,7 @@ class Control:
         self.start()
 
     def turn_away(self, address: str) -> None:
-        """Hangs up on a node, and hears nothing of it, as control server and as relay; `calm` undoes it."""
+        """Ends and blocks the connections of a node to the control server and the relay; `calm` undoes it."""
         rule = f"add rule inet trouble in ip saddr {address} tcp dport 443 drop"
         self._inside("nft", f"add table inet trouble; add chain inet trouble in {_CHAIN}; {rule}")
         self._inside("ss", "--kill", "--tcp", "dst", address)
@@ -107,7 +107,7 @@ class Control:
         self._inside("nft", "delete table inet trouble")
 
     def policy(self, policy: Policy) -> None:
-        """Makes this the tailnet's policy."""
+        """Sets the policy of the tailnet."""
         self._write_policy(policy)
         if self._process is not None:
             self._process.signal(signal.SIGHUP)
@@ -125,7 +125,7 @@ class Control:
         (self._directory / "policy.json").write_text(json.dumps(policy))
 
     def _certify(self) -> None:
-        """A certificate: clients speak to a relay by TLS alone."""
+        """Creates a certificate, as clients use a relay only over TLS."""
         key = str(self._directory / "key.pem")
         argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         argv += ["-days", "2", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME},IP:{ADDRESS}"]

@@ -1,4 +1,4 @@
-"""The played tailscaled against the real one: the status of a living daemon, played again from its own nodes."""
+"""Compares the simulated tailscaled with a real one: produces the status of the running daemon from its nodes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .machine import Machine
 
 
 def check_likeness(node: Machine, *, peers: bool = True) -> None:
-    """AssertionError where the bed's document for the same nodes has other keys, or other kinds of values.
+    """AssertionError if the bed's document for the same nodes has other keys, or other kinds of values.
 
-    Who has logged out goes on telling of the peers that it had, until it restarts: not `peers` lets that be.
+    After logout a daemon still lists its former peers until it restarts; use `peers=False` to ignore them.
     """
     real = node.status()
     ours = played(real)

@@ -1,4 +1,4 @@
-"""What users do on a node, and what comes of it."""
+"""What users do on a node: run `md`, and send packets."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from .machine import Machine
 
 
 def md(node: Machine, *words: str) -> subprocess.CompletedProcess[str]:
-    """`md` to its end."""
+    """Runs `md` to its end."""
     return node.run(["md", *words], timeout=20)
 
 
 def offer(node: Machine, *words: str) -> Process:
-    """`md advertise`, which goes on in the background; returns when it has advertised."""
+    """Starts `md advertise` in the background; returns when it has advertised."""
     process = node.start(["md", "advertise", *words])
     process.wait_for("advertised", 20)
     return process
 
 
 def seen(node: Machine, *words: str) -> set[str]:
-    """Every ``ip:port`` that `md list` finds."""
+    """All endpoints (``ip:port``) that `md list` finds."""
     done = md(node, "list", "-o", "name", *words)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
 
 def until_seen(node: Machine, *wanted: str, timeout: float = 20) -> None:
-    """Waits until `md list` finds at least these."""
+    """Waits until `md list` finds at least these endpoints."""
     assert wait_until(lambda: set(wanted) <= _listed(node), timeout), (node.name, wanted, md(node, "list"))
 
 
 def until_unseen(node: Machine, *unwanted: str, timeout: float = 20) -> None:
-    """Waits until `md list` finds none of these."""
+    """Waits until `md list` finds none of these endpoints."""
     assert wait_until(lambda: not set(unwanted) & _listed(node), timeout), (node.name, unwanted, md(node, "list"))
 
 
 def _listed(node: Machine) -> set[str]:
-    """What `md list` finds now, if only that the network cannot be asked yet."""
+    """What `md list` finds now; also works while the network is not available yet."""
     return set(md(node, "list", "-o", "name").stdout.split())
 
 
 def doctor(node: Machine, *words: str) -> dict[str, dict[str, Any]]:
-    """What `md doctor` finds, by check."""
+    """The findings of `md doctor` by check."""
     return {each["check"]: each for each in json.loads(md(node, "doctor", "-o", "json", *words).stdout)}
 
 
 def udp(node: Machine, address: str, port: int = PORT, timeout: float = 1.5) -> str:
-    """What a program hears that sends a datagram there: "answered", "silent", or what the kernel says."""
+    """The result of sending a datagram there: "answered", "silent", or the error of the kernel."""
     return node.call(_try, socket.SOCK_DGRAM, address, port, timeout)
 
 
 def tcp(node: Machine, address: str, port: int = PORT, timeout: float = 1.5) -> str:
-    """The same for who connects: "answered" is a connection."""
+    """As `udp`, for a TCP connection: "answered" means that it was established."""
     return node.call(_try, socket.SOCK_STREAM, address, port, timeout)
 
 

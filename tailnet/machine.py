@@ -1,7 +1,7 @@
 """A node of the real tailnet: a host of the bed whose tailscaled is the real one.
 
-Its programs see an /etc and a /run of their own: tailscaled writes resolv.conf, and finds no D-Bus by which it
-could tell this machine's resolver anything.
+Its programs have their own /etc and /run: tailscaled writes resolv.conf there, and finds no D-Bus, so it cannot
+configure the resolver of this machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .binaries import Binaries
 SOCKET: Final = "/var/run/tailscale/tailscaled.sock"
 DEVICE: Final = "eth0"
 
-# A machine's own /etc, so that it may be written; hosts tells where the control server is.
+# Each machine has its own writable /etc; its hosts file has the address of the control server.
 _PLACE: Final = """
 set -e
 mkdir -p "$1/etc" "$1/run" "$1/var"
@@ -47,7 +47,7 @@ exec sleep infinity
 
 
 class Machine(Host):
-    """One node. It exists before it is logged in, and its tailscaled may come and go."""
+    """One node. It exists before its login, and its tailscaled may be started and stopped."""
 
     def __init__(self, name: str, number: int, directory: Path, namespace: str, binaries: Binaries) -> None:
         directory.mkdir(parents=True)
@@ -55,7 +55,7 @@ class Machine(Host):
         super().__init__(Node(name), Tailnet(), directory, namespace)
         self.namespace: str = namespace
         self.underlay = f"198.51.100.{10 + number}"
-        """Its address on the bridge, under the tailnet."""
+        """Its address on the bridge that carries the tailnet."""
         self._binaries = binaries
         self._holder: Process | None = None
         self._daemon: Process | None = None
@@ -63,32 +63,32 @@ class Machine(Host):
 
     @property
     def socket(self) -> Path:
-        """Where its tailscaled's socket is for whoever is not on it."""
+        """The path of its tailscaled's socket as seen from outside of the node."""
         return self.directory / "own" / "run" / "tailscaled.sock"
 
     @property
     def env(self) -> dict[str, str]:
-        """Its programs find tailscaled where everybody does."""
+        """The environment of a host without TS_SOCKET, as programs find tailscaled at the default path."""
         return {key: value for key, value in super().env.items() if key != "TS_SOCKET"}
 
     @property
     def daemon(self) -> Process:
-        """Its tailscaled."""
+        """The process of its tailscaled."""
         assert self._daemon is not None, f"{self.name} has no tailscaled"
         return self._daemon
 
     @property
     def command(self) -> str:
-        """Where the program `tailscale` is."""
+        """The path of the program `tailscale`."""
         return str(self._binaries.tailscale)
 
     @property
     def runs(self) -> bool:
-        """Whether it has a tailscaled."""
+        """Whether its tailscaled runs."""
         return self._daemon is not None
 
     def place(self) -> None:
-        """Makes the mounts, which live as long as a process that sleeps in them."""
+        """Creates the mounts, which exist as long as a process that sleeps in their namespace."""
         own = str(self.directory / "own")
         words = ["sh", "-c", _PLACE, "sh", own, self.name, control.ADDRESS, control.NAME]
         argv = ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--uts", *words]
@@ -96,7 +96,7 @@ class Machine(Host):
         self._holder.wait_for("placed", 20)
 
     def up(self, certificate: Path, *flags: str) -> None:
-        """Starts tailscaled; returns when it answers."""
+        """Starts tailscaled; returns when it responds."""
         self._starts += 1
         argv = [str(self._binaries.tailscaled), "--no-logs-no-support", f"--statedir={self.directory / 'own' / 'var'}"]
         env = {"SSL_CERT_FILE": str(certificate), "TS_NO_LOGS_NO_SUPPORT": "true"}
@@ -107,7 +107,7 @@ class Machine(Host):
             raise RuntimeError(f"tailscaled of {self.name} does not answer: {self._daemon.stderr[-2000:]}")
 
     def down(self, number: int = signal.SIGKILL) -> None:
-        """Ends tailscaled by a signal, SIGKILL unless told otherwise."""
+        """Ends tailscaled by a signal, by default SIGKILL."""
         if self._daemon is not None:
             self._daemon.signal(number)
             self._daemon.wait(20)
@@ -115,7 +115,7 @@ class Machine(Host):
             self._daemon = None
 
     def login(self, key: str, *flags: str) -> None:
-        """Logs in; returns when the node runs, and knows its addresses then."""
+        """Logs in; returns when the node runs and its addresses are known."""
         self.tailscale(
             "up",
             f"--login-server=https://{control.NAME}",
@@ -128,11 +128,11 @@ class Machine(Host):
         self.learn()
 
     def learn(self) -> None:
-        """Takes its addresses from tailscaled."""
+        """Reads its addresses from tailscaled."""
         self.node.addresses = tuple(self.status()["TailscaleIPs"])
 
     def tailscale(self, *words: str, timeout: float = 20) -> str:
-        """A command of `tailscale`; what it prints. RuntimeError where it fails."""
+        """Runs a command of `tailscale` and returns its output; RuntimeError if it fails."""
         done = self.run([self.command, *words], timeout=timeout)
         if done.returncode != 0:
             raise RuntimeError(f"{self.name}: tailscale {' '.join(words)}: {done.stdout}{done.stderr}")
@@ -143,22 +143,22 @@ class Machine(Host):
         self.tailscale("ping", "--tsmp", "-c", "8", "--timeout=3s", "--until-direct=false", name, timeout=40)
 
     def status(self) -> dict[str, Any]:
-        """What its tailscaled says of all."""
+        """The status document of its tailscaled."""
         told: dict[str, Any] = json.loads(self.local("status")[1])
         return told
 
     def local(self, what: str) -> tuple[int, bytes]:
-        """One request to its tailscaled: the HTTP status and the body."""
+        """Sends one request to its tailscaled; returns the HTTP status and the body."""
         code, _, body = get(self.socket, f"/localapi/v0/{what}")
         return code, body
 
     def peer(self, name: str) -> dict[str, Any] | None:
-        """What its tailscaled says of another node."""
+        """The data of another node in the status of its tailscaled."""
         peers = (self.status().get("Peer") or {}).values()
         return next((each for each in peers if each["HostName"] == name), None)
 
     def wait_for_peer(self, name: str, timeout: float = 30, **wanted: object) -> dict[str, Any]:
-        """Until its tailscaled says all that of another node; AssertionError where it does not."""
+        """Waits until its tailscaled reports these values of another node; AssertionError after the timeout."""
 
         def holds() -> bool:
             told = self.peer(name)
@@ -170,11 +170,11 @@ class Machine(Host):
         return told
 
     def wait_for_state(self, state: str, timeout: float = 30) -> None:
-        """Until its tailscaled is in that state."""
+        """Waits until its tailscaled is in this state."""
         assert wait_until(lambda: self.status()["BackendState"] == state, timeout), self.status()["BackendState"]
 
     def shut(self, what: str, *more: str) -> None:
-        """Has packets that come in dropped, as nft words them: ``tcp dport 28004``. `calm` undoes it."""
+        """Drops incoming packets that match an nft expression such as ``tcp dport 28004``. `calm` undoes it."""
         rules = [f"add rule inet trouble in {each} drop" for each in (what, *more)]
         self._nft("add table inet trouble; add chain inet trouble in { type filter hook input priority 0; }", *rules)
 
@@ -183,7 +183,7 @@ class Machine(Host):
         self._nft("delete table inet trouble")
 
     def close(self) -> None:
-        """Ends everything on it."""
+        """Ends all its programs."""
         super().close()
         for process in (self._daemon, self._holder):
             if process is not None:

@@ -3,9 +3,8 @@
     with RealTailnet(["alpha", "bravo"], split={"minidisc": ["100.64.0.1"]}) as net:
         net["alpha"].run(["md", "list"])
 
-The bridge is in the control server's namespace, and nobody has a default route: what tailscaled would reach outside
-is unreachable from the first packet on. Names of namespaces are those of the bed, so the next run removes what a
-killed one left.
+The bridge is in the control server's namespace, and no node has a default route. So tailscaled can never reach anything
+outside. Names of namespaces are those of the bed, so the next run removes what a killed run left.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ _nets = itertools.count(1)
 
 
 class RealTailnet:
-    """Nodes by name; their addresses are given out in this order: 100.64.0.1 and fd7a:115c:a1e0::1 first."""
+    """Nodes by name. They get addresses in this order, from 100.64.0.1 and fd7a:115c:a1e0::1 on."""
 
     def __init__(self, names: Sequence[str], split: Mapping[str, Sequence[str]] | None = None) -> None:
         self.resolv_conf = Path("/etc/resolv.conf").read_bytes()
-        """This machine's own, as it was before."""
+        """The resolv.conf of this machine as it was before."""
         self._programs = binaries.find()
         self._prefix = f"md{os.getpid()}.t{next(_nets)}-"
         self._names = list(names)
@@ -44,7 +43,7 @@ class RealTailnet:
         self._directory: Path | None = None
 
     def __getitem__(self, name: str) -> Machine:
-        """The node of that name."""
+        """The node of this name."""
         return self._machines[name]
 
     def __enter__(self) -> Self:
@@ -62,7 +61,7 @@ class RealTailnet:
         self.close()
 
     def cut(self, name: str) -> None:
-        """Pulls its cable: nothing comes in and nothing goes out, and nobody is told."""
+        """Disconnects the node without any notice: no packet comes in or goes out."""
         netns.ip([f"link set {self._port(name)} nomaster"], self._prefix + "-control")
 
     def heal(self, name: str) -> None:
@@ -70,14 +69,14 @@ class RealTailnet:
         netns.ip([f"link set {self._port(name)} master br0"], self._prefix + "-control")
 
     def start(self, name: str, *flags: str) -> None:
-        """Starts a node's tailscaled, with those flags."""
+        """Starts a node's tailscaled, with these flags."""
         self[name].up(self.control.certificate, *flags)
 
     def together(self) -> None:
-        """Has every node run, see all others online, and have a tunnel to them; whatever a test before has left.
+        """Repairs the tailnet after a test: all nodes run, see all others online, and have tunnels to them.
 
-        A node that has just joined may be silent for five seconds: who sends to it before it knows the sender loses
-        the first handshake, and WireGuard waits that long before the next one.
+        A node that has just joined may be silent for five seconds: if a node sends to it before it knows the sender,
+        the first handshake is lost, and WireGuard waits that long before the next one.
         """
         pairs = [(one, other) for one in self._machines.values() for other in self._machines if other != one.name]
         for machine in self._machines.values():
@@ -88,7 +87,7 @@ class RealTailnet:
             machine.reach(other)
 
     def close(self) -> None:
-        """Takes everything down, whatever of it stands."""
+        """Removes everything that exists, also after a failed start."""
         for machine in self._machines.values():
             machine.close()
         if self._directory is not None:
@@ -111,7 +110,7 @@ class RealTailnet:
         self.control.start()
         with ThreadPoolExecutor(len(self._names)) as pool:
             list(pool.map(self._begin, self._machines.values()))
-        for machine in self._machines.values():  # one after the other: so are the addresses
+        for machine in self._machines.values():  # one after the other, for the order of addresses
             machine.login(self.control.key())
         self.together()
 

@@ -1,4 +1,4 @@
-"""Whether a real tailnet can be had on this machine at all."""
+"""Whether this machine can run a real tailnet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 WANTED: Final = "MDDNS_TAILNET"
-"""Set to 1 where the tailnet has been promised: then a test that cannot run fails instead of being skipped."""
+"""If set to 1, a test that cannot run fails instead of being skipped."""
 
 _TOOLS: Final = {
     "ip": "iproute2",
@@ -23,7 +23,7 @@ _TOOLS: Final = {
 
 
 def why_not() -> str | None:
-    """Why not, and what to do; None where it can."""
+    """Why this machine cannot run it, and what to do; None if it can."""
     if not sys.platform.startswith("linux"):
         return "it needs network namespaces, which are Linux's"
     if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""What each mask of `watch-ipn-bus` sends while a node goes and comes; the played bus is held against it."""
+"""What `watch-ipn-bus` sends by mask while a node goes and comes, compared with the simulated bus."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PIECES = {"PeersChanged", "PeersRemoved", "PeerChangedPatch", "UserProfiles"}
 
 
 class Told(NamedTuple):
-    """A watcher's reply: its head's lines without Date, and its messages."""
+    """The reply to a watcher: the lines of its head without Date, and its messages."""
 
     head: set[str]
     messages: list[dict[str, Any]]
 
     def filled(self) -> list[set[str]]:
-        """Which keys of each message are not null."""
+        """The keys of each message that are not null."""
         return [{key for key, value in each.items() if value is not None} - {"Version"} for each in self.messages]
 
 
@@ -50,7 +50,7 @@ class Watch:
             self.octets += octets
 
     def text(self) -> tuple[set[str], str]:
-        """Head and body, when all has come."""
+        """Head and body after the end."""
         with self._sock:
             self._sock.shutdown(socket.SHUT_RDWR)
             self._done.result(10)
@@ -58,14 +58,14 @@ class Watch:
         return {line for line in head.split("\r\n") if not line.startswith("Date: ")}, body
 
     def end(self) -> Told:
-        """What has come."""
+        """The data so far."""
         head, body = self.text()
         return Told(head, [json.loads(line) for line in body.split("\n")[:-1]])
 
 
 @pytest.fixture(scope="module")
 def told(net: RealTailnet, whole: None) -> Iterator[dict[int, Told]]:
-    """By mask, what alpha's daemon said while charlie's was killed and started again."""
+    """What alpha's daemon sent, by mask, while charlie's was killed and restarted."""
     with ThreadPoolExecutor(len(MASKS)) as pool:
         watches = {mask: Watch(pool, net["alpha"].socket, mask) for mask in MASKS}
         assert wait_until(lambda: all(b"\r\n\r\n" in each.octets for each in watches.values()), 10)
@@ -114,7 +114,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedTailscale
 
 @pytest.mark.parametrize("mask", [MASK, OLDER_MASK, 2])
 def test_the_played_bus_says_the_same(told: dict[int, Told], played: PlayedTailscaled, mask: int) -> None:
-    """Head, keys of the first message, and keys of an empty one, which is the bell."""
+    """Head, keys of the first message, and keys of an empty message, which signals a change."""
     with ThreadPoolExecutor(1) as pool:
         watch = Watch(pool, played.path, mask)
         assert wait_until(lambda: played.watchers == 1 and watch.octets.count(b"\n") > 3, 10)
@@ -136,7 +136,7 @@ def test_a_mask_that_cannot_be_is_refused_in_the_same_words(
 
 
 def names(head: set[str]) -> set[str]:
-    """A head without the values that differ from daemon to daemon."""
+    """A head without the values that differ between daemons."""
     return {line.partition(":")[0] if line.startswith("Tailscale-Version") else line for line in head}
 
 
@@ -149,7 +149,7 @@ def refusal(path: Path, mask: object) -> tuple[set[str], str]:
 
 
 def test_the_bell_of_a_machine_that_is_watched_by_others(net: RealTailnet) -> None:
-    """Whoever asks for the engine's news (bit 1) has the daemon tell all, every two seconds."""
+    """If one watcher sets bit 1 (engine updates), the daemon sends them to all watchers, every two seconds."""
     alpha: Machine = net["alpha"]
     with ThreadPoolExecutor(2) as pool:
         ours, theirs = Watch(pool, alpha.socket, MASK), Watch(pool, alpha.socket, 1)

@@ -1,4 +1,4 @@
-"""Registries, `md`, dig and Minidisc on a real tailnet: what users do, from nodes other than those that are asked."""
+"""Registries, `md`, dig and Minidisc on a real tailnet: what users do, from another node each time."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_find_gives_one_endpoint_and_nothing_found_is_1(net: RealTailnet) -> Non
 
 
 def test_an_ordinary_user_may_look(net: RealTailnet) -> None:
-    """tailscaled's socket may be read by everybody."""
-    # All of it before: where the code is, no other user may read.
+    """All users may read the socket of tailscaled."""
+    # Loads all modules before, as other users cannot read the folder of the code.
     load = "import os, mddns, mddns.networks.tailscale, mddns.default, mddns.lookup.sockets; "
     drop = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3); "
     ask = "print(mddns.find_service('db'))"
@@ -125,7 +125,7 @@ def test_what_is_gone_is_not_listed(net: RealTailnet) -> None:
 
 
 def _holder(running: dict[int, Process]) -> tuple[int, Process]:
-    """Who answers for the host now."""
+    """The process that now answers for the host."""
 
     def holders() -> list[int]:
         places = {port: [w for w in each.stdout.split() if w in ("holder", "tenant")] for port, each in running.items()}

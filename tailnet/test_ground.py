@@ -1,4 +1,4 @@
-"""The ground it stands on: nothing gets out, nothing is told to anybody, and this machine's own resolver is let be."""
+"""The test tailnet is isolated: no packet or log leaves it, and the resolver of this machine is unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NODES = ["alpha", "bravo", "charlie", "delta"]
 def test_a_node_has_no_way_out(net: RealTailnet, name: str) -> None:
     assert net[name].run(["ip", "route", "show", "default"]).stdout == ""
     assert net[name].run(["ip", "-6", "route", "show", "default"]).stdout == ""
-    # RFC 5737: an address of nobody
+    # RFC 5737: an unused address
     assert (udp(net[name], "203.0.113.1", 53), tcp(net[name], "203.0.113.1", 443)) == ("ENETUNREACH", "ENETUNREACH")
 
 

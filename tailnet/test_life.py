@@ -1,4 +1,4 @@
-"""charlie's membership comes and goes while its registry runs: nobody has to start it anew."""
+"""charlie leaves and joins the tailnet while its registry runs, which needs no restart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def registry(net: RealTailnet, whole: None) -> Iterator[Process]:
 
 @pytest.fixture
 def charlie(net: RealTailnet, registry: Process) -> Machine:
-    """charlie, whose service everybody finds."""
+    """charlie with a service that all nodes find."""
     net.together()
     until_seen(net["delta"], WEB, where(net["charlie"]))
     until_seen(net["charlie"], WEB, where(net["charlie"]))
@@ -38,7 +38,7 @@ def where(node: Machine) -> str:
 
 
 def lost(node: Machine, why: str) -> None:
-    """`md` on the node says why, and that the network could not be asked."""
+    """`md` on the node reports that the network could not be read, and why."""
     done = md(node, "list")
     assert (done.returncode, why in done.stderr) == (3, True), done.stderr
 
@@ -49,13 +49,13 @@ def test_a_node_whose_key_expires_is_not_asked_and_may_come_back(net: RealTailne
     charlie.wait_for_state("NeedsLogin")
     check_likeness(charlie)
     check_likeness(net["delta"])
-    # Its addresses stay, and so does its tunnel device; there is no way to it any more.
+    # It keeps its addresses and its tunnel device, but is not reachable any more.
     assert charlie.status()["TailscaleIPs"] == list(charlie.addresses)
     assert udp(net["delta"], charlie.ipv4) == "ENETUNREACH"
     listed = md(net["delta"], "list", "-o", "name")
     assert (listed.returncode, listed.stdout.split(), listed.stderr) == (0, [WEB], "")
     lost(charlie, "Tailscale is logged out: run 'tailscale up' and log in")
-    # That names the flags with which it does: it wants all that were given once.
+    # The error names the flags that it needs: all that were given before.
     with charlie.start([charlie.command, "up"]) as up:
         _, *flags = up.wait_for("tailscale up --", 20).split()
     with charlie.start([charlie.command, *flags]) as up:
@@ -99,7 +99,7 @@ def test_tailscaled_killed_takes_the_addresses_and_brings_them_back(net: RealTai
     listed = md(net["delta"], "list", "-o", "name")
     assert (listed.returncode, listed.stdout.split()) == (0, [WEB])
     assert "silent: charlie" in listed.stderr
-    # The doctor blames tailscaled alone, and has nobody end the registry that waits for it.
+    # The doctor reports only tailscaled, and does not advise to end the registry that waits for it.
     found = doctor(charlie)
     assert found["tailscaled"]["state"] == "fail"
     assert (found["port"]["state"], found["port"]["fix"]) == ("ok", None)
@@ -133,7 +133,7 @@ def test_a_deleted_node_comes_back_as_another(net: RealTailnet, charlie: Machine
     net.control.ask("nodes", "delete", "--identifier", net.control.node("charlie"))
     assert wait_until(lambda: net["delta"].peer("charlie") is None, 20)
     until_unseen(net["delta"], before)
-    # Its tailscaled goes on as if nothing had happened, until somebody logs it out.
+    # Its tailscaled continues as before, until a logout.
     assert charlie.status()["BackendState"] == "Running"
     charlie.tailscale("logout")
     charlie.login(net.control.key())

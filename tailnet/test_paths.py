@@ -1,4 +1,4 @@
-"""How packets go, and what is heard where they do not: relays, cut cables, refusals, and `Online` that is wrong."""
+"""Paths of packets, and what a sender sees if they are lost: relays, cut cables, refusals, a wrong `Online`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def services(net: RealTailnet, whole: None) -> Iterator[None]:
 
 
 def test_a_node_without_a_registry_refuses_at_once(net: RealTailnet) -> None:
-    """An ICMP error comes back through the tunnel, for both families, and TCP is reset."""
+    """ICMP errors come back through the tunnel, for both families, and TCP connections are reset."""
     for address in net["delta"].addresses:
         assert (udp(net["alpha"], address), tcp(net["alpha"], address)) == ("ECONNREFUSED", "ECONNREFUSED")
 
 
 def test_an_address_of_nobody_is_unreachable_or_silent(net: RealTailnet) -> None:
-    """IPv4 has a route for each node, IPv6 one for all of them, and tailscaled tells nobody what it drops."""
+    """IPv4 has a route for each node, IPv6 one for all nodes; tailscaled drops packets without an error."""
     assert (udp(net["alpha"], "100.64.0.77"), tcp(net["alpha"], "100.64.0.77")) == ("ENETUNREACH", "ENETUNREACH")
     assert (udp(net["alpha"], "fd7a:115c:a1e0::4d"), tcp(net["alpha"], "fd7a:115c:a1e0::4d")) == ("silent", "silent")
 
@@ -49,7 +49,7 @@ def test_a_path_is_direct_and_falls_back_to_the_relay(net: RealTailnet) -> None:
 
     bravo.shut("iifname eth0 meta l4proto udp")
     try:
-        # Until tailscaled gives the path up, bravo is silent.
+        # Until tailscaled gives up the path, bravo is silent.
         until_seen(delta, WEB, DB, timeout=40)
         told = delta.peer("bravo")
         assert told is not None
@@ -61,7 +61,7 @@ def test_a_path_is_direct_and_falls_back_to_the_relay(net: RealTailnet) -> None:
 
 
 def test_online_is_still_told_of_who_is_cut_off(net: RealTailnet) -> None:
-    """The control server notices it late, if at all; md says at once who is silent."""
+    """The control server notices it late or never; md names the silent node immediately."""
     until_seen(net["delta"], WEB, DB)
     net.cut("bravo")
     try:
@@ -86,7 +86,7 @@ while True:
 
 
 def test_who_has_lost_the_control_server_alone_is_found_all_the_same(net: RealTailnet, tmp_path: Path) -> None:
-    """`Online` is false then. The path is kept up by traffic: with the control server its relay has gone too."""
+    """`Online` is false then. Traffic keeps the path alive, as the relay is lost together with the control server."""
     delta, bravo = net["delta"], net["bravo"]
     until_seen(delta, WEB, DB)
     with bravo.start([sys.executable, "-c", CALL, delta.ipv4]), delta.start([sys.executable, "-c", CALL, bravo.ipv4]):
@@ -95,7 +95,7 @@ def test_who_has_lost_the_control_server_alone_is_found_all_the_same(net: RealTa
         try:
             delta.wait_for_peer("bravo", 40, Online=False)
             until_seen(delta, WEB, DB, timeout=5)
-            # So is it by who has never asked before.
+            # A resolver without earlier queries finds it too.
             done = delta.run(["md", "list", "-o", "name"], env={"XDG_CACHE_HOME": str(tmp_path)}, timeout=20)
             assert set(done.stdout.split()) == {WEB, DB}
         finally:

@@ -1,4 +1,4 @@
-"""A policy of the tailnet that keeps our port shut: what programs hear of it, and that the doctor's advice mends it."""
+"""A policy of the tailnet that blocks our port: what programs see, and that the doctor's advice fixes it."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def shut_at_charlie(net: RealTailnet) -> Iterator[None]:
 
 
 def test_a_node_behind_a_policy_is_silent(net: RealTailnet, shut_at_charlie: None) -> None:
-    """Neither kernel nor tailscaled tells: UDP and TCP look as if the node were away. Its other ports refuse."""
+    """Neither kernel nor tailscaled reports it: for UDP and TCP the node seems to be away. Its other ports refuse."""
     delta, charlie = net["delta"], net["charlie"]
     assert [udp(delta, each) for each in charlie.addresses] == ["silent", "silent"]
     assert [tcp(delta, each) for each in charlie.addresses] == ["silent", "silent"]
     assert (udp(delta, charlie.ipv4, 28003), tcp(delta, charlie.ipv4, 28003)) == ("ECONNREFUSED", "ECONNREFUSED")
 
-    # md says who owes an answer, and that is no failure; the other way the port is open.
+    # md names the node that did not answer, which is no failure; in the other direction the port is open.
     listed = md(delta, "list", "-o", "name")
     assert (listed.returncode, set(listed.stdout.split())) == (0, {WEB})
     assert "1 of 3 peers was silent: charlie" in listed.stderr
@@ -66,7 +66,7 @@ def test_a_node_behind_a_policy_is_silent(net: RealTailnet, shut_at_charlie: Non
 
 
 def test_a_program_on_a_host_with_a_registry_is_told_who_is_silent(net: RealTailnet, shut_at_charlie: None) -> None:
-    """It asks that registry, which waits for charlie whenever what it knows has become too old."""
+    """It queries that registry, which waits for charlie whenever its data has become too old."""
     for _ in range(12):
         done = md(net["alpha"], "list", "-o", "name")
         assert WWW in done.stdout.split() or "silent: charlie" in done.stderr, done

@@ -1,7 +1,7 @@
-"""Plain names on a node that has nothing of ours: MagicDNS asks whom headscale's split DNS names.
+"""Plain names on a node without mddns: MagicDNS queries the servers of headscale's split DNS.
 
-minidisc is asked of `md forward` at port 53 of alpha's address, minidisc.internal of /dns-query at port 28004 of
-bravo and charlie (DNS over HTTP), and dropped.test of an address with a port, which headscale leaves out.
+For minidisc, that is `md forward` at port 53 of alpha's address; for minidisc.internal, /dns-query at port 28004 of
+bravo and charlie (DNS over HTTP); for dropped.test, an address with a port, which headscale leaves out.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def test_getent_finds_a_service_by_the_forwarder(net: RealTailnet, name: str, ad
 
 
 def test_getent_finds_services_by_http(net: RealTailnet) -> None:
-    """The client does take a URL for a nameserver, and asks it by POST, without root on any of our nodes."""
+    """The client accepts a URL as a nameserver, and queries it by POST; our nodes need no root."""
     found = getent(net, "web.minidisc.internal", "ahostsv4")
     assert {"100.64.0.2", "100.64.0.3"} <= set(found), found
 
@@ -99,7 +99,7 @@ def test_browse_domains_are_denied_by_magicdns_itself(net: RealTailnet, label: s
 
 
 def test_headscale_leaves_out_an_address_with_a_port(net: RealTailnet) -> None:
-    """And whoever asks for such a name is told that there is none."""
+    """Queries for such a name get NXDOMAIN."""
     (server,) = SPLIT["dropped.test"]
     assert any("ignoring" in line and server in line for line in net.control.log.splitlines())
     assert dig(net["delta"], MAGIC, "x.dropped.test", "A", *AT_53).rcode == "NXDOMAIN"
@@ -111,7 +111,7 @@ def test_the_doctor_sees_that_names_resolve(net: RealTailnet, domain: tuple[str,
 
 
 def test_one_server_of_two_is_enough(net: RealTailnet) -> None:
-    """Where bravo's port is shut, charlie answers for all."""
+    """If bravo's port is blocked, charlie answers all queries."""
     net["bravo"].shut("tcp dport 28004")
     try:
         assert wait_until(lambda: "100.64.0.3" in getent(net, "web.minidisc.internal", "ahostsv4"), 20)

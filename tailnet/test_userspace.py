@@ -1,4 +1,4 @@
-"""Userspace networking: charlie's tailscaled has no device. What the README and docs/operate.md say of it."""
+"""Userspace networking mode: charlie's tailscaled has no device. Tests what the README and docs/operate.md say."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_what_it_offers_is_found_and_reached(net: RealTailnet, charlie: Machine)
 
 
 def test_a_peer_is_told_what_it_offers_and_nothing_merged(net: RealTailnet, charlie: Machine) -> None:
-    """All that come seem to be local, so who may ask is not known."""
+    """All queries seem to be local, so it is unknown whether their sender may query."""
     assert dig(net["delta"], charlie.ipv4, "www.minidisc", "SRV", "+norec").rcode == "NOERROR"
     assert dig(net["delta"], charlie.ipv6, "www.minidisc", "SRV", "+norec", "+tcp").rcode == "NOERROR"
     assert dig(net["delta"], charlie.ipv4, "www.minidisc", "SRV").rcode == "REFUSED"
@@ -100,7 +100,7 @@ def test_other_machines_services_are_not_found_and_the_doctor_says_why(charlie: 
 
 
 def test_programs_go_out_by_socks(net: RealTailnet, charlie: Machine) -> None:
-    """By address, by the node's name; HTTP of a registry's port too, which says what that node offers."""
+    """By address and by the node's name; also HTTP at a registry's port, which lists what that node offers."""
     by = ["--socks5-hostname", "localhost:1055"]
     assert curl(charlie, *by, f"http://{WEB}/") == "200"
     assert curl(charlie, *by, "http://alpha:8080/") == "200"

@@ -37,10 +37,10 @@ class Size:
     """The size of a run."""
 
     rounds: int
-    seconds: float  # of one burst of load
+    seconds: float  # duration of one burst of load
     fanout_rounds: int
     counts: tuple[int, ...]
-    runs: int  # of each command, and of each import
+    runs: int  # runs of each command, and of each import
     idle_seconds: float
 
 
@@ -104,7 +104,7 @@ def save(results: Mapping[str, Any], folder: Path, name: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, whatever the targets; 1 when a responder gave wrong answers, or nothing could be published."""
+    """Returns the exit code: 1 for wrong responses or results that cannot be published; missed targets are 0."""
     parser = argparse.ArgumentParser("python -m bench", description="Measures mddns beside others, in one run.")
     parser.add_argument("--quick", action="store_true", help="under a minute, and rougher")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; repeatable")
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def publish(results: Mapping[str, Any]) -> tuple[str, bool]:
-    """Results and documents change together, as tests compare them; where a figure is not measured, nothing does."""
+    """Writes results and documents together, as tests compare them; neither if a figure was not measured."""
     if missing := documents.missing(results):
         return "Not published: " + ", ".join(missing) + " was not measured; see 'absent' in the results", False
     save(results, RESULTS, "latest")

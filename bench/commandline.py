@@ -60,7 +60,7 @@ def _measure(commands: Mapping[str, list[str]], env: Mapping[str, str], folder: 
             took, used, said = _run(argv, env, folder)
             if name.startswith("md_") and "8080" not in said:
                 raise Failed(f"{' '.join(argv[1:])} found nothing")
-            if number:  # the first one fills caches
+            if number:  # the first run fills caches
                 seconds[name].append(took)
                 cpu[name].append(used)
     base = seconds["imports"]

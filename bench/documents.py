@@ -1,4 +1,4 @@
-"""The figures in README.md and docs/: each stands on a line that ends with what it is, `<!-- bench: KEY -->`."""
+"""Updates the figures in README.md and docs/: a line with figures ends with their keys, `<!-- bench: KEY -->`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIGURE: Final = re.compile(
 
 
 def measured(results: Mapping[str, Any], key: str, unit: str) -> float | None:
-    """What the results say, in the unit of the document; None where they do not."""
+    """The value of a key in the unit of the document; None if it was not measured."""
     value = targets.at(results, key)
     if not isinstance(value, int | float):
         return None
@@ -25,12 +25,12 @@ def measured(results: Mapping[str, Any], key: str, unit: str) -> float | None:
 
 
 def decimals(figure: str) -> int:
-    """How exact a figure is: as it is written."""
+    """The number of decimals of a figure as written."""
     return len(figure.replace(",", "").partition(".")[2])
 
 
 def rewritten(text: str, results: Mapping[str, Any]) -> str:
-    """A document with its figures as the results have them, as exact as they were."""
+    """A document with the figures of the results, each with as many decimals as before."""
     return "".join(_line(line, results) for line in text.splitlines(keepends=True))
 
 
@@ -51,7 +51,7 @@ def _line(line: str, results: Mapping[str, Any]) -> str:
 
 
 def missing(results: Mapping[str, Any]) -> list[str]:
-    """What documents tell and the results do not."""
+    """The keys that documents contain and the results lack."""
     keys = {
         key
         for path in DOCUMENTS
@@ -63,7 +63,7 @@ def missing(results: Mapping[str, Any]) -> list[str]:
 
 
 def write(results: Mapping[str, Any]) -> list[str]:
-    """Writes the figures anew; the names of the documents that have changed."""
+    """Writes the new figures; returns the names of the changed documents."""
     changed = []
     for path in DOCUMENTS:
         before = path.read_text("utf-8")

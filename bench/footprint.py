@@ -93,7 +93,7 @@ def _imports(rounds: int) -> dict[str, Any]:
                 check=True,
                 preexec_fn=on_core(SERVER_CORE),
             )
-            if number:  # the first fills caches
+            if number:  # the first run fills caches
                 taken[name].append(float(done.stdout))
     base = taken["standard"]
     return {

@@ -146,7 +146,7 @@ def _zeroconf(name: str, place: Path, address: str) -> Server:
     return answering(server)
 
 
-_ONE_THREAD: Final[Mapping[str, str]] = {"GOMAXPROCS": "1"}  # it has one core
+_ONE_THREAD: Final[Mapping[str, str]] = {"GOMAXPROCS": "1"}  # it runs on one core
 
 _STARTERS: Final[dict[str, Starter]] = {
     "echo": _echo,

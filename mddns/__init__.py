@@ -6,11 +6,11 @@
     mddns.resolve("web", {"env": "prod"})       # a list of Service, best first
     mddns.find_service("web", {"env": "prod"})  # an Endpoint, "100.64.0.2:8080", or None
     mddns.list_services()
-    with mddns.watch("web") as events:          # what changes, as it happens
+    with mddns.watch("web") as events:          # the changes, as they happen
         for event in events: ...
 
-The module functions share one Resolver, made at first use; ``mddns.aio`` has the same as coroutines.
-Importing this costs next to nothing: each part is loaded when it is first used.
+The module functions share one Resolver, which is created at first use. ``mddns.aio`` has the same functions as
+coroutines. Importing this module loads almost nothing: each part is loaded when it is first used.
 """
 
 from __future__ import annotations

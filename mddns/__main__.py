@@ -1,4 +1,4 @@
-"""``md``, ``mddns`` and ``python -m mddns``: runs a command; what goes wrong becomes a message and an exit code."""
+"""``md``, ``mddns`` and ``python -m mddns``: runs a command, and turns errors into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """Ends the process with one of the codes that mddns.cli.parts.topics tells."""
+    """Runs the command line and ends the process with one of the exit codes listed in mddns.cli.parts.topics."""
     try:
         from .cli.parts.streams import CANNOT_WRITE, INTERRUPTED, is_unwritable, prepare, silence
 
@@ -16,7 +16,7 @@ def main() -> None:
         code = _run()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # The reader of our output closed its end, as `head` does: that is no error.
         silence(1)
         code = 0
     except KeyboardInterrupt:
@@ -29,8 +29,8 @@ def main() -> None:
 
         talk(f"standard output cannot be written: {error.strerror}")
         code = CANNOT_WRITE
-    # As it ends, Python looks through all that was ever loaded for garbage: a sixth of the time that `md find` takes.
-    # What has to be closed was closed, and the rest the system takes back at once.
+    # At exit, Python runs a garbage collection over all loaded objects: a sixth of the run time of `md find`. All that
+    # needs closing is closed by now, and the operating system frees the rest.
     gc.freeze()
     sys.exit(code)
 
@@ -47,7 +47,7 @@ def _run() -> int:
     from .cli.parts.terminal import fail_softly, talk
 
     try:
-        # Not by group.main(), which ends with 1 where a reader of ours has seen enough.
+        # Not group.main(): it exits with 1 if the reader of our output closed its end.
         with group.make_context("md", sys.argv[1:]) as context:
             result = group.invoke(context)
         return result if isinstance(result, int) else 0
@@ -66,7 +66,7 @@ def _run() -> int:
 
 
 def _message(error: Exception) -> str:
-    # An OSError's str begins with its number, which says nothing to people.
+    # str() of an OSError begins with the errno, which users do not need.
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
     return str(error)

@@ -1,4 +1,4 @@
-"""The same verbs for programs that run an event loop: coroutines, no thread."""
+"""The same functions and classes for programs with an event loop: coroutines, without a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .watching.watcher import Watcher
 
 
 class _Flight:
-    """A lookup under way, for those who ask the same meanwhile."""
+    """A lookup in progress. Tasks with the same query wait for its result."""
 
     __slots__ = ("error", "found", "landed")
 
@@ -37,7 +37,7 @@ class _Flight:
 
 
 class Resolver:
-    """As :class:`mddns.Resolver`, inside a running event loop."""
+    """As :class:`mddns.Resolver`, on the running event loop."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class Resolver:
         self._closed = False
 
     async def resolve(self, name: str, labels: Mapping[str, str] | None = None, *, nearest: bool = False) -> Services:
-        """All services of that name with at least these labels, best first."""
+        """As :meth:`mddns.Resolver.resolve`."""
         found = await self.find(Query.of(name, labels))
         return preferred(found, self._snapshot, strict=self._strict, nearest=nearest)
 
     async def find_service(self, name: str, labels: Mapping[str, str] | None = None) -> Endpoint | None:
-        """One endpoint, the first that answers; None where there is none."""
+        """As :meth:`mddns.Resolver.find_service`."""
         found = await self.find(Query.of(name, labels, first=True))
         services = preferred(found, self._snapshot, strict=self._strict, nearest=False)
         return services[0].endpoint if services else None
@@ -78,11 +78,11 @@ class Resolver:
         return leader(services)
 
     async def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
-        """All services of the network, by name."""
+        """As :meth:`mddns.Resolver.list_services`."""
         return listed(await self.find(Query.of(name, labels)), strict=self._strict)
 
     async def find(self, query: Query) -> Found:
-        """What is known of a query after at most one lookup."""
+        """As :meth:`mddns.Resolver.find`."""
         if self._closed:
             raise Error("this Resolver is closed")
         if view := self._watching.view:
@@ -93,7 +93,7 @@ class Resolver:
         if flight is not None:
             return await self._join(flight, query)
         flight = self._flights[key] = _Flight()
-        anew = self._watching.active  # who watches is never told what was so some time ago
+        anew = self._watching.active  # a caller that watches gets no answer from the cache
         try:
             while True:
                 snapshot = await self._read_network()
@@ -102,7 +102,7 @@ class Resolver:
                 if lookup is not None:
                     await asyncio_sockets.run(lookup, clock.now)
                     if clock.now() > lookup.deadline + clock.AWAY:
-                        continue  # we slept, and could hear nobody
+                        continue  # the machine slept, and missed the responses
                 break
             flight.found = self._inquirer.finish(query._replace(labels={}), lookup, clock.now())
             return flight.found.matching(query.labels)
@@ -114,12 +114,12 @@ class Resolver:
             flight.landed.set()
 
     async def _join(self, flight: _Flight, query: Query) -> Found:
-        """Waits for a lookup that is under way: what it found out is the answer, and nobody is asked again."""
+        """Waits for a lookup in progress and returns its result; sends no queries."""
         await flight.landed.wait()
         if flight.error is not None:
             raise flight.error
         if flight.found is None:
-            return await self.find(query)  # whoever carried it was cancelled
+            return await self.find(query)  # the task that ran the lookup was cancelled
         return flight.found.matching(query.labels)
 
     def watch(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Watch:
@@ -129,7 +129,7 @@ class Resolver:
         return Watch(name, labels, self._watching.start, self._watching.stop)
 
     async def close(self) -> None:
-        """Ends it, and what watches through it; nothing else stays open between lookups."""
+        """Closes the resolver and all its watches. Apart from watches, nothing is open between lookups."""
         self._closed = True
         await self._watching.close()
 
@@ -152,7 +152,7 @@ class Resolver:
 
 
 class Advertised:
-    """A service that is being offered."""
+    """As :class:`mddns.Advertised`; its methods do not block."""
 
     def __init__(self, node: Node, registration: Registration) -> None:
         self._node = node
@@ -160,20 +160,20 @@ class Advertised:
 
     @property
     def service(self) -> Service:
-        """As others find it."""
+        """The service as clients find it."""
         return self._node.registry.service(self._registration)
 
     def update(self, labels: Mapping[str, str]) -> None:
-        """Gives it other labels, in place. KeyError where it was withdrawn."""
+        """As :meth:`mddns.Advertised.update`."""
         self._node.relabel(self._registration, labels)
 
     def withdraw(self) -> None:
-        """Takes it back. Twice does no harm."""
+        """Withdraws the service. Calling it twice is harmless."""
         self._node.withdraw(self._registration)
 
 
 class Registry:
-    """The services that this program offers. Made by :func:`start_registry`."""
+    """The services that this program offers. Create it with :func:`start_registry`, end it with :meth:`close`."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -235,7 +235,7 @@ class Registry:
         return self.advertise(offer)
 
     def advertise(self, offer: Offer) -> Advertised:
-        """Offers what a file or the command line describes."""
+        """Offers a service that a file or the command line describes."""
         return Advertised(self._node, self._node.advertise(offer))
 
     def replace(self, offers: Iterable[Offer]) -> Difference:
@@ -243,19 +243,19 @@ class Registry:
         return self._node.replace(offers)
 
     def unlist_service(self, port: int) -> None:
-        """Takes back what this registry offers on `port` of this machine. KeyError where that is nothing."""
+        """Withdraws the services that this registry offers on `port` of this machine. KeyError if there are none."""
         self._node.unlist(port)
 
     def services(self) -> list[Service]:
-        """What this registry offers, as others find it."""
+        """The services that this registry offers, as clients find them."""
         return self._node.registry.services()
 
     def held_back(self) -> list[Service]:
-        """What this registry would offer, if it passed its check; ``held`` of each says why not."""
+        """The services that are not offered because their check fails; ``held`` of each is the reason."""
         return self._node.registry.held_back()
 
     async def close(self) -> None:
-        """Withdraws everything and stops answering."""
+        """Withdraws all services, stops answering, and closes all sockets."""
         await self._node.close()
 
     async def __aenter__(self) -> Registry:
@@ -295,7 +295,7 @@ def watch(
 ) -> Watch:
     """As :func:`mddns.watch`, on the running event loop: an asynchronous iterator and context manager.
 
-    Each has sessions of its own; those of one :class:`Resolver` share them.
+    Each call opens its own sessions. The watches of one :class:`Resolver` share their sessions.
     """
     resolver = Resolver(network, domain=domain, port=port, address=address, timeout=timeout, policy=policy)
     return resolver.watch(name, labels)

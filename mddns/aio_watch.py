@@ -1,4 +1,4 @@
-"""Watching inside an event loop: the events as an asynchronous iterator."""
+"""Watches for programs with an event loop: the events as an asynchronous iterator."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .watching.watcher import BROKEN, View, Watcher, Watching
 
 
 class Watch:
-    """The events of services of a name with at least these labels; made by :func:`mddns.aio.watch`.
+    """The events of services of a name that have at least these labels; created by :func:`mddns.aio.watch`.
 
-    An asynchronous iterator, and a context manager that ends it. Without an ``async with`` it ends with the loop
-    over it.
+    It is an asynchronous iterator of :class:`Event`, and an asynchronous context manager. It closes at the end of its
+    ``async with`` block, or without one at the end of the ``async for`` loop over it.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Watch:
         self._failure: BaseException | None = None
 
     async def open(self) -> None:
-        """Begins. NetworkError where the network cannot be read. Twice does no harm."""
+        """Begins to watch. NetworkError if the network cannot be read, Error if it is closed. Twice is harmless."""
         if self._closed:
             raise Error("this watch is closed")
         if self._watcher is None:
@@ -44,7 +44,7 @@ class Watch:
             self._watcher.add(self, Watching(self._told, self._ended))
 
     async def close(self) -> None:
-        """Ends it; who waits for an event is told by StopAsyncIteration. Twice does no harm."""
+        """Ends the watch. A task that waits for an event gets StopAsyncIteration. Twice is harmless."""
         self._ended(None)
         watcher, self._watcher = self._watcher, None
         if watcher:
@@ -99,7 +99,7 @@ class Watch:
 
 
 class Shared:
-    """One watcher for all who watch through one resolver: the first begins it, the last ends it."""
+    """The one watcher that all watches of a resolver share: the first watch starts it, the last one ends it."""
 
     def __init__(self, make: Callable[[], Watcher]) -> None:
         self._make = make
@@ -109,16 +109,16 @@ class Shared:
 
     @property
     def view(self) -> View | None:
-        """The network, where it is watched and known as a whole."""
+        """The whole network as the watcher knows it; None if there is no watcher, or if it is not up to date."""
         return self._watcher.view if self._watcher else None
 
     @property
     def active(self) -> bool:
-        """Whether anybody watches."""
+        """Whether a watch is open."""
         return self._watcher is not None
 
     async def start(self) -> Watcher:
-        """One more watches."""
+        """Counts one more watch; returns the watcher, started if need be. NetworkError as :meth:`Watch.open`."""
         async with self._starting:
             if self._watcher is None:
                 watcher = self._make()
@@ -132,7 +132,7 @@ class Shared:
             return self._watcher
 
     async def stop(self) -> None:
-        """One less does."""
+        """Counts one watch less; after the last one, ends the watcher."""
         async with self._starting:
             self._users -= 1
             if not self._users and self._watcher:
@@ -140,7 +140,7 @@ class Shared:
                 await watcher.close()
 
     async def close(self) -> None:
-        """Ends the watching, whoever watches."""
+        """Ends the watcher, and with it all watches."""
         watcher, self._watcher = self._watcher, None
         if watcher:
             await watcher.close()

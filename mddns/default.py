@@ -1,4 +1,4 @@
-"""The one Resolver behind ``mddns.resolve`` and its siblings: the library's only global."""
+"""The module functions ``mddns.resolve`` and so on, and the one Resolver that they share: the library's only global."""
 
 from __future__ import annotations
 
@@ -27,43 +27,49 @@ def _default() -> Resolver:
 
 
 def resolve(name: str, labels: Mapping[str, str] | None = None) -> Services:
-    """All services of that name with at least these labels, best first; ``.silent`` and ``.complete`` tell the rest.
+    """All services of this name that have at least these labels, best first; an empty list if there are none.
 
-    Raises TailscaleError where the network cannot be asked, InvalidService for a name that no service can have.
+    ``.silent`` of the list names the registries that did not answer in time; ``.complete`` is true if all answered.
+    Raises NetworkError (TailscaleError on a tailnet) if the network cannot be read, and InvalidService if no service
+    can have this name.
     """
     return _default().resolve(name, labels)
 
 
 def find_service(name: str, labels: Mapping[str, str] | None = None) -> Endpoint | None:
-    """One endpoint, a str such as ``"100.64.0.2:8080"`` with ``.address`` and ``.port``; None where there is none."""
+    """One endpoint of a service, from the first match; None if no service matches. Raises as :func:`resolve`.
+
+    An Endpoint is a str such as ``"100.64.0.2:8080"``, with ``.address`` (str) and ``.port`` (int).
+    """
     return _default().find_service(name, labels)
 
 
 def list_services() -> Services:
-    """Every service of the network."""
+    """All services of the network, sorted by name, host and endpoint. Raises NetworkError if it cannot be read."""
     return _default().list_services()
 
 
 def leader(name: str, labels: Mapping[str, str] | None = None) -> Service | None:
-    """The service that leads among those of that name with at least these labels; None where there is none.
+    """The leader among the services of this name that have at least these labels; None if there are none.
 
-    All who see the same services see the same leader. That is no consensus: while the network is split, each part
-    has one.
+    All clients that see the same services see the same leader. This is not a consensus: while the network is split,
+    each part has a leader. Raises as :func:`resolve`.
     """
     return _default().leader(name, labels)
 
 
 def watch(name: str | None = None, labels: Mapping[str, str] | None = None) -> Watch:
-    """The events of services of that name (None: of any) with at least these labels, as they happen.
+    """An iterator over the events (:class:`Event`) of services of this name that have at least these labels.
 
-    To be used in a ``with`` block, or in a ``for`` loop alone; an :class:`Event` each. The first ``current`` says
-    that all who count have been heard. Raises NetworkError, where it begins, if the network cannot be read.
+    Without a name: of all services. Use it in a ``with`` block, or in a ``for`` loop alone. The event ``current``
+    comes once, after the events of all services that existed at the beginning. At the beginning it raises NetworkError
+    if the network cannot be read.
     """
     return _default().watch(name, labels)
 
 
 def close() -> None:
-    """Ends the shared Resolver; the next call makes a new one."""
+    """Closes the shared Resolver. The next call of a function of this module creates a new one."""
     global _resolver
     with _lock:
         if _resolver is not None:

@@ -1,4 +1,4 @@
-"""Three nodes on 127.0.0.1 with example services: what a network looks like, without one."""
+"""Three nodes on 127.0.0.1 with example services: a small network for trying things out."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _TRIES: Final = 50
 
 
 class Demo(NamedTuple):
-    """A running demo: the spec of its network, and the port of each node."""
+    """A running demo: the spec of its network, and the port of each node by name."""
 
     network: str
     ports: dict[str, int]
 
     def memory(self) -> Memory:
-        """That each node is a registry: whoever knows that waits for all, also where they share a slow processor."""
+        """A peer memory in which each node has answered, so that a lookup waits for all of them, even on a slow CPU."""
         memory, now = Memory(), clock.now()
         for port in self.ports.values():
             memory.answered(join_address(_ADDRESS, port), now, None)
@@ -40,13 +40,13 @@ class Demo(NamedTuple):
 
 @contextmanager
 def running(domain: str | None = None) -> Iterator[Demo]:
-    """Runs the demo until the context ends. Takes the first three free ports from 28004 on."""
+    """Runs the demo until the context ends, on three free ports from 28004 on. PortInUse if there are none."""
     with ExitStack() as stack:
         ports = _free_ports()
         items = [f"{name}={_ADDRESS}:{port}" for name, port in ports.items()]
         registries: dict[str, Registry] = {}
         for name, item in zip(_NODES, items, strict=True):
-            # A static network's first address of this machine is the node itself.
+            # In a static network, the first address that belongs to this machine is the node itself.
             spec = "static:" + ",".join([item, *(other for other in items if other != item)])
             registries[name] = stack.enter_context(start_registry(spec, domain=domain))
         for name, port, service, labels in _SERVICES:

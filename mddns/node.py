@@ -1,7 +1,7 @@
-"""A node: registry, responder and directory on real sockets, inside a running event loop.
+"""A node: registry, responder and directory on real sockets, on a running event loop.
 
-It decides nothing. Queries go to the responder of their apex; what that must ask the network first is
-asked by one fan-out that all questions of the moment share (:mod:`mddns.host.domain`).
+The node only connects these parts. It passes each query to the responder of the query's apex. If the responder needs
+fresh data from the peers, one fan-out queries them for all queries that wait (:mod:`mddns.host.domain`).
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mddns")
 
 _RETRY_EVERY: Final = 0.5  # seconds between attempts while waiting for a network
-_LOOPBACK: Final = "127.0.0.1"  # where the daemon forwards to, in userspace networking
+_LOOPBACK: Final = "127.0.0.1"  # where the Tailscale daemon forwards connections to, in userspace networking mode
 
 
 class Node:
-    """Offers services on `network` and answers for them. Use :meth:`open`; ends with :meth:`close`."""
+    """Offers services on `network` and answers queries for them, from :meth:`open` to :meth:`close`."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Node:
         self._network = network
         self._snapshot = snapshot
         self.registry = Registry(me, _shares_name(snapshot), clock.unix_ms(), serials.latest() if serials else None)
-        # Drawn anew after a fork; two processes of a host never share it.
+        # The random id of this process among those of its host; each process draws its own, also after a fork.
         self.table = HostTable(self.registry, int.from_bytes(os.urandom(6), "big"), apex)
 
         counts = Counts()
@@ -99,7 +99,7 @@ class Node:
         self.abandoned = False  # in a forked child
         self._turns = clock.Turns(clock.now())
         self._steps = clock.Steps()
-        self._era = 0  # of this host: with another holder it is another one
+        self._era = 0  # the generation of this host's holder; another holder has another one
         self._news = News()
         self._may_ask: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
@@ -109,7 +109,10 @@ class Node:
     async def open(
         cls, network: Network, apex: Name, *, timeout: float, policy: Policy, serials: Serials | None = None
     ) -> Node:
-        """A node that answers when this returns, behind `serials`. NetworkError, TailscaleError or PortInUse else."""
+        """Opens a node that answers queries when this returns. NetworkError, TailscaleError or PortInUse if it cannot.
+
+        `timeout` is that of a lookup, in seconds. The zone serial begins after the latest one of `serials`.
+        """
         snapshot = await network.aread(STATUS_TIMEOUT)
         if snapshot.me is None:
             raise NetworkError(
@@ -135,21 +138,21 @@ class Node:
 
     @property
     def me(self) -> Peer:
-        """Our own node, as its network has it."""
+        """Our own node, as the network lists it."""
         return self.registry.me
 
     @property
     def directory(self) -> Directory:
-        """What is known of the network under our own apex."""
+        """The peers and services that are known under our own apex."""
         return self._domains.own.directory
 
     @property
     def responder(self) -> Responder:
-        """What answers under our own apex."""
+        """The responder for our own apex."""
         return self._domains.own.responder
 
     async def close(self) -> None:
-        """Withdraws everything, answers what was asked so far, and closes every socket."""
+        """Withdraws all services, answers the queries received so far, and closes all sockets."""
         tasks = [task for task in (self._following, self._greeting) if task]
         for task in tasks:
             task.cancel()
@@ -164,16 +167,17 @@ class Node:
         await self._domains.close()
 
     def advertise(self, offer: Offer) -> Registration:
-        """Offers a service from now on; the same endpoint again updates it in place."""
+        """Offers a service from now on. The same name, address and protocol again updates it in place."""
         registration = self.registry.advertise(offer, clock.unix_ms())
         self._changed()
         self._watch(registration)
         return registration
 
     def replace(self, offers: Iterable[Offer]) -> Difference:
-        """Makes `offers` all that is offered, in one step: no query sees a part of it. InvalidService: nothing is done.
+        """Replaces all services of this node by `offers` in one step, so that no query sees a part of the change.
 
-        What stays is not touched and keeps its age; what has other labels or numbers is changed in place.
+        Unchanged services keep their age. Services with other labels or numbers are changed in place. InvalidService
+        if two offers are the same service; then nothing has changed.
         """
         before = self.registry.registrations()
         change = self.registry.replace(offers, clock.unix_ms())
@@ -186,30 +190,30 @@ class Node:
         return change
 
     def relabel(self, registration: Registration, labels: Mapping[str, str]) -> None:
-        """Gives a service other labels. KeyError where it is withdrawn."""
+        """Replaces the labels of a service. KeyError if it was withdrawn."""
         self.registry.relabel(registration, labels, clock.unix_ms())
         self._changed()
 
     def withdraw(self, registration: Registration) -> bool:
-        """Takes a service back; False where it was already."""
+        """Withdraws a service; False if it was withdrawn already."""
         withdrawn = self.registry.withdraw(registration, clock.unix_ms())
         self._health.forget(registration)
         self._changed()
         return withdrawn
 
     def unlist(self, port: int) -> None:
-        """Takes back what this node offers of its own on `port`. KeyError where that is nothing."""
+        """Withdraws the services that this node offers on its own `port`. KeyError if there are none."""
         for registration in self.registry.unlist(port, clock.unix_ms()):
             self._health.forget(registration)
         self._changed()
 
     @property
     def reached_at(self) -> tuple[str, ...]:
-        """Where what comes from the network arrives on this machine: our addresses, or the daemon's loopback."""
+        """The addresses where packets from the network arrive: our own, or loopback in userspace networking mode."""
         return self.me.addresses if self._snapshot.tun else (_LOOPBACK,)
 
     def _watch(self, registration: Registration) -> None:
-        """Checks a service that has a check, and whether it answers over IPv6 where nobody has said so."""
+        """Starts the health check of a service, and the IPv6 test if its offer names no addresses."""
         offer, six = registration.offer, [address for address in self.me.addresses if ":" in address]
         unsaid = offer.address is None and not offer.addresses and offer.protocol == "tcp"
         asked = six[0] if unsaid and 0 < len(six) < len(self.me.addresses) else None
@@ -217,7 +221,7 @@ class Node:
         self._health.watch(registration, Target(offer.check, offer.address or self.reached_at[0], port, asked))
 
     def _changed(self) -> None:
-        """Our own registry has changed: whoever answers for the host is told the difference."""
+        """Our own registry has changed: publishes the difference through the holder of the host."""
         now = {(fold(each.name), fold(each.instance)): each for each in self.registry.everything()}
         before, self._published = self._published, now
         if now != before:
@@ -243,11 +247,11 @@ class Node:
         self.sessions.changed()
 
     async def settled(self) -> None:
-        """Returns when what was advertised so far is answered, by whichever process of this host."""
+        """Returns when the holder of this host answers queries for all that was advertised so far."""
         await self.role.settle()
 
     def let_go(self) -> None:
-        """Ends it in a forked child, whose parent goes on: closes the child's descriptors and nothing else."""
+        """Ends the node in a forked child: closes the child's descriptors and nothing else, as the parent goes on."""
         self.abandoned = True
         self.role.let_go([*self.beside.descriptors(), *self.mirrors.descriptors()])
 
@@ -274,7 +278,7 @@ class Node:
         self._snapshot = snapshot
         if snapshot.me:
             self.registry.moved(snapshot.me, _shares_name(snapshot), clock.unix_ms())
-        # Programs of this machine may come from loopback, where nobody else can.
+        # Programs of this machine may send queries from loopback; other machines cannot.
         self._may_ask = who_may_ask(snapshot) | {_LOOPBACK, "::1"} if snapshot.tun else who_may_ask(snapshot)
         for domain in self._domains:
             domain.network(snapshot, self._may_ask)
@@ -286,7 +290,7 @@ class Node:
         self._changed()
 
     async def _keep_place(self) -> None:
-        """Answers where we are now: after a change of address at the new one, and where a socket was not to be had."""
+        """Moves the node to its new address after a change, and retries the sockets that could not be bound before."""
         place = self.reached_at[0], self.me.port
         if self.role.place != place:
             await self.role.close()
@@ -297,7 +301,7 @@ class Node:
         await self.role.also_at(self.reached_at)
 
     async def _seen(self, snapshot: Snapshot, lost_for: float) -> None:
-        """The network as it is now, which could not be read for so many seconds before."""
+        """Takes in a new `snapshot` of the network, which could not be read for `lost_for` seconds before."""
         if snapshot != self._snapshot:
             self._apply(snapshot)
         before = self.role.place
@@ -308,12 +312,12 @@ class Node:
             self._greet_all()
 
     def _tick(self) -> bool:
-        """Whether we have been asleep, stopped or starved since the last time."""
+        """Runs every second; whether the process got no CPU time since the last call (sleep, SIGSTOP, high load)."""
         now = clock.now()
         for domain in self._domains:
             domain.tick(now)
         self.mirrors.alive(now)
-        if self._steps.ahead():  # we may have begun with a serial behind what a run before us told
+        if self._steps.ahead():  # our serial may be behind that of an earlier run
             self.table.changed(clock.unix_ms())
             self._table_changed()
         away = self._turns.away(now)
@@ -333,7 +337,7 @@ class Node:
         await asyncio.gather(*(domain.greet() for domain in self._domains))
 
     def _hot(self) -> Mapping[str, Kept]:
-        # What is under another apex is never among them.
+        # Only our own apex has such answers.
         return self._domains.own.responder.hot(clock.now())
 
     def _answer(self, wire: bytes, address: str, tcp: bool) -> Reaction:
@@ -371,13 +375,13 @@ def _whois(network: Network) -> Whois | None:
 
 
 def _shares_name(snapshot: Snapshot) -> bool:
-    """Whether another node has our machine's name, so that it cannot stand for our instances."""
+    """Whether another node has the same machine name, so that our instance names cannot contain it."""
     me = snapshot.me
     return me is not None and shares_machine(me.name, (peer.name for peer in snapshot.peers))
 
 
 async def open_node(settings: Settings, policy: Policy, wait: float, serials: Serials | None = None) -> Node:
-    """A node, as soon as there is a network and the port is free; after `wait` seconds the error that stands."""
+    """Opens a node as soon as there is a network and the port is free; after `wait` seconds raises the last error."""
     deadline = time.monotonic() + wait
     while True:
         try:
@@ -390,7 +394,7 @@ async def open_node(settings: Settings, policy: Policy, wait: float, serials: Se
         await asyncio.sleep(_RETRY_EVERY)
 
 
-# A forked child has its parent's descriptors, and would keep the port when the parent is long gone.
+# A forked child inherits the descriptors of its parent, and would keep the port after the parent has ended.
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
 
 

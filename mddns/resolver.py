@@ -1,6 +1,6 @@
-"""Finding services, in blocking code: whoever calls carries the lookup; there is no thread.
+"""The Resolver for blocking programs: a lookup runs in the caller's thread; no thread is started.
 
-Callers in several threads may share one Resolver. Equal questions at one time become one lookup.
+Several threads may share one Resolver. Equal queries at the same time share one lookup.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .system import clock
 if TYPE_CHECKING:
     from .sync_watch import Shared, Watch
 
-STATUS_EVERY: Final = 5.0  # seconds for which the network's list of nodes is taken as it was
-STATUS_TIMEOUT: Final = 2.0
+STATUS_EVERY: Final = 5.0  # seconds for which the network's list of nodes is cached
+STATUS_TIMEOUT: Final = 2.0  # seconds to read the list
 
 
 class _Flight:
-    """A lookup under way, for those who ask the same meanwhile."""
+    """A lookup in progress. Threads with the same query wait for its result."""
 
     __slots__ = ("error", "found", "landed")
 
@@ -41,9 +41,13 @@ class _Flight:
 class Resolver:
     """Finds services on a network. Close it, or use it in a ``with`` statement.
 
-    `network` is a spec such as ``"tailscale"`` or ``"static:100.64.0.1,100.64.0.2"``, or several, or a
-    Network; `timeout` seconds that a lookup may take; `strict` makes a silent registry an Incomplete error;
-    `policy` says which services are believed.
+    `network` is a spec such as ``"tailscale"`` or ``"static:100.64.0.1,100.64.0.2"``, a sequence of specs, or a
+    Network. `timeout` is the longest duration of a lookup in seconds. None means: from the environment variable
+    (``MDDNS_NETWORK`` and so on), or the default. With `strict`, a lookup raises Incomplete if a registry did not
+    answer in time. `policy` says which services are accepted. Raises ConfigError for a wrong argument or variable.
+
+    Every method but `close` raises Error after `close`, and NetworkError (TailscaleError on a tailnet) if the network
+    cannot be read.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Resolver:
 
     @classmethod
     def of(cls, settings: Settings, memory: Memory) -> Resolver:
-        """A Resolver that begins with what is remembered of its peers, and goes on remembering in `memory`."""
+        """A Resolver that reads and updates `memory`, the record of earlier responses of the peers."""
         self = cls.__new__(cls)
         self._set_up(settings, False, None, memory)
         return self
@@ -74,7 +78,7 @@ class Resolver:
         self._network = settings.network
         self._inquirer = Inquirer(settings.apex, settings.timeout, policy, memory)
         self._strict = strict
-        self._lock = threading.Lock()  # guards the inquirer and what stands below
+        self._lock = threading.Lock()  # guards the inquirer and the attributes below
         self._flights: dict[object, _Flight] = {}
         self._snapshot: Snapshot | None = None
         self._seen = 0.0
@@ -82,11 +86,15 @@ class Resolver:
         self._closed = False
 
     def resolve(self, name: str, labels: Mapping[str, str] | None = None, *, nearest: bool = False) -> Services:
-        """All services of that name with at least these labels, best first. None of them: an empty list."""
+        """All services of this name that have at least these labels, best first; an empty list if there are none.
+
+        The order is: by priority, then those of this host first, then at random by weight (RFC 2782), or with `nearest`
+        by the response time of their peers. InvalidService if no service can have this name.
+        """
         return self.prefer(self.find(Query.of(name, labels)), nearest=nearest)
 
     def find_service(self, name: str, labels: Mapping[str, str] | None = None) -> Endpoint | None:
-        """One endpoint as ``ip:port``, the first that answers; None where there is none."""
+        """One endpoint of a service, ``ip:port``, from the first match; None if no service matches."""
         services = self.prefer(self.find(Query.of(name, labels, first=True)))
         return services[0].endpoint if services else None
 
@@ -99,11 +107,11 @@ class Resolver:
         return leader(found.services)
 
     def list_services(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Services:
-        """All services of the network, by name."""
+        """All services of the network (of this name, with at least these labels), sorted by name, host and endpoint."""
         return listed(self.find(Query.of(name, labels)), strict=self._strict)
 
     def find(self, query: Query) -> Found:
-        """What is known of a query after at most one lookup. Raises NetworkError where the network cannot be read."""
+        """The result of a query, after at most one lookup. NetworkError if the network cannot be read."""
         from .lookup.sockets import run
 
         if self._closed:
@@ -117,7 +125,7 @@ class Resolver:
                 ours = self._flights[key] = _Flight()
         if flight is not None:
             return self._join(flight, query)
-        # Who watches is never told what was so some time ago, also while that is not known for certain.
+        # A caller that watches gets no answer from the cache, even while the watch is not up to date.
         anew = self._watching is not None and self._watching.active
         try:
             while True:
@@ -128,7 +136,7 @@ class Resolver:
                 if lookup is not None:
                     run(lookup, clock.now)
                     if clock.now() > lookup.deadline + clock.AWAY:
-                        continue  # we slept, and could hear nobody
+                        continue  # the machine slept, and missed the responses
                 break
             with self._lock:
                 ours.found = self._inquirer.finish(query._replace(labels={}), lookup, clock.now())
@@ -142,7 +150,7 @@ class Resolver:
             ours.landed.set()
 
     def watched(self, query: Query) -> Found | None:
-        """What is known of a query by watching; None while nobody watches, or all that is there is not told yet."""
+        """The result of a query from the data of the watch; None without a watch, or while its data is not complete."""
         view = self._watching.view if self._watching else None
         if view is None:
             return None
@@ -150,9 +158,9 @@ class Resolver:
         return view.find(query)
 
     def watch(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Watch:
-        """The events of services of that name with at least these labels: see :func:`mddns.watch`.
+        """The events of services of this name that have at least these labels: see :func:`mddns.watch`.
 
-        While it is open, and has said ``current``, what this Resolver finds costs no network.
+        From the event ``current`` on, while the watch is open, lookups of this Resolver send no queries.
         """
         from .sync_watch import Shared, Watch
         from .watching.watcher import Watcher
@@ -165,7 +173,7 @@ class Resolver:
         return Watch(name, labels, self._watching)
 
     def held_back(self) -> list[Service]:
-        """What hosts hold back because its check fails, each with the reason in ``held``. Asks the network."""
+        """Queries the network for services that are not offered because their check fails; ``held`` is the reason."""
         from .lookup.sockets import run
 
         snapshot = self._read_network()
@@ -175,25 +183,25 @@ class Resolver:
         return held_back(lookup, snapshot.network)
 
     def _join(self, flight: _Flight, query: Query) -> Found:
-        """Waits for a lookup that is under way: what it found out is the answer, and nobody is asked again."""
+        """Waits for a lookup in progress and returns its result; sends no queries."""
         flight.landed.wait()
         if flight.error is not None:
             raise flight.error
         if flight.found is None:
-            return self.find(query)  # whoever carried it was interrupted
+            return self.find(query)  # the thread that ran the lookup was interrupted
         return flight.found.matching(query.labels)
 
     def prefer(self, found: Found, *, nearest: bool = False) -> Services:
-        """What was found, best first."""
+        """The services of `found`, best first: see :meth:`resolve`. Incomplete if that is an error here."""
         return preferred(found, self._snapshot, strict=self._strict, nearest=nearest)
 
     @property
     def tun(self) -> bool:
-        """Whether other machines can be asked: not in userspace networking, as it was when it was looked at last."""
+        """Whether other machines can be queried directly: not in userspace networking mode. As of the last lookup."""
         return self._snapshot is None or self._snapshot.tun
 
     def close(self) -> None:
-        """Ends it, and what watches through it. Lookups hold their sockets only while they run."""
+        """Closes the resolver and all its watches. Lookups have open sockets only while they run."""
         self._closed = True
         if self._watching:
             self._watching.close()
@@ -210,7 +218,7 @@ class Resolver:
         now = clock.now()
         if self._snapshot is None or now - self._seen >= STATUS_EVERY:
             snapshot = self._network.read(STATUS_TIMEOUT)
-            # The same object stands for the same network.
+            # An equal network keeps the same object, which later code compares by identity.
             if snapshot != self._snapshot:
                 self._snapshot = snapshot
             self._seen = now
@@ -218,11 +226,11 @@ class Resolver:
 
 
 def preferred(found: Found, snapshot: Snapshot | None, *, strict: bool, nearest: bool) -> Services:
-    """What was found as callers get it, best first; Incomplete where that is an error."""
+    """The services of `found`, best first. Incomplete if `strict` and a registry did not answer."""
     _check(found, strict)
     if len(found.services) < 2:
         return Services(found.services, found.silent, found.asked)
-    import random  # drags hashes in, and there is mostly nothing to choose between
+    import random  # slow to import (hashlib), and mostly there are fewer than two services
 
     own = snapshot.me.addresses if snapshot and snapshot.me else ()
     services = by_preference(found.services, own, random.random, nearest=nearest)
@@ -230,13 +238,13 @@ def preferred(found: Found, snapshot: Snapshot | None, *, strict: bool, nearest:
 
 
 def listed(found: Found, *, strict: bool) -> Services:
-    """What was found in the order that people read: by name, host, endpoint."""
+    """The services of `found` by name, host and endpoint. Incomplete if `strict` and a registry did not answer."""
     _check(found, strict)
     return Services(in_order(found.services), found.silent, found.asked)
 
 
 def in_order(services: Iterable[Service]) -> list[Service]:
-    """Services by name, host, endpoint."""
+    """Services sorted by name, host and endpoint."""
     return sorted(services, key=lambda each: (fold(each.name), each.host or "~", str(each.endpoint), each.protocol))
 
 

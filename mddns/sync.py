@@ -1,4 +1,4 @@
-"""Registries for blocking programs: a :class:`~mddns.node.Node` in one background thread."""
+"""The Registry for blocking programs: a :class:`~mddns.node.Node` that runs in one background thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Advertised:
-    """A service that is being offered: a handle to change it or take it back."""
+    """A handle of an advertised service, to change or withdraw it."""
 
     def __init__(self, registry: Registry, registration: Registration) -> None:
         self._registry = registry
@@ -37,20 +37,26 @@ class Advertised:
 
     @property
     def service(self) -> Service:
-        """As others find it."""
+        """The service as clients find it."""
         return self._registry._run(lambda node: node.registry.service(self._registration))
 
     def update(self, labels: Mapping[str, str]) -> None:
-        """Gives it other labels, in place: it never vanishes. KeyError where it was withdrawn."""
+        """Replaces the labels in place: clients find the service all the time.
+
+        KeyError if it was withdrawn, InvalidService for labels that no service can have.
+        """
         self._registry._run(lambda node: node.relabel(self._registration, labels))
 
     def withdraw(self) -> None:
-        """Takes it back. Twice does no harm."""
+        """Withdraws the service. Calling it twice is harmless."""
         self._registry._run(lambda node: node.withdraw(self._registration))
 
 
 class Registry:
-    """The services that this program offers. Made by :func:`start_registry`; ends with :meth:`close`."""
+    """The services that this program offers. Create it with :func:`start_registry`, end it with :meth:`close`.
+
+    Every method but `close` raises Error if the registry is closed, or if it belongs to the parent of a fork.
+    """
 
     def __init__(
         self,
@@ -82,11 +88,13 @@ class Registry:
         srv: Sequence[str] = (),
         check: Check | str | Mapping[str, object] | None = None,
     ) -> Advertised:
-        """Offers what listens on `port` of this machine, under `name`, to everyone on the network.
+        """Offers the service on `port` of this machine, under `name`, to the whole network.
 
-        The same name, port and protocol again updates it in place. `srv` are aliases, as ``"etcd-client"``; with a
-        `check` (``"tcp"``, ``"/healthz"``, or a :class:`Check`) it is offered only while that passes. Raises
-        InvalidService, before anything is offered, where name, labels or numbers cannot be told.
+        Advertising the same name, port and protocol again updates the service in place. `protocol` is "tcp" or "udp";
+        `priority` and `weight` are those of SRV records (RFC 2782). `addresses` replaces the addresses that would be
+        published. `srv` are aliases, such as ``"etcd-client"``. With a `check` (``"tcp"``, ``"/healthz"``, or a
+        :class:`Check`), the service is offered only while the check passes. Raises InvalidService for a name, label or
+        number that cannot be offered; then nothing has changed.
         """
         offer = make(
             port,
@@ -113,7 +121,10 @@ class Registry:
         srv: Sequence[str] = (),
         check: Check | str | Mapping[str, object] | None = None,
     ) -> Advertised:
-        """Offers a service of a machine that cannot do so itself, at ``ip:port``."""
+        """Offers a service of another machine, which runs no registry, at `address`, an ``ip:port``.
+
+        The other arguments and the errors are those of :meth:`advertise_service`.
+        """
         host, port = parse_address(address)
         if host is None:
             raise InvalidService(f"address {address!r}: a remote service has an ip:port, as in 100.64.0.9:5432")
@@ -131,31 +142,32 @@ class Registry:
         return self.advertise(offer)
 
     def advertise(self, offer: Offer) -> Advertised:
-        """Offers what a file or the command line describes."""
+        """Offers a service that a file or the command line describes."""
         return Advertised(self, self._run(lambda node: node.advertise(offer)))
 
     def replace(self, offers: Iterable[Offer]) -> Difference:
-        """Makes `offers` all that this registry offers, in one step; what stays the same never vanishes.
+        """Replaces all services of this registry by `offers`, in one step, and returns the difference.
 
-        InvalidService, and nothing is done, where two of them are one service.
+        Services that are in both stay available all the time. InvalidService if two offers are the same service; then
+        nothing has changed.
         """
         return self._run(lambda node: node.replace(offers))
 
     def unlist_service(self, port: int) -> None:
-        """Takes back what this registry offers on `port` of this machine. KeyError where that is nothing."""
+        """Withdraws the services that this registry offers on `port` of this machine. KeyError if there are none."""
         self._run(lambda node: node.unlist(port))
 
     def services(self) -> list[Service]:
-        """What this registry offers, as others find it."""
+        """The services that this registry offers, as clients find them."""
         return self._run(lambda node: node.registry.services())
 
     def held_back(self) -> list[Service]:
-        """What this registry would offer, if it passed its check; ``held`` of each says why not."""
+        """The services that are not offered because their check fails; ``held`` of each is the reason."""
         return self._run(lambda node: node.registry.held_back())
 
     @property
     def is_holder(self) -> bool:
-        """Whether this process answers for its host, or another one does for it."""
+        """Whether this process is the holder: it has the port and answers for all registries of this host."""
         node = self._node
         return node is not None and node.role.is_holder
 
@@ -166,16 +178,19 @@ class Registry:
 
     @property
     def reached_at(self) -> tuple[str, ...]:
-        """Where a program of this machine listens to be reached: `addresses`; in userspace networking loopback."""
+        """The addresses on which a program of this machine must listen to be reachable from the network.
+
+        They are `addresses`, or loopback if Tailscale runs in userspace networking mode.
+        """
         return self._run(lambda node: node.reached_at)
 
     @property
     def port(self) -> int:
-        """The port that it answers on."""
+        """The port on which the registry answers queries."""
         return self._run(lambda node: node.me.port)
 
     def close(self) -> None:
-        """Withdraws everything and stops answering; returns when all sockets are closed. Twice does no harm."""
+        """Withdraws all services and stops answering. Returns when all sockets are closed. Twice is harmless."""
         with self._closing:
             node, self._node = self._node, None
             if node is not None and not node.abandoned:
@@ -192,7 +207,7 @@ class Registry:
         self.close()
 
     def _run(self, work: Callable[[Node], T]) -> T:
-        """Runs `work` in the node's thread, so that the node needs no locks."""
+        """Runs `work` in the node's thread, so that the node needs no locks, and returns its result."""
         node = self._node
         if node is None:
             raise Error("this registry is closed")
@@ -217,11 +232,13 @@ def start_registry(
     wait: float = 0.0,
     policy: Policy | None = None,
 ) -> Registry:
-    """A registry on this machine's network; it answers queries when this returns.
+    """Starts a registry on this machine's network; it answers queries when this returns.
 
-    Without a network it raises at once (TailscaleError, NetworkError), or after `wait` seconds of trying;
-    PortInUse, as soon or as late, where a foreign program has the port. Where it is a registry that cannot let this
-    one in (in another container, or stopped), this one stands by, and a warning says so.
+    `timeout` is in seconds. None means: from the environment variable (``MDDNS_NETWORK`` and so on), or the default.
+    Raises ConfigError for a wrong argument or variable, NetworkError (TailscaleError on a tailnet) if there is no
+    network, PortInUse if a program that is not a registry has the port. The last two are retried for `wait` seconds.
+    If a registry has the port that this one cannot join (in another container, or stopped), this registry waits until
+    the port is free, and logs a warning.
     """
     settings = Settings.of(network, domain=domain, port=port, address=address, timeout=timeout)
     return Registry(settings, policy, wait)

@@ -1,4 +1,4 @@
-"""Watching for blocking programs: a watcher in one background thread, for as long as somebody watches."""
+"""Watches for blocking programs: one watcher in a background thread, while any watch is open."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _OF_THE_PARENT = "this watch belongs to the parent process: begin one in the chi
 
 
 class Watch:
-    """The events of services of a name with at least these labels; made by :func:`mddns.watch`.
+    """The events of services of a name that have at least these labels; created by :func:`mddns.watch`.
 
-    An iterator, and a context manager that ends it. Without a ``with`` block it ends with the loop over it.
+    It is an iterator of :class:`Event`, and a context manager. It closes at the end of its ``with`` block, or without
+    one at the end of the ``for`` loop over it.
     """
 
     def __init__(self, name: str | None, labels: Mapping[str, str] | None, shared: Shared) -> None:
@@ -39,11 +40,11 @@ class Watch:
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended: there are no more events."""
+        """Whether the watch has ended, so that no more events come."""
         return self._closed
 
     def open(self) -> None:
-        """Begins. NetworkError where the network cannot be read. Twice does no harm."""
+        """Begins to watch. NetworkError if the network cannot be read, Error if it is closed. Twice is harmless."""
         if self._closed:
             raise Error("this watch is closed")
         if self._thread is None:
@@ -51,7 +52,7 @@ class Watch:
             self._thread.add(self, Watching(self._told, self._ended))
 
     def close(self) -> None:
-        """Ends it; who waits in another thread is told by StopIteration. Twice does no harm."""
+        """Ends the watch. A thread that waits for an event gets StopIteration, from `next` None. Twice is harmless."""
         thread, self._thread = self._thread, None
         self._closed = True
         if thread and not thread.abandoned:
@@ -60,7 +61,11 @@ class Watch:
             self._shared.stop(thread)
 
     def next(self, timeout: float | None = None) -> Event | None:
-        """The next event, None where there is none within `timeout` seconds, or the watch is closed."""
+        """The next event; None if none comes within `timeout` seconds, or if the watch is closed.
+
+        Without a `timeout` it waits for as long as the watch is open. Raises NetworkError as :meth:`open`, and Error if
+        the watcher has failed or the watch belongs to the parent of a fork.
+        """
         if not self._closed:
             self.open()
         until = None if timeout is None else time.monotonic() + timeout
@@ -118,7 +123,7 @@ class Watch:
 
 
 class WatcherThread:
-    """A watcher with a thread and an event loop of its own."""
+    """A watcher that runs in its own thread with its own event loop."""
 
     def __init__(self, make: Callable[[], Watcher]) -> None:
         self.abandoned = False  # in a forked child
@@ -133,17 +138,17 @@ class WatcherThread:
         _threads.add(self)
 
     def add(self, key: object, watching: Watching) -> None:
-        """Somebody looks on."""
+        """Adds a watch; `key` identifies it."""
         if self.watcher:
             self._background.soon(self.watcher.add, key, watching)
 
     def remove(self, key: object) -> None:
-        """And does so no more."""
+        """Removes the watch that was added with `key`."""
         if self.watcher:
             self._background.soon(self.watcher.remove, key)
 
     def close(self) -> None:
-        """Returns when thread and sockets are gone. Twice does no harm."""
+        """Ends the watcher. Returns when thread and sockets are closed. Twice is harmless."""
         if self.abandoned or self._background.stopped:
             return
         watcher, self.watcher = self.watcher, None
@@ -153,7 +158,7 @@ class WatcherThread:
         atexit.unregister(self.close)
 
     def abandon(self) -> None:
-        """In a forked child: replaces every connection by nothing, so that they end when the parent does."""
+        """In a forked child: replaces all descriptors by ones of /dev/null, so that connections end with the parent."""
         watcher, self.watcher = self.watcher, None
         self.abandoned = True
         if watcher:
@@ -171,7 +176,7 @@ class WatcherThread:
 
 
 class Shared:
-    """One watcher for all who watch through one resolver: the first begins it, the last ends it."""
+    """The one watcher that all watches of a resolver share: the first watch starts it, the last one ends it."""
 
     def __init__(self, make: Callable[[], Watcher]) -> None:
         self._make = make
@@ -181,18 +186,18 @@ class Shared:
 
     @property
     def view(self) -> View | None:
-        """The network, where it is watched and known as a whole."""
+        """The whole network as the watcher knows it; None if there is no watcher, or if it is not up to date."""
         thread = self._thread
         watcher = thread.watcher if thread else None
         return watcher.view if watcher else None
 
     @property
     def active(self) -> bool:
-        """Whether anybody watches."""
+        """Whether a watch is open."""
         return self._thread is not None and self._thread.watcher is not None
 
     def start(self) -> WatcherThread:
-        """One more watches."""
+        """Counts one more watch; returns the watcher, started if need be. NetworkError as :meth:`Watch.open`."""
         with self._lock:
             if self._thread is None or self._thread.abandoned:
                 self._thread, self._users = WatcherThread(self._make), 0
@@ -200,7 +205,7 @@ class Shared:
             return self._thread
 
     def stop(self, thread: WatcherThread) -> None:
-        """One less does."""
+        """Counts one watch less; after the last one, ends the watcher."""
         with self._lock:
             if thread is not self._thread:
                 return
@@ -210,7 +215,7 @@ class Shared:
                 thread.close()
 
     def close(self) -> None:
-        """Ends the watching, whoever watches."""
+        """Ends the watcher, and with it all watches."""
         with self._lock:
             thread, self._thread = self._thread, None
         if thread:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 DIRECTORY: Final = "MDDNS_TAILNET_BIN"
-"""Names a directory that has the programs already."""
+"""The variable with a directory that already has the programs."""
 
 BUILD_SECONDS: Final = "MDDNS_TAILNET_BUILD_SECONDS"
-"""How long all building may take; 1500 unless it says otherwise, 0 is never."""
+"""The variable with the longest time of all builds in seconds; by default 1500; with 0 nothing is built."""
 
 TAILSCALE: Final = "1.102.5"
 HEADSCALE: Final = "0.29.2"

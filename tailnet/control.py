@@ -1,4 +1,4 @@
-"""headscale: the control server of the tailnet, with a DERP relay and STUN of its own, in a namespace of its own."""
+"""headscale: the control server of the tailnet, with its own DERP relay and STUN, in its own namespace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USER: Final = "ada@example.com"
 
 Policy = dict[str, Any]
 OPEN: Final[Policy] = {"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}
-"""Everybody may do everything."""
+"""The policy that allows everything."""
 
 
 _CHAIN: Final = "{ type filter hook input priority 0; }"
@@ -58,7 +58,7 @@ class Control:
             self.ask("users", "create", USER, "--display-name", "Ada", "--email", USER)
 
     def stop(self) -> None:
-        """Ends it."""
+        """Ends the server."""
         if self._process is not None:
             self._process.close()
             self._process = None

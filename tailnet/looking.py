@@ -34,12 +34,12 @@ def seen(node: Machine, *words: str) -> set[str]:
 
 
 def until_seen(node: Machine, *wanted: str, timeout: float = 20) -> None:
-    """Waits until `md list` finds at least these."""
+    """Waits until `md list` finds at least these endpoints."""
     assert wait_until(lambda: set(wanted) <= _listed(node), timeout), (node.name, wanted, md(node, "list"))
 
 
 def until_unseen(node: Machine, *unwanted: str, timeout: float = 20) -> None:
-    """Waits until `md list` finds none of these."""
+    """Waits until `md list` finds none of these endpoints."""
     assert wait_until(lambda: not set(unwanted) & _listed(node), timeout), (node.name, unwanted, md(node, "list"))
 
 

@@ -55,7 +55,7 @@ class Machine(Host):
         super().__init__(Node(name), Tailnet(), directory, namespace)
         self.namespace: str = namespace
         self.underlay = f"198.51.100.{10 + number}"
-        """Its address on the bridge, under the tailnet."""
+        """Its address on the bridge that carries the tailnet."""
         self._binaries = binaries
         self._holder: Process | None = None
         self._daemon: Process | None = None
@@ -73,7 +73,7 @@ class Machine(Host):
 
     @property
     def daemon(self) -> Process:
-        """Its tailscaled."""
+        """The process of its tailscaled."""
         assert self._daemon is not None, f"{self.name} has no tailscaled"
         return self._daemon
 
@@ -96,7 +96,7 @@ class Machine(Host):
         self._holder.wait_for("placed", 20)
 
     def up(self, certificate: Path, *flags: str) -> None:
-        """Starts tailscaled; returns when it answers."""
+        """Starts tailscaled; returns when it responds."""
         self._starts += 1
         argv = [str(self._binaries.tailscaled), "--no-logs-no-support", f"--statedir={self.directory / 'own' / 'var'}"]
         env = {"SSL_CERT_FILE": str(certificate), "TS_NO_LOGS_NO_SUPPORT": "true"}
@@ -107,7 +107,7 @@ class Machine(Host):
             raise RuntimeError(f"tailscaled of {self.name} does not answer: {self._daemon.stderr[-2000:]}")
 
     def down(self, number: int = signal.SIGKILL) -> None:
-        """Ends tailscaled by a signal, SIGKILL unless told otherwise."""
+        """Ends tailscaled by a signal, by default SIGKILL."""
         if self._daemon is not None:
             self._daemon.signal(number)
             self._daemon.wait(20)
@@ -183,7 +183,7 @@ class Machine(Host):
         self._nft("delete table inet trouble")
 
     def close(self) -> None:
-        """Ends everything on it."""
+        """Ends all its programs."""
         super().close()
         for process in (self._daemon, self._holder):
             if process is not None:

@@ -34,7 +34,7 @@ class RealTailnet:
 
     def __init__(self, names: Sequence[str], split: Mapping[str, Sequence[str]] | None = None) -> None:
         self.resolv_conf = Path("/etc/resolv.conf").read_bytes()
-        """This machine's own, as it was before."""
+        """The resolv.conf of this machine as it was before."""
         self._programs = binaries.find()
         self._prefix = f"md{os.getpid()}.t{next(_nets)}-"
         self._names = list(names)
@@ -43,7 +43,7 @@ class RealTailnet:
         self._directory: Path | None = None
 
     def __getitem__(self, name: str) -> Machine:
-        """The node of that name."""
+        """The node of this name."""
         return self._machines[name]
 
     def __enter__(self) -> Self:

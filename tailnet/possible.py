@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 WANTED: Final = "MDDNS_TAILNET"
-"""Set to 1 where the tailnet has been promised: then a test that cannot run fails instead of being skipped."""
+"""If set to 1, a test that cannot run fails instead of being skipped."""
 
 _TOOLS: Final = {
     "ip": "iproute2",

@@ -27,7 +27,7 @@ def services(net: RealTailnet, whole: None) -> Iterator[None]:
 
 
 def test_a_node_without_a_registry_refuses_at_once(net: RealTailnet) -> None:
-    """An ICMP error comes back through the tunnel, for both families, and TCP is reset."""
+    """ICMP errors come back through the tunnel, for both families, and TCP connections are reset."""
     for address in net["delta"].addresses:
         assert (udp(net["alpha"], address), tcp(net["alpha"], address)) == ("ECONNREFUSED", "ECONNREFUSED")
 

@@ -1,12 +1,12 @@
-"""Beds for tests, which tests are thorough, the proof that a test leaves nothing running, and how long files take.
+"""Test beds, the marker `thorough`, the check that a test leaves nothing running, and the duration of test files.
 
-`make test` is to take a few minutes, so it leaves out what is marked `thorough`: tests of whole hosts, of the programs
-people already run, and of the nameservers beside us. Most get the marker here, by what they use or where they stand.
-A test that is worth its time in every run is marked `quick` by hand, one that is too slow for it `thorough`.
+`make test` must take a few minutes only, so it leaves out tests marked `thorough`: those of whole hosts, of other
+client programs, and of other nameservers. Most get the marker here, by their fixtures or their folder. To keep a test
+in every run, mark it `quick`; to leave out a slow one, mark it `thorough`.
 
-On a machine without network namespaces a bed stands on loopback and tests marked `namespaces` are skipped; in
-CI (CI=true) that would hide most of what the tests show, so there both fail. How many tests truly ran on
-namespaces is printed at the end, and written to the file that MDDNS_NAMESPACE_COUNT_FILE names.
+On a machine without network namespaces, a bed uses loopback, and tests marked `namespaces` are skipped. In CI
+(CI=true) both fail, because otherwise most of the tests would show nothing. The number of tests that ran on namespaces
+is printed at the end, and written to the file named by MDDNS_NAMESPACE_COUNT_FILE.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from places import TESTS
 
 COUNT_FILE = "MDDNS_NAMESPACE_COUNT_FILE"
 LEFT_SECONDS = "MDDNS_TEST_LEFT_SECONDS"
-"""How long threads and processes of a test have for ending; mostly they need no time at all."""
+"""Seconds that threads and processes of a test have to end; mostly they need none."""
 
 _THOROUGH_FOLDERS = ("hosts", "clients", "secondaries")
 _THOROUGH_FIXTURES = frozenset({"make_bed", "make_module_bed"})
 _THOROUGH_MARKERS = ("namespaces", "alone")
 _FILES_SHOWN = 25
-"""How many files the table of times has, slowest first; `-v` shows all."""
-# How fast an example is decided by the machine, and by what else it does: nothing fails for that.
+"""The number of files in the table of times, slowest first; `-v` shows all."""
+# No deadline: how long an example takes depends on the machine and its load, so that must not fail a test.
 hypothesis.settings.register_profile("mddns", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("mddns")
 
@@ -59,9 +59,9 @@ class MakeBed(Protocol):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: side by side where each worker can have a network to itself, since tests share ports of loopback.
+    """`-n auto`: several workers only if each can have its own network namespace, since tests share loopback ports.
 
-    The thorough ones wait for most of their time, so they get one worker more than there are processors.
+    Thorough tests mostly wait, so they get one worker more than there are processors.
     """
     if netns.why_not():
         return 0
@@ -104,7 +104,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _is_thorough(item: pytest.Item) -> bool:
     if item.get_closest_marker("quick") is not None:
         return False
-    fixtures: Iterable[str] = getattr(item, "fixturenames", ())  # those of its fixtures too
+    fixtures: Iterable[str] = getattr(item, "fixturenames", ())  # also the fixtures of its fixtures
     return (
         any(item.path.is_relative_to(TESTS / folder) for folder in _THOROUGH_FOLDERS)
         or not _THOROUGH_FIXTURES.isdisjoint(fixtures)
@@ -219,9 +219,9 @@ def _maker(stack: ExitStack) -> MakeBed:
 
 
 def _heed_signals() -> None:
-    """A background job of a shell, and what nohup starts, ignore signals, and so would all programs that tests start.
+    """Handles the signals that this process ignores as a shell's background job or under nohup.
 
-    Whoever starts another program hands on what it ignores, not what it handles.
+    A child process inherits ignored signals, but not handlers. So the programs that tests start would ignore them too.
     """
     handlers: list[tuple[int, Any]] = [
         (signal.SIGINT, signal.default_int_handler),
@@ -234,7 +234,7 @@ def _heed_signals() -> None:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """The hangup that nohup shields the run from."""
+    """Handles SIGHUP by doing nothing, since nohup protects the run from it."""
 
 
 def _fail_in_ci() -> None:

@@ -23,7 +23,7 @@ class Block(NamedTuple):
         return self.info[0] if self.info else ""
 
     def options(self) -> dict[str, str]:
-        """``key=value`` words of the info string."""
+        """The ``key=value`` words of the info string."""
         return dict(word.split("=", 1) for word in self.info if "=" in word)
 
 

@@ -1,4 +1,4 @@
-"""BIND, Knot, NSD and Unbound as secondaries of a node or a forwarder, on loopback, each in a directory of its own.
+"""BIND, Knot, NSD and Unbound as secondaries of a node or a forwarder, on loopback, each in its own directory.
 
 with Bind(directory, primary_port=28004, port=5301) as bind:
     bind.notify()
@@ -184,7 +184,7 @@ zone:
 
 
 class Unbound(Nameserver):
-    """A resolver that holds the zone (auth-zone). It gives no transfers."""
+    """A resolver that holds the zone (auth-zone). It serves no transfers."""
 
     program = "unbound"
 

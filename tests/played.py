@@ -37,11 +37,11 @@ from mddns.responder.responder import Ask, Responder, client
 APEX = Name.parse("minidisc.")
 ORIGIN = dns.name.from_text("minidisc.")
 SINCE = 1_800_000_000_000
-"""Unix ms at which the played registries start: what ``md.since`` of their first services says."""
+"""Unix time in ms at which the played registries start: ``md.since`` of their first services."""
 
 STRANGER = "203.0.113.9"
 LOOKER_ON = "100.64.0.99"
-"""A member of every fleet that offers nothing and is asked nothing."""
+"""A member of every fleet that offers no services and receives no queries."""
 
 
 class Said:
@@ -68,7 +68,7 @@ class Said:
 
     @property
     def ttls(self) -> set[int]:
-        """Every TTL in answer and additional section."""
+        """All TTLs of the answer and additional sections."""
         return {rrset.ttl for section in (self.message.answer, self.message.additional) for rrset in section}
 
     @property
@@ -116,7 +116,7 @@ class Host:
         self.responder = Responder(apex, self.registry, self.directory, lambda rdatas: rdatas.reverse())
 
     def advertise(self, name: str, port: int, labels: Mapping[str, str] | None = None, **more: Any) -> Registration:
-        """Offers a service, since SINCE."""
+        """Offers a service as of SINCE."""
         return self.offer(make(port, name, labels, **more))
 
     def offer(self, offer: Offer) -> Registration:
@@ -171,9 +171,9 @@ class Fleet:
         self.refusing: set[str] = set()
         self.lists: dict[str, bytes] = {}
         self.asked: list[tuple[str, bool]] = []
-        """(address, over TCP) of every question that went between hosts."""
+        """(address, over TCP) of every query between hosts."""
         self.listed: list[str] = []
-        """The addresses that were asked by HTTP."""
+        """The addresses that were queried by HTTP."""
         names = [each.name.lower() for each in peers]
         for each in peers:
             host = Host(each, shares_name=names.count(each.name.lower()) > 1, apex=apex)

@@ -1,4 +1,4 @@
-"""The real `md`, on a network of its own: nodes on 127.0.0.1, each at a free port, and no Tailscale.
+"""Runs the real `md` on its own network: nodes on 127.0.0.1, each at a free port, without Tailscale.
 
     world = World(tmp_path)                 # gives its nodes names, starts none
     world.start("advertise", "web", ":80", node="alpha").wait_for("advertised")

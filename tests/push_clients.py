@@ -1,4 +1,4 @@
-"""A client of DNS Push Notifications on a real connection."""
+"""A client of DNS Push Notifications (RFC 8765) on a real connection."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def version_of(host: Host, *argv: str) -> str:
 
 
 def office(bed: Bed) -> Bed:
-    """Pages on alpha and bravo, `md forward` on desk."""
+    """Starts pages on alpha and bravo, and `md forward` on desk."""
     for name in ("alpha", "bravo"):
         serve_page(bed.host(name))
     forward(bed.host("desk"))

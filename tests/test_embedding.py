@@ -201,7 +201,7 @@ def test_gunicorn_with_preload(network: str, tmp_path: Path) -> None:
     try:
         with mddns.Resolver(network) as resolver:
             assert wait_until(lambda: bool(resolver.resolve("shop")), 15)
-            time.sleep(0.5)  # let the other workers come up: there must still be one endpoint
+            time.sleep(0.5)  # let the other workers start: there must still be one endpoint
             assert [service.endpoint for service in resolver.resolve("shop")] == [f"127.0.0.1:{port}"]
     finally:
         server.terminate()

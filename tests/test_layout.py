@@ -20,7 +20,7 @@ PACKAGES = [path.parent for path in FILES if path.name == "__init__.py"]
 MODULES = [str(path.relative_to(PACKAGE).with_suffix("")) for path in FILES if path.name != "__init__.py"]
 LIBRARIES = {"click", "dnslib", "h11", "yaml"}
 
-# Modules without a tests/<package>/test_<module>.py, and where their tests are instead.
+# Modules without a tests/<package>/test_<module>.py, and the file that tests them instead.
 TESTED_ELSEWHERE = {
     "__main__": "cli/test_table",
     "aio_watch": "watching/test_watcher",

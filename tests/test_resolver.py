@@ -1,4 +1,4 @@
-"""Finding services in blocking programs, on real sockets."""
+"""Tests of the blocking Resolver, on real sockets."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_nothing_stays_open_between_lookups(peers: tuple[Peer, ...], registries:
         resolver.resolve("nope")
         before, threads = open_sockets(), threading.active_count()
         resolver.list_services()
-        # The registries' own lookups, in the same process, come and go.
+        # The registries of this process have sockets for their own lookups, too, for a moment.
         assert wait_until(lambda: open_sockets() == before)
         assert threading.active_count() == threads
 
@@ -209,7 +209,7 @@ class Sleepy:
     def now(self) -> float:
         return clock.now() + self.slept
 
-    def Naps(self) -> Sleepy:  # noqa: N802 - as the class that it stands in for
+    def Naps(self) -> Sleepy:  # noqa: N802 - the name of the class that it replaces
         return self
 
     def taken(self) -> float:
@@ -252,4 +252,4 @@ def test_a_lookup_in_which_we_fell_asleep_begins_anew_when_we_wake(
         memory = resolver._inquirer.directory.memory
         memory.answered(peers[3].id, sleepy.now(), 0.001)
         assert len(resolver.resolve("web")) == 2
-    assert len({wire[:2] for wire in asked}) == 2  # another lookup has other ids
+    assert len({wire[:2] for wire in asked}) == 2  # a second lookup has other message ids

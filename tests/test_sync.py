@@ -104,7 +104,7 @@ def test_another_programs_port_is_an_error_at_once(peers: tuple[Peer, ...]) -> N
                 with pytest.raises(PortInUse, match=f"in use by another program.*pid {os.getpid()}"):
                     start_registry(network_of(me, peers), port=me.port)
     with start_registry(network_of(me, peers), port=me.port):
-        pass  # and then it is free
+        pass  # afterwards the port is free
 
 
 def test_a_network_that_this_machine_is_not_part_of_is_an_error() -> None:

@@ -13,7 +13,7 @@ from places import ROOT, TESTS
 SOON: Final = 0.200  # seconds within which 99 of 100 changes and ends of programs must be seen
 
 
-GONE: Final = 10.0  # the same for a vanished host
+GONE: Final = 10.0  # the same for a host that vanishes
 
 
 CODE: Final = os.pathsep.join((str(TESTS), str(ROOT)))

@@ -35,12 +35,12 @@ class Forked:
 
     @property
     def stdout(self) -> str:
-        """What it has written to stdout so far."""
+        """Its output on stdout so far."""
         return (self._said / "stdout").read_text()
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
+        """Its output on stderr so far."""
         return (self._said / "stderr").read_text()
 
     def signal(self, number: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket as net  # `Host.socket` is its tailscaled's
+import socket as net  # `Host.socket` is the socket of its tailscaled
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PORT = 28004
-"""Where mddns answers."""
+"""The port of mddns."""
 
 _families = {4: net.AF_INET, 6: net.AF_INET6}
 
@@ -39,7 +39,7 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Its own addresses, IPv4 first."""
+        """Its addresses, IPv4 first."""
         return self.node.addresses
 
     @property

@@ -43,7 +43,7 @@ class Bed:
     """
 
     uses = 0
-    """How often a bed on namespaces gave out a host: so conftest counts the tests that truly ran there."""
+    """How often a test got a host of a bed on namespaces; conftest counts the tests that ran there by it."""
 
     def __init__(self, hosts: Iterable[str | Node], others: Iterable[Node] = ()) -> None:
         self.number = number = next(_beds)
@@ -79,7 +79,7 @@ class Bed:
         return tuple(map(self.host, self._hosts))
 
     def host(self, name: str) -> Host:
-        """The host of that name."""
+        """The host of this name."""
         Bed.uses += self.namespaces
         return self._hosts[name]
 

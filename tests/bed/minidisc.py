@@ -18,7 +18,7 @@ from .host import Host
 from .process import Process
 
 GO_MD = "MDDNS_TEST_MINIDISC_MD"
-"""Names Minidisc's `md`, the Go program, for the tests that run it; without it recorded exchanges stand in."""
+"""The path of Minidisc's `md`, the Go program, for tests that run it; without it, tests use recorded exchanges."""
 
 _PLACE = """
 [ -n "$TS_SOCKET" ] || exec "$@"  # it is where they look already

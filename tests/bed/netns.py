@@ -25,11 +25,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FORCE_LOOPBACK = "MDDNS_TEST_LOOPBACK"
-"""Set to 1: the tests run on loopback even where there are namespaces."""
+"""If set to 1, the tests run on loopback although there are namespaces."""
 
 NETNS = Path("/run/netns")
 SCRATCH = "md-bed-"
-"""What the beds' directories in the temporary directory start with; the pid and a dash follow."""
+"""The prefix of the beds' directories in the temporary directory; the pid and a dash follow."""
 
 _CLONE_NEWNET = 0x40000000
 _OURS = re.compile(r"^(?:md|md-bed-)(\d+)[.-]")

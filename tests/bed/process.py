@@ -14,12 +14,12 @@ from typing import Self
 
 from .netns import kill
 
-PATIENCE = 20.0  # seconds for what takes a moment, on a machine that others keep busy too
-_POLL = 0.01  # seconds between two looks; waits end when their condition holds, not when a sleep does
+PATIENCE = 20.0  # seconds for a step that is short, but may be slow on a busy machine
+_POLL = 0.01  # seconds between two checks of a condition
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool:
-    """Looks again and again until the condition holds or the time is up; whether it held."""
+    """Polls until the condition holds or the time is up; returns whether it held."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -29,7 +29,7 @@ def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool
 
 
 class Process:
-    """A started program in a process group of its own, whose output goes to files.
+    """A started program in its own process group, whose output goes to files.
 
     Files instead of pipes: no thread has to read them, and a test can read the output so far at any time. The exit
     status is read without reaping the process until `close`, so that its pid, and with it the group, is not reused.
@@ -58,12 +58,12 @@ class Process:
 
     @property
     def stdout(self) -> str:
-        """What it has written to stdout so far."""
+        """Its output on stdout so far."""
         return self._files[0].read_text(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
+        """Its output on stderr so far."""
         return self._files[1].read_text(errors="replace")
 
     @property
@@ -77,7 +77,7 @@ class Process:
         return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
 
     def wait_for(self, text: str, timeout: float = PATIENCE) -> str:
-        """Waits until `text` stands in stdout or stderr; its line. AssertionError where it never does."""
+        """Waits until `text` appears on stdout or stderr; returns its line. AssertionError if it does not."""
 
         def line() -> str | None:
             said = (self.stdout + "\n" + self.stderr).splitlines()
@@ -90,7 +90,7 @@ class Process:
         return found
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Waits for its end; the exit status. AssertionError where it goes on."""
+        """Waits for its end; returns the exit status. AssertionError if it does not end."""
         wait_until(lambda: self.returncode is not None, timeout)
         status = self.returncode
         if status is None:
@@ -108,12 +108,12 @@ class Process:
         """Whether all threads have stopped: the kernel signals one thread, which stops the others when it runs."""
         states = []
         for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
-            with contextlib.suppress(OSError):  # that thread has ended
+            with contextlib.suppress(OSError):  # the thread has ended
                 states.append(stat.read_text().rpartition(") ")[2][0])
         return set(states) <= {"T", "Z", "X"}
 
     def terminate(self, timeout: float = PATIENCE) -> int:
-        """SIGTERM, then its exit status."""
+        """Sends SIGTERM; returns the exit status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 

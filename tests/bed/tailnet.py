@@ -17,13 +17,13 @@ from typing import Any
 Document = dict[str, Any]
 
 VERSION = "1.102.5-t0123abcde"
-"""What the daemon calls itself, here and in the Tailscale-Version header."""
+"""The version of the daemon, also in the Tailscale-Version header."""
 
 CAPABILITY = 142
-"""The Tailscale-Cap header that goes with VERSION."""
+"""The Tailscale-Cap header of VERSION."""
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
-"""Go's zero time: the daemon writes it where it knows no better."""
+"""Go's zero time, which the daemon writes for unknown times."""
 
 _CREATED = "2026-03-14T09:26:53.589793Z"
 _EXPIRES = "2036-09-10T09:26:53Z"
@@ -106,7 +106,7 @@ class Node:
 
     @property
     def key(self) -> str:
-        """Its node key: the same for as long as the node lives, another for each node."""
+        """Its node key: constant, and different for each node."""
         return "nodekey:" + hashlib.sha256(f"{self.number}".encode()).hexdigest()
 
     @property
@@ -157,7 +157,7 @@ class Tailnet:
         self.suffix = suffix
         self.tun = True
         self.proxied: dict[str, Node] = {}
-        """In userspace networking: by "127.0.0.1:port", who is behind a connection that comes from there."""
+        """In userspace networking mode: by "127.0.0.1:port", the node whose connection comes from there."""
         self._prefixes = prefixes
         self._nodes: list[Node] = []
         for node in nodes:
@@ -165,7 +165,7 @@ class Tailnet:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes as they are now."""
+        """The current nodes."""
         return tuple(self._nodes)
 
     def add(self, node: Node) -> Node:

@@ -22,15 +22,15 @@ from urllib.parse import parse_qs, urlsplit
 from .tailnet import CAPABILITY, VERSION, Node, Tailnet
 
 HOST = "local-tailscaled.sock"
-"""The Host header that the daemon takes; it takes an empty one too, and answers 403 to any other."""
+"""The Host header that the daemon accepts, besides an empty one; it returns 403 for any other."""
 
 _STATES = {"stopped": "Stopped", "needs-login": "NeedsLogin", "no-state": "NoState", "starting": "Starting"}
 
 MODES = frozenset({"ok", "slow", "cut", "forbidden", "garbage", "silent", "not-found", *_STATES})
-"""What `PlayedTailscaled.mode` can be."""
+"""The values of `PlayedTailscaled.mode`."""
 
 BUS_MODES = frozenset({"ok", "closes", "stalls", "mute", "refuses", "refuses-4098", "garbage", "huge", "absent"})
-"""What `PlayedTailscaled.bus` can be."""
+"""The values of `PlayedTailscaled.bus`."""
 
 # Masks that report changes as deltas, which the rate-limited bus (256) cannot; and those for tailscaled itself.
 _PIECES = {4096: "PeerChanges", 8192: "NoNetMap", 16384: "InitialStatus", 32768: "PeerPatches"}
@@ -60,7 +60,7 @@ class PlayedTailscaled:
         self.me = me
         self.slow_seconds = 1.0
         self.requests: list[str] = []
-        """The targets asked for so far ("/localapi/v0/status")."""
+        """The request targets so far ("/localapi/v0/status")."""
         self.mode = mode
         self.bus = "ok"
         self.version = VERSION
@@ -98,7 +98,7 @@ class PlayedTailscaled:
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(str(self.path))
-            self.path.chmod(0o666)  # as the daemon does: any local user may read
+            self.path.chmod(0o666)  # as the real daemon: any local user may read
             listener.listen(128)
         except OSError:
             listener.close()

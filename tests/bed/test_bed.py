@@ -21,7 +21,7 @@ from bed.process import wait_until
 from bed.tailnet import Node, phone
 from bed.tailscaled import get
 
-SILENCE = 0.3  # seconds without an answer that count as silence: an answer takes well under a millisecond
+SILENCE = 0.3  # seconds without a response that count as silence: a response takes less than a millisecond
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_fifty_hosts_are_up_within_seconds(make_bed: MakeBed) -> None:
     bed = make_bed(f"host{n}" for n in range(50))
     took = time.monotonic() - started
     assert echo(bed.host("host0"), bed.host("host49"), 6) == b"hello"
-    assert took < 10  # 0.4 s where it was written; CI may be slow, but not that slow
+    assert took < 10  # 0.4 s on the machine of its author; slow CI machines take longer, but less than this
 
 
 @pytest.mark.namespaces

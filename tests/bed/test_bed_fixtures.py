@@ -1,6 +1,6 @@
-"""conftest keeps its promises: nothing is left, nobody hides that namespaces are missing, and no test is lost.
+"""Tests of conftest: tests leave nothing running, missing namespaces are reported, and no test is left out.
 
-Each test runs pytest on a small file of its own with our conftest as a plugin.
+Each test runs pytest on its own small file, with our conftest as a plugin.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLAIN = """
 
 
 def pytest_says(directory: Path, code: str, *options: str, named: bool = True, **env: str) -> str:
-    """What pytest prints for a test file of this content, which it is given by name or finds by itself."""
+    """The output of pytest for a test file with this content, given by name or found by pytest."""
     file = directory / "test_inner.py"
     file.write_text(textwrap.dedent(code))
     kept = {k: v for k, v in os.environ.items() if k not in ("CI", "MDDNS_TEST_LOOPBACK", "MDDNS_NAMESPACE_COUNT_FILE")}
@@ -82,7 +82,7 @@ def test_without_namespaces_a_bed_stands_on_loopback(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [MARKED, PLAIN])
 def test_in_ci_missing_namespaces_are_a_failure(tmp_path: Path, code: str) -> None:
-    # Without a PATH there is no `ip`, as on a machine where nobody installed it. Who is not root hears of that first.
+    # Without a PATH there is no `ip`, as if it were not installed. Other users than root get another reason first.
     told = pytest_says(tmp_path, code, CI="true", PATH="/nonexistent")
     assert re.search("CI must have network namespaces: (ip is missing|network namespaces need root)", told)
     assert " skipped" not in told

@@ -17,7 +17,7 @@ import pytest
 from bed.tailnet import Node, Tailnet, mullvad, phone, television
 from bed.tailscaled import HOST, PlayedTailscaled, get
 
-SILENCE = 0.3  # seconds without an answer that count as silence: an answer takes about a millisecond
+SILENCE = 0.3  # seconds without a response that count as silence: a response takes about a millisecond
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def status(path: Path) -> Any:
 
 
 def raw(path: Path, request: bytes, until: bytes | None = None) -> bytes:
-    """What comes back until the daemon closes, or until these octets have come."""
+    """All data until the daemon closes, or until these octets have come."""
     told = b""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)

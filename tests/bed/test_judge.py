@@ -97,7 +97,7 @@ def test_since_when_it_is_there_may_be_told_later(truth: Truth, since: tuple[int
     assert has(wrong(truth, *told, event("update", 20.8, "20", after)), "as new")
 
 
-# Hosts that do not hear each other
+# Hosts that cannot reach each other
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_who_begins_is_told_what_others_know_of_a_host_that_was_cut_off_a_moment
     assert has(wrong(truth, began, current=29.1, until=29.5), "it was not so")
 
 
-# Who is stopped
+# Stopped programs
 
 
 @pytest.mark.parametrize(("stopped", "within"), [((), 3.0), ((Span(20, 20.5),), 3.5), ((Span(20, 23),), 4.5)])

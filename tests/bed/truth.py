@@ -111,7 +111,7 @@ class Truth:
         return self.stopped.get(number, [])
 
     def is_stopped(self, number: int, begin: float, end: float) -> bool:
-        """Whether a program or watcher was stopped at some moment of that time."""
+        """Whether a program or watcher was stopped at some time of this period."""
         return _meets(self.stops(number), begin, end)
 
     def mute(self, host: str, *, surely: bool = False) -> list[Span]:
@@ -144,7 +144,7 @@ class Truth:
         return bool(there) and bool(stopped) and all(map(is_mute, there))
 
     def is_disturbed(self, host: str, begin: float, end: float) -> bool:
-        """Whether a program of that host, which may have held its port, ended or was stopped in that time."""
+        """Whether a program of the host, perhaps the holder, ended or was stopped in this period."""
         mine = [(number, life) for number, (where, life) in self.lives.items() if where == host]
         moments = [life.end for _, life in mine] + [span.begin for number, _ in mine for span in self.stops(number)]
         return any(begin <= moment <= end for moment in moments)
@@ -181,7 +181,7 @@ class Truth:
         return _joined([*cuts, *self.mute(host, surely=True)])
 
     def is_out(self, seer: str, host: str, begin: float, end: float) -> bool:
-        """Whether there was an outage at some moment of that time."""
+        """Whether there was an outage at some time of this period."""
         return _meets(self.outages(seer, host), begin, end)
 
 

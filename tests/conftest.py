@@ -238,7 +238,7 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def _fail_in_ci() -> None:
-    """In CI, fails without network namespaces, unless loopback was asked for by its variable."""
+    """In CI, fails without network namespaces, unless the variable for loopback is set."""
     reason = netns.why_not()
     if reason and os.environ.get("CI") == "true" and os.environ.get(netns.FORCE_LOOPBACK) != "1":
         pytest.fail(f"CI must have network namespaces: {reason}", pytrace=False)

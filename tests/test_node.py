@@ -103,7 +103,7 @@ def test_a_question_is_answered_when_the_peers_have_been_asked() -> None:
         finally:
             await other.close()
 
-    # The node that started first got a refusal from the other one, and pauses; see `heard`.
+    # The node that started first was refused by the other host, and pauses its queries; see `heard`.
     run(work)
 
 
@@ -202,7 +202,7 @@ def test_clients_without_number_do_not_fill_the_memory() -> None:
 def test_without_descriptors_for_asking_around_an_answer_is_given_still(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No peer was queried yet, so missing responses do not mean that the network is empty."""
+    """No peer could be queried, so missing responses do not mean that the network is empty."""
 
     async def no_descriptors(*args: object) -> None:
         raise NetworkError("no file descriptor is left for a lookup")

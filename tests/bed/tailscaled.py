@@ -32,7 +32,7 @@ MODES = frozenset({"ok", "slow", "cut", "forbidden", "garbage", "silent", "not-f
 BUS_MODES = frozenset({"ok", "closes", "stalls", "mute", "refuses", "refuses-4098", "garbage", "huge", "absent"})
 """The values of `PlayedTailscaled.bus`."""
 
-# Those that tell of changes in pieces, which the rate-limited bus (256) cannot; and what is for tailscaled itself.
+# Masks for partial updates, which the rate-limited bus (256) cannot send; and the mask for tailscaled's own use.
 _PIECES = {4096: "PeerChanges", 8192: "NoNetMap", 16384: "InitialStatus", 32768: "PeerPatches"}
 _IN_PROCESS = 65536
 _HUGE = 8 << 20

@@ -53,7 +53,7 @@ def node(told: dict[str, Any]) -> Node:
 
 
 def shape(value: Any) -> Any:
-    """Keys and kinds of values, without capabilities, which differ by control server, and the expiry of keys."""
+    """Keys and kinds of values, without the keys in CapMap and the expiry, which differ by control server."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if k not in ("KeyExpiry", "Hostinfo")}
         return {k: type(v).__name__ if k == "CapMap" else shape(v) for k, v in kept.items()}

@@ -46,8 +46,7 @@ class Resolver:
     (``MDDNS_NETWORK`` and so on), or the default. With `strict`, a lookup raises Incomplete if a registry did not
     answer in time. `policy` says which services are accepted. Raises ConfigError for a wrong argument or variable.
 
-    Every method but `close` raises Error after `close`, and NetworkError (TailscaleError on a tailnet) if the network
-    cannot be read.
+    Lookups raise NetworkError (TailscaleError on a tailnet) if the network cannot be read, and Error after `close`.
     """
 
     def __init__(

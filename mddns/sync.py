@@ -167,7 +167,7 @@ class Registry:
 
     @property
     def is_holder(self) -> bool:
-        """Whether this process is the holder: it has the port and answers for all registries of this host."""
+        """Whether this process is the holder: it answers for all registries of this host. False after `close`."""
         node = self._node
         return node is not None and node.role.is_holder
 
@@ -234,7 +234,9 @@ def start_registry(
 ) -> Registry:
     """Starts a registry on this machine's network; it answers queries when this returns.
 
-    `timeout` is in seconds. None means: from the environment variable (``MDDNS_NETWORK`` and so on), or the default.
+    `timeout` is the longest duration of its lookups, in seconds. None means: from the environment variable
+    (``MDDNS_NETWORK`` and so on), or the default.
+
     Raises ConfigError for a wrong argument or variable, NetworkError (TailscaleError on a tailnet) if there is no
     network, PortInUse if a program that is not a registry has the port. The last two are retried for `wait` seconds.
     If a registry has the port that this one cannot join (in another container, or stopped), this registry waits until

@@ -51,7 +51,7 @@ class _Module:
         return self.commands[0]
 
 
-# The small one that may be refused comes first, so that no other is built in vain.
+# headscale comes first: it is the smaller one, and may be refused; then tailscale is not built in vain.
 _MODULES: Final = (
     _Module("github.com/juanfont/headscale", HEADSCALE, ("headscale",), ()),
     _Module(

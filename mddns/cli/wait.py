@@ -10,9 +10,8 @@ from ..directory.peer_memory import Memory
 from ..lookup.query import Found, Query
 from ..resolver import Resolver
 from .parts.one_lookup import complete_label, complete_name, described, look, verdict
-from .parts.options import Options, common, labels_of
+from .parts.options import Options, common, labels_of, seconds
 from .parts.output import print_services
-from .parts.seconds import seconds
 from .parts.terminal import talk
 from .parts.watch_when_up import open_when_up
 

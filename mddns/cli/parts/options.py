@@ -1,5 +1,6 @@
 """The options that every command takes, before or after its name. A flag overrides the environment variable."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
@@ -188,3 +189,18 @@ def labels_of(words: Sequence[str]) -> dict[str, str]:
 def remembered_as(settings: Settings) -> str:
     """Returns the key of a network in the file of remembered peers."""
     return f"{settings.network_name} {settings.apex}:{settings.port}"
+
+
+def seconds(option: str) -> Callable[[str], float]:
+    """Returns a parser of seconds, 0 or more. `option` is the name in error messages."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise click.UsageError(f"{option} {text!r}: must be a number of seconds, 0 or more")
+        return number
+
+    return read

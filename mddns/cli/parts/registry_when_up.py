@@ -13,8 +13,7 @@ from ...base.errors import NetworkError, PortInUse, TailscaleError
 from ...files.serial_file import Serials
 from ...sync import Registry
 from .logs import show_logs
-from .options import Options
-from .seconds import seconds
+from .options import Options, seconds
 from .systemd_notify import notify
 from .terminal import talk
 from .watch_when_up import RETRY_EVERY

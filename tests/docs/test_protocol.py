@@ -54,6 +54,7 @@ from mddns.watching import host_state, mirrors_by_apex, own_holder, polling, pus
 from mddns.zone import apex, journal, transfer, zone
 
 DOC: Final = ROOT / "docs" / "protocol.md"
+VECTORS: Final = ROOT / "docs" / "protocol-vectors.json"
 TEXT: Final = DOC.read_text("utf-8")
 BLOCKS: Final = blocks(TEXT)
 APEX: Final = Name.parse("minidisc.")
@@ -461,8 +462,46 @@ def test_dnspython_reads_the_header_of_each_message_of_the_session() -> None:
         assert message[4:12] == bytes(8)
 
 
+def vectors(found: list[Example]) -> dict[str, Any]:
+    """The example messages for other implementations: the network, and each query with its expected response."""
+
+    def vector(example: Example) -> dict[str, Any]:
+        options = example.query.options()
+        return {
+            "name": example.query.heading,
+            "from": options["from"],
+            "transport": options.get("over", "udp"),
+            "state": options.get("state", "alone"),
+            "at": float(options.get("at", "0")),
+            "query": octets(example.query).hex(),
+            "response": octets(example.response).hex(),
+            "queryText": example.query_text.text.splitlines(),
+            "responseText": example.response_text.text.splitlines(),
+        }
+
+    return {"protocol": "md.v=1", "apex": "minidisc.", "network": NETWORK, "vectors": [vector(each) for each in found]}
+
+
+def test_the_vectors_are_the_examples_of_the_document() -> None:
+    assert json.loads(VECTORS.read_text("utf-8")) == vectors(EXAMPLES), (
+        "write them anew: PYTHONPATH=tests python tests/docs/test_protocol.py"
+    )
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_responder_gives_the_octets_of_each_vector(number: int) -> None:
+    vector = json.loads(VECTORS.read_text("utf-8"))["vectors"][number]
+    own = frozenset(peers()["alpha"].addresses)
+    client = responder.client(vector["from"], own, tcp=vector["transport"] == "tcp")
+    answer = alpha(vector["state"]).respond(bytes.fromhex(vector["query"]), client, vector["at"])
+    assert not isinstance(answer, Ask)
+    (octets_,) = answer if isinstance(answer, Messages) else (answer,)
+    assert octets_ is not None
+    assert octets_.hex() == vector["response"]
+
+
 def rewrite() -> None:
-    """Writes responses and decoded text into the document, in place of what stands there."""
+    """Writes responses and decoded text into the document, and the vectors, in place of what stands there."""
     lines = TEXT.splitlines()
     messages = session([octets(block) for block in SESSION if block.info[2] == "client"])
     for block, message in reversed(list(zip(SESSION, messages, strict=True))):
@@ -477,7 +516,9 @@ def rewrite() -> None:
             (example.query, as_hex(octets(example.query))),
         ):
             lines[block.line : block.line + len(block.text.splitlines())] = text.splitlines()
-    DOC.write_text("\n".join(lines) + "\n", "utf-8")
+    text = "\n".join(lines) + "\n"
+    DOC.write_text(text, "utf-8")
+    VECTORS.write_text(json.dumps(vectors(examples(blocks(text))), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -92,10 +92,10 @@ def test_a_port_of_nobody_is_silent_over_udp_and_refused_over_tcp(net: RealTailn
 def test_other_machines_services_are_not_found_and_the_doctor_says_why(charlie: Machine) -> None:
     done = md(charlie, "list", "-o", "name")
     assert (done.returncode, done.stdout.split()) == (0, [f"{charlie.ipv4}:8081"]), done.stderr
-    assert "userspace networking: services of other machines are not found" in done.stderr
+    assert "userspace networking, so md cannot find services of other machines" in done.stderr
     found = doctor(charlie)
     assert "userspace networking" in found["addresses"]["message"]
-    assert "Userspace networking has no way to them" in found["peers"]["message"]
+    assert "Userspace networking cannot reach them" in found["peers"]["message"]
     assert (found["port"]["state"], found["port"]["data"]["registry"]) == ("ok", True)
 
 

@@ -127,7 +127,9 @@ class Node:
         if node.role.is_holder:
             _log.info("this process answers for the host", extra={"event": "holder"})
         else:
-            _log.info("another process answers for the host, this one's services too", extra={"event": "tenant"})
+            _log.info(
+                "another process answers for the host, also for the services of this process", extra={"event": "tenant"}
+            )
         node.beside.start(node.role)
         node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
         node._greet_all()
@@ -321,7 +323,7 @@ class Node:
             for item in self._news.since(self.directory, now):
                 _log.info("%s", item.text, extra={"event": item.event})
             return False
-        _log.info("away for %.0f s: everybody is asked anew", away, extra={"event": "away"})
+        _log.info("away for %.0f s: all peers are queried again", away, extra={"event": "away"})
         self._greet_all()
         return True
 

@@ -367,9 +367,9 @@ def test_a_foreign_program_on_the_tcp_port_is_told_of_once_and_dns_is_answered(b
     with alpha.socket_tcp(PORT):
         md = advertise(alpha, "web", 80)
         assert bravo.run(["md", "find", "web"]).stdout.strip() == "100.64.0.1:80"
-        md.wait_for("it is no Minidisc", timeout=10)
+        md.wait_for("that program is not Minidisc", timeout=10)
         time.sleep(1.0)
-        assert md.stderr.count("it is no Minidisc") == 1
+        assert md.stderr.count("that program is not Minidisc") == 1
 
 
 def test_a_child_of_a_delegate_keeps_no_port(bed: Bed) -> None:

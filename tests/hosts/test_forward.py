@@ -334,7 +334,7 @@ def test_recursive_says_so_loudly_and_answers(bed: Bed) -> None:
 def test_an_address_that_comes_later_is_answered_at_when_it_is_there(bed: Bed) -> None:
     bravo = bed.host("bravo")
     process = forward(bravo, "--listen", "100.99.0.1:53")
-    process.wait_for("100.99.0.1 is no address of this machine yet")
+    process.wait_for("does not have the address 100.99.0.1 yet")
     bravo.run(["ip", "addr", "add", "100.99.0.1/32", "dev", "lo"])
     process.wait_for("answering at 100.99.0.1:53 from now on")
     bed.tailnet.nodes[1].addresses = (*bed.tailnet.nodes[1].addresses, "100.99.0.1")
@@ -380,7 +380,7 @@ def test_who_may_not_bind_port_53_answers_at_5354_and_is_told_the_remedy(bed: Be
     bravo = bed.host("bravo")
     process = bravo.start(["python", "-c", _WITHOUT_PRIVILEGE + _BECOME_MD, "forward"])
     said = process.wait_for("answering at")
-    assert f"{HERE}:5354 (UDP {HERE}:53 may not be bound by this user: ports below 1024 want root)" in said
+    assert f"{HERE}:5354 (UDP {HERE}:53 may not be bound by this user: ports below 1024 need root)" in said
     process.wait_for("as root or through systemd; see docs/forward.md")
     assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
 

@@ -113,7 +113,7 @@ class Node:
         snapshot = await network.aread(STATUS_TIMEOUT)
         if snapshot.me is None:
             raise NetworkError(
-                "none of the network's addresses is this machine's: name yours with --address (MDDNS_ADDRESS)"
+                "no address of the network belongs to this machine: set this machine's with --address (MDDNS_ADDRESS)"
             )
         node = cls(network, apex, timeout, policy, snapshot, snapshot.me, serials)
         try:

@@ -348,7 +348,7 @@ def test_what_a_delegate_says_is_told_to_no_leader(bed: Bed) -> None:
     alpha = bed.host("alpha")
     minidisc.registry(alpha, ("theirs", 9001, {})).wait_for("advertised", timeout=20)
     joined = advertise(alpha, "ours", 80)
-    joined.wait_for("as its delegate", timeout=10)
+    joined.wait_for("is its delegate", timeout=10)
     ports = [int(each) for each in re.findall(r"100\.64\.0\.1:(\d+)", alpha.run(["ss", "-Hltn"]).stdout)]
     (second,) = [port for port in ports if port != PORT]
     sock = alpha.call(socket.create_connection, ("100.64.0.1", second), 5)

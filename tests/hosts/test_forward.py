@@ -279,7 +279,7 @@ def test_off_loopback_our_names_are_for_the_network_and_others_for_nobody(bed: B
     nameserver(bed.host("charlie"))
     alpha, bravo = bed.host("alpha"), bed.host("bravo")
     argv = ["--listen", f"{HERE}:53", "--listen", f"{bravo.ipv4}:53", "--upstream", bed.host("charlie").ipv4]
-    forward(bravo, *argv).wait_for("names under minidisc alone")
+    forward(bravo, *argv).wait_for("only names under minidisc")
     assert ask(bravo, "www.example").answer
     for transport in ("+notcp", "+tcp"):
         assert ask(alpha, "web.minidisc", "SRV", transport, at=bravo.ipv4).answer

@@ -612,7 +612,7 @@ def test_a_fault_of_ours_ends_the_watch_with_an_error_and_not_in_silence(
             with resolver.watch() as watch, pytest.raises(mddns.Error, match="new Resolver"):
                 list(watch)
         assert resolver.list_services().complete
-    assert [record.exc_info for record in caplog.records if "fault" in record.message]
+    assert [record.exc_info for record in caplog.records if "internal error" in record.message]
 
 
 @pytest.mark.usefixtures("asks_often")

@@ -116,7 +116,7 @@ class Node:
         snapshot = await network.aread(STATUS_TIMEOUT)
         if snapshot.me is None:
             raise NetworkError(
-                "none of the network's addresses is this machine's: name yours with --address (MDDNS_ADDRESS)"
+                "no address of the network belongs to this machine: set this machine's with --address (MDDNS_ADDRESS)"
             )
         node = cls(network, apex, timeout, policy, snapshot, snapshot.me, serials)
         try:
@@ -130,7 +130,9 @@ class Node:
         if node.role.is_holder:
             _log.info("this process answers for the host", extra={"event": "holder"})
         else:
-            _log.info("another process answers for the host, this one's services too", extra={"event": "tenant"})
+            _log.info(
+                "another process answers for the host, also for the services of this process", extra={"event": "tenant"}
+            )
         node.beside.start(node.role)
         node._following = asyncio.create_task(Follower(network, node._seen, node._tick).run())
         node._greet_all()
@@ -325,7 +327,7 @@ class Node:
             for item in self._news.since(self.directory, now):
                 _log.info("%s", item.text, extra={"event": item.event})
             return False
-        _log.info("away for %.0f s: everybody is asked anew", away, extra={"event": "away"})
+        _log.info("away for %.0f s: all peers are queried again", away, extra={"event": "away"})
         self._greet_all()
         return True
 

@@ -127,7 +127,7 @@ class Registry:
         """
         host, port = parse_address(address)
         if host is None:
-            raise InvalidService(f"address {address!r}: a remote service has an ip:port, as in 100.64.0.9:5432")
+            raise InvalidService(f"address {address!r}: a remote service must have an ip:port, as in 100.64.0.9:5432")
         offer = make(
             port,
             name,

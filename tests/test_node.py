@@ -270,7 +270,7 @@ def test_after_sleep_nobody_is_gone_and_everybody_is_asked(
     with caplog.at_level("INFO", "mddns"):
         run(work)
     assert [record.message for record in caplog.records if "away" in record.message] == [
-        "away for 600 s: everybody is asked anew"
+        "away for 600 s: all peers are queried again"
     ]
 
 

@@ -346,7 +346,11 @@ class Forwarder:
         variant = Variant(
             front.size, bool(query.flags & RD), bool(query.flags & CD), edns is not None, bool(edns and edns.do)
         )
-        why = "names outside our own zone are for this machine" if member else "answers are for this network's nodes"
+        why = (
+            "only this machine gets answers for names outside our own zone"
+            if member
+            else "only nodes of this network get answers"
+        )
         return compose_plain(query, variant, REFUSED, ((EDE_PROHIBITED, why),))
 
 

@@ -48,7 +48,7 @@ MOST_WAITING: Final = 8192  # client queries that wait at the same time
 MOST_PER_FLIGHT: Final = 512  # of these, for the same question
 _EDE_STALE: Final = 3
 _EDE_BLOCKED: Final = 15
-_STALE_ERRORS: Final = ((_EDE_STALE, "the upstreams are silent"),)
+_STALE_ERRORS: Final = ((_EDE_STALE, "no upstream answers"),)
 _PROBE: Final = b"test"  # a reserved name (RFC 2606) that no resolver answers by itself
 _PROBE_OCTETS: Final = 8
 _FAILURE_HOLDS: Final = 1.0  # seconds for which a failure is cached (RFC 9520 3.2)
@@ -261,12 +261,17 @@ class Relay:
         try:
             reply = read_reply(pursuit.result, self._apex)
         except BadMessage:
-            return Outcome(now, None, SERVFAIL, ((EDE_NETWORK_ERROR, "an upstream's answer is broken"),))
+            return Outcome(now, None, SERVFAIL, ((EDE_NETWORK_ERROR, "an upstream's answer is malformed"),))
         if self._block and reply.leads:
-            why = f"an alias of a name under {self._apex}, which is no name of the Internet"
+            why = f"the answer is an alias of a name under {self._apex}, which is not a name of the Internet"
             return Outcome(now, None, REFUSED, ((_EDE_BLOCKED, why),))
         if self._block and (private := private_address(reply.addresses)):
-            return Outcome(now, None, REFUSED, ((_EDE_BLOCKED, f"{private} is no address of the Internet"),))
+            return Outcome(
+                now,
+                None,
+                REFUSED,
+                ((_EDE_BLOCKED, f"the answer has {private}, which is not an address of the Internet"),),
+            )
         return Outcome(now, reply)
 
     def _probe(self, server: Server) -> None:

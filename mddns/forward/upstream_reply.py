@@ -314,7 +314,7 @@ def write_reply(
     counts = answers, authorities, others
     wire = packer.finish(0, 0, counts)
     if len(wire) > MAX_MESSAGE - 512:
-        raise BadMessage("an answer that no message holds when it is written out")
+        raise BadMessage("the answer does not fit into one DNS message")
     addresses = tuple(each for section in sections for record in section for each in _addresses(record))
     ttls = tuple(_ttls(wire, begin, sum(counts)))
     return Reply(rcode, authentic, wire[begin:], ttls, counts, additional, keep, errors, addresses)

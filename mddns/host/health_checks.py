@@ -112,7 +112,7 @@ async def connects(address: str, port: int, timeout: float) -> str | None:
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
-    return f"{shown}: nobody listens" if alone else None
+    return f"{shown}: no program listens there" if alone else None
 
 
 async def _get(check: Check, path: str, address: str, port: int) -> str | None:
@@ -144,9 +144,9 @@ async def _get(check: Check, path: str, address: str, port: int) -> str | None:
                     break
             elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                 break
-        return f"no {check.text[:60]!r} in what it answered"
+        return f"no {check.text[:60]!r} in the response"
     except h11.ProtocolError as error:
-        return f"{join_address(address, port)} speaks no HTTP: {error}"
+        return f"{join_address(address, port)} does not speak HTTP: {error}"
     finally:
         writer.close()
 

@@ -145,7 +145,7 @@ class HolderSide:
         if kind == HELLO and not number:
             self._greet(line, number, json.loads(payload))
         elif not number:
-            raise ValueError("HELLO comes first")
+            raise ValueError("the first message must be HELLO")
         elif kind == UPDATE:
             self._table.apply(number[0], read(payload, self._table.apex_of(number[0])), clock.unix_ms())
             self._broadcast(TABLE, number[0].to_bytes(8, "big") + payload)
@@ -200,6 +200,6 @@ class HolderSide:
 def _strangers(newest: int) -> str:
     whose = "it" if newest > VERSION else "this program"
     return (
-        f"it speaks version {VERSION} of what a host's programs say to each other, this program version {newest}: "
-        f"end {whose}, or upgrade its mddns"
+        f"it uses version {VERSION} of the protocol between the mddns programs of a host, this program uses version "
+        f"{newest}: end {whose}, or upgrade its mddns"
     )

@@ -87,7 +87,7 @@ class HostSockets:
             self._bound[key] = _BIND[kind](address, port, named=not known)
         except PortInUse as error:
             if not known:
-                self.taken[key] = f"{error}. The rest is answered, and this is tried again"
+                self.taken[key] = f"{error}. mddns answers at its other sockets, and tries again to bind this one"
                 if told:
                     _log.warning("%s", self.taken[key])
         except Error as error:
@@ -95,7 +95,7 @@ class HostSockets:
         else:
             if known:
                 del self.taken[key]
-                _log.info("%s %s is free, and ours now", kind.upper(), join_address(address, port))
+                _log.info("%s %s is free: this process answers there now", kind.upper(), join_address(address, port))
 
     def replace(self, keys: Sequence[Key], descriptors: Sequence[int]) -> None:
         """Replaces all our sockets by those that a holder passed to us."""

@@ -138,19 +138,19 @@ class Beside:
         try:
             address, port = read_delegate(request.body)
         except ValueError as error:
-            return plain(400, f"no delegate: {error}")
+            return plain(400, f"the body names no delegate: {error}")
         me = self._table.me
         if not request.own or address not in (*me.addresses, *self._reached_at):
-            return plain(403, "delegates are programs of this host, at its own addresses")
+            return plain(403, "a delegate must be a program of this host, at one of its own addresses")
         if port == me.port:
-            return plain(403, "this port is where delegates are registered")
+            return plain(403, "a delegate must not be at this port, where delegates are registered")
         if me.addresses[0] not in self._reached_at:
             # Userspace networking: all connections come from loopback, and only the daemon has our addresses.
             if await self._is_a_peer(request.address, request.port):
-                return plain(403, "delegates are programs of this host")
+                return plain(403, "a delegate must be a program of this host")
             address = self._reached_at[0]
         if not self._delegates.add((address, port), clock.now()):
-            return plain(503, "this host has as many delegates as are taken")
+            return plain(503, "this host has the largest number of delegates that is allowed")
         self._pings.registered()
         self._registered.set()
         self._told_of_delegates()
@@ -162,7 +162,7 @@ class Beside:
         try:
             return await self._whois(address, port, WHOIS_WITHIN)
         except (Error, OSError) as error:
-            _log.warning("who wants to be a delegate cannot be told, so it is refused: %s", error)
+            _log.warning("cannot find out which machine asks to be a delegate, so it is refused: %s", error)
             return True
 
     # -- the periodic task
@@ -263,7 +263,7 @@ class Beside:
             await seat.also_at(self._reached_at)
         except (OSError, ValueError) as error:
             _log.debug("TCP %s: %s", join_address(*place), error or "no answer")
-            self._complain("", f"{seat.tcp_taken} (it is no Minidisc)")
+            self._complain("", f"{seat.tcp_taken} (that program is not Minidisc)")
             if now - self._leader_told > STANDS:
                 self._offer(())
         else:
@@ -278,11 +278,16 @@ class Beside:
         status, said = await _fetch(place, request("POST", "/add-delegate", join_address(*place), body), ASK_WITHIN)
         if status != 200:
             text = said[:200].decode("utf-8", "replace").strip()
-            self._complain("", f"Minidisc at {join_address(*place)} refuses us as its delegate: HTTP {status} {text}")
+            self._complain(
+                "", f"Minidisc at {join_address(*place)} refuses this process as its delegate: HTTP {status} {text}"
+            )
             return
         if not self._joined:
             self._joined = True
-            _log.info("Minidisc has TCP %s: this host's services are told as its delegate", join_address(*place))
+            _log.info(
+                "Minidisc has TCP %s: this process is its delegate, and lists this host's services for it",
+                join_address(*place),
+            )
         self._next_look = clock.now() + _TICK
 
     def _list_ours(self, request: Request) -> Response:
@@ -309,7 +314,7 @@ class Beside:
             raise ValueError(f"HTTP {status}")
         listed = read_services(body, self._table.me)
         if listed.left_out:
-            what = f"{listed.left_out} entries of its list cannot be taken: {listed.why}"
+            what = f"{listed.left_out} entries of its list cannot be used: {listed.why}"
             self._complain(join_address(*place), f"Minidisc at {join_address(*place)}: {what}")
         else:
             self._complaints.pop(join_address(*place), None)

@@ -138,7 +138,7 @@ class Role:
                 if await self._join():
                     break
                 if refused := self._tenant_side.refused:
-                    raise PortInUse(f"this host's registry refused: {refused}") from None
+                    raise PortInUse(f"this host's registry refused this process: {refused}") from None
                 if late:
                     apexes = self._table.apex, Name.parse(DEFAULT_DOMAIN)
                     # A registry accepts at its Unix socket, or identifies itself over DNS. Anything else is foreign.
@@ -254,7 +254,7 @@ class Role:
                 self._loop,
                 self._still_holder,
                 self._holder_side.admit,
-                "other registries of this host wait",
+                "other registries of this host must wait",
             )
 
     def _still_holder(self) -> bool:
@@ -309,7 +309,7 @@ class Role:
         if len(descriptors) != len(keys) + 2:
             for descriptor in descriptors:
                 os.close(descriptor)
-            raise ValueError("not all sockets came with it (no file descriptor is left?)")
+            raise ValueError("some sockets of the WELCOME message are missing (is no file descriptor left?)")
         self._forget_sockets()
         page, meeting, *bound = descriptors
         self._page = Page(page)
@@ -423,8 +423,8 @@ class Role:
 
     def _stand_by(self) -> None:
         _log.warning(
-            "another registry has %s and does not let this one in (is it stopped, or in another container?): standing "
-            "by; what is offered here is found as soon as that one lets it in, or ends",
+            "another registry has %s and does not let this process in (is it stopped, or in another container?): "
+            "standing by; resolvers find the services of this process as soon as that registry lets it in, or ends",
             join_address(self._address, self._port),
         )
         self._standing_by = True
@@ -439,7 +439,7 @@ class Role:
             except Error:
                 if time.monotonic() >= knock:
                     if await self._join():
-                        _log.info("the host's registry has let this one in", extra={"event": "tenant"})
+                        _log.info("the host's registry has let this process in", extra={"event": "tenant"})
                         return
                     knock = time.monotonic() + _KNOCK_AGAIN if self._tenant_side.knocked else 0.0
                 await asyncio.sleep(_at_random(0.5, 1.0) * RACE_EVERY)
@@ -453,7 +453,7 @@ class Role:
         """Becomes a tenant: another process took over while this one was stopped."""
         if not self._holder:
             return
-        _log.info("another process answers for the host by now", extra={"event": "tenant"})
+        _log.info("another process answers for the host now", extra={"event": "tenant"})
         self._holder = False
         self._stop_accepting()
         self._sockets.stop()

@@ -176,7 +176,7 @@ class TenantSide:
                 self._note(kind, payload)
                 return
         except (ValueError, KeyError, TypeError) as error:
-            _log.warning("what the holder of this host's port tells cannot be used: %s", error)
+            _log.warning("a message from the process that holds this host's port cannot be used: %s", error)
         if self._welcomed and not self._welcomed.done():
             self._welcomed.set_result(let_in)
 
@@ -207,6 +207,6 @@ class TenantSide:
         self.refused = said
         if said != self._said:
             self._said = said
-            _log.warning("this host's registry refused: %s", said, extra={"event": "refused"})
+            _log.warning("this host's registry refused this process: %s", said, extra={"event": "refused"})
         if self._welcomed and not self._welcomed.done():
             self._welcomed.set_result(False)

@@ -133,7 +133,7 @@ class HttpConnection(asyncio.Protocol):
                 self._http.receive_data(data)
             self._proceed()
         except h11.RemoteProtocolError as error:
-            self._refuse(_plain(error.error_status_hint, f"this is no HTTP request: {error}"))
+            self._refuse(_plain(error.error_status_hint, f"this is not a valid HTTP request: {error}"))
 
     def _proceed(self) -> None:
         """Handles the received octets as far as they are complete. Raises RemoteProtocolError if they are not HTTP."""
@@ -180,7 +180,7 @@ class HttpConnection(asyncio.Protocol):
 
     @staticmethod
     def _too_large() -> Response:
-        return _plain(413, f"at most {LARGEST_BODY} octets")
+        return _plain(413, f"the body must have at most {LARGEST_BODY} octets")
 
     async def _answer(self, head: Head, body: bytes) -> None:
         try:
@@ -189,10 +189,10 @@ class HttpConnection(asyncio.Protocol):
                 if isinstance(response, Awaitable):
                     response = await response
         except TimeoutError:
-            response = _plain(503, "the network has not answered in time")
+            response = _plain(503, "the network did not answer in time")
         except Exception:  # a bug in a handler must not leave the client waiting
             _log.exception("%s %.200r cannot be answered", head.method, head.target)
-            response = _plain(500, "this is a fault of mddns: its log tells more")
+            response = _plain(500, "internal error of mddns: see its log")
         self._send(response, head.method)
         self._give(SEND_WITHIN)
         await self._writable.wait()

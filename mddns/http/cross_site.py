@@ -46,12 +46,12 @@ def why_not(headers: Mapping[str, str], hosts: Iterable[str], names: Names) -> s
     """
     for each in _OF_PAGES:
         if each in headers:
-            return f"requests of web pages ({each.title()}) are not answered"
+            return f"requests from web pages ({each.title()}) are not answered"
     site = headers.get("sec-fetch-site")
     if site is not None and site.strip().lower() not in _OF_PEOPLE:
-        return "requests of web pages (Sec-Fetch-Site) are not answered"
+        return "requests from web pages (Sec-Fetch-Site) are not answered"
     if not all(names.include(host) for host in hosts):
-        return "Host is no name of this machine: use its address"
+        return "Host is not a name of this machine: use its address"
     return None
 
 

@@ -52,7 +52,7 @@ class Site:
             hosts.append(authority)
         reason = why_not(head.headers, hosts, self._names)
         if reason is None and not (head.address in self._may_ask or is_loopback(head.address)):
-            reason = "answers are for this network's nodes"
+            reason = "only nodes of this network get answers"
         if reason is None:
             return None
         self._counts.refused += 1
@@ -84,7 +84,7 @@ class Site:
             if request.address in self._may_ask:
                 return handler(request)
             self._counts.refused += 1
-            return plain(403, "merged answers are for this network's nodes")
+            return plain(403, "only nodes of this network get merged answers")
 
         return handle
 

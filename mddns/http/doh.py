@@ -36,15 +36,15 @@ class DnsQuery:
         """Answers a GET: ``?dns=`` has the message in base64url, without padding (RFC 8484 4.1)."""
         given = request.query.get("dns", ())
         if len(given) != 1 or not given[0]:
-            return plain(400, "one query parameter 'dns' is wanted: a DNS message in base64url, without padding")
+            return plain(400, "there must be one query parameter 'dns': a DNS message in base64url, without padding")
         if not _BASE64URL.issuperset(given[0]):
-            return plain(400, "the query parameter 'dns' is no base64url without padding")
+            return plain(400, "the query parameter 'dns' must be base64url without padding")
         from base64 import urlsafe_b64decode  # only needed for HTTP
 
         try:
             wire = urlsafe_b64decode(given[0] + "=" * (-len(given[0]) % 4))
         except binascii.Error:
-            return plain(400, "the query parameter 'dns' is no base64url without padding")
+            return plain(400, "the query parameter 'dns' must be base64url without padding")
         return self._ask(wire, request.address)
 
     def post(self, request: Request) -> Response | Awaitable[Response]:
@@ -58,7 +58,7 @@ class DnsQuery:
         if len(wire) > MAX_MESSAGE:
             return plain(413, f"a DNS message has at most {MAX_MESSAGE} octets")
         if len(wire) < 12 or wire[2] & _QR:
-            return plain(400, "this is no DNS query")
+            return plain(400, "this message is not a DNS query")
         # RD=1 selects the merged view; the answer then gets the RD bit of the query.
         answer = self._answering(wire[:2] + bytes((wire[2] | _RD,)) + wire[3:], address)
         if isinstance(answer, Messages):
@@ -74,7 +74,7 @@ async def _later(wire: bytes, answer: Awaitable[bytes]) -> Response:
 
 def _response(wire: bytes, answer: bytes | None) -> Response:
     if answer is None:
-        return plain(503, "too many questions wait for the network: ask again")
+        return plain(503, "too many queries wait for answers of the network: try again")
     answer = answer[:2] + bytes((answer[2] & ~_RD | wire[2] & _RD,)) + answer[3:]
     return Response(200, answer, MEDIA_TYPE, (("Cache-Control", f"max-age={lifetime(answer)}"),))
 

@@ -55,7 +55,7 @@ def exposition(counts: Counts, state: State) -> Response:
 
 
 def _lines(counts: Counts, state: State) -> Iterator[str]:
-    yield from _metric("build_info", "gauge", "Which mddns this is.", [({"version": state.version}, 1)])
+    yield from _metric("build_info", "gauge", "The version of mddns.", [({"version": state.version}, 1)])
     queries = [
         ({"transport": transport, "type": rtype, "rcode": rcode}, number)
         for (rtype, rcode), tally in sorted(counts.queries.items())
@@ -65,17 +65,17 @@ def _lines(counts: Counts, state: State) -> Iterator[str]:
     yield from _metric("queries_total", "counter", "DNS queries answered.", queries)
     answered = sum(number for _, number in queries)
     hits = max(0, answered - counts.misses)
-    yield from _metric("cache_hits_total", "counter", "Answers that were ready.", [({}, hits)])
-    yield from _metric("cache_misses_total", "counter", "Answers that had to be made.", [({}, counts.misses)])
+    yield from _metric("cache_hits_total", "counter", "Answers that came from the cache.", [({}, hits)])
+    yield from _metric("cache_misses_total", "counter", "Answers that were not in the cache.", [({}, counts.misses)])
     yield from _metric(
-        "refused_total", "counter", "Queries and requests of those who may not ask.", [({}, counts.refused)]
+        "refused_total", "counter", "Queries and HTTP requests that were refused.", [({}, counts.refused)]
     )
     responses = [({"code": str(status)}, number) for status, number in sorted(counts.http.items())]
     yield from _metric("http_responses_total", "counter", "HTTP responses sent.", responses)
     yield from _fanout(counts)
     domains = [({"domain": each.domain.removesuffix(".")}, each) for each in state.extents]
     peers = [({**labels, "state": name}, number) for labels, each in domains for name, number in each.peers.items()]
-    yield from _metric("peers", "gauge", "Nodes of the network that are asked, by what they are to us.", peers)
+    yield from _metric("peers", "gauge", "Nodes of the network that are queried, by state.", peers)
     services = [(labels, each.services) for labels, each in domains]
     yield from _metric("services", "gauge", "Services known on the whole network.", services)
     host_services = [(labels, each.host_services) for labels, each in domains]
@@ -86,7 +86,7 @@ def _lines(counts: Counts, state: State) -> Iterator[str]:
 
 def _fanout(counts: Counts) -> Iterator[str]:
     name, histogram = "mddns_fanout_seconds", counts.fanout
-    yield f"# HELP {name} How long it took to ask the peers, until all had answered or the deadline."
+    yield f"# HELP {name} Seconds for a query to all peers, until all had answered or the deadline had passed."
     yield f"# TYPE {name} histogram"
     so_far = 0
     for bound, number in zip((*histogram.BOUNDS, "+Inf"), histogram.counts, strict=True):

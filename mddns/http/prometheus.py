@@ -35,14 +35,14 @@ def read_filter(query: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str | None,
     """Returns the wanted names (any of them; None is every name) and labels (all of them); raises BadFilter."""
     unknown = sorted(set(query) - {"name", "label"})
     if unknown:
-        raise BadFilter(f"query parameter {unknown[0]!r}: there are only name=NAME and label=KEY=VALUE")
+        raise BadFilter(f"query parameter {unknown[0]!r} is unknown: use name=NAME and label=KEY=VALUE")
     labels: dict[str, str] = {}
     for pair in query.get("label", ()):
         key, equals, value = pair.partition("=")
         if not key or not equals:
-            raise BadFilter(f"label={pair!r}: a label is KEY=VALUE, as in ?label=env=prod")
+            raise BadFilter(f"label={pair!r}: a label must be KEY=VALUE, as in ?label=env=prod")
         if labels.setdefault(key, value) != value:
-            raise BadFilter(f"label={pair!r}: {key!r} is to be {labels[key]!r} already")
+            raise BadFilter(f"label={pair!r}: {key!r} already has the value {labels[key]!r}")
     return query.get("name") or (None,), labels
 
 

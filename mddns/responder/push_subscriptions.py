@@ -50,9 +50,9 @@ Look = Callable[[bytes, int], frozenset[Held] | None]
 class Kind(enum.Enum):
     """The kinds of changes."""
 
-    ADD = "a record is there"
-    REMOVE = "a record is gone"
-    REMOVE_ALL = "all records of a name, of a type (or ANY) and class (or ANY) are gone"
+    ADD = "a record is added"
+    REMOVE = "a record is removed"
+    REMOVE_ALL = "all records of a name, of a type (or ANY) and class (or ANY) are removed"
 
 
 class Change(NamedTuple):
@@ -115,7 +115,7 @@ def read_push(tlv: Tlv, wire: bytes) -> list[Change]:
     end = tlv.at + len(tlv.data)
     at, names, found = tlv.at, Names(wire), []
     if at == end:
-        raise Fatal("a PUSH of nothing")
+        raise Fatal("a PUSH without records")
     if len(wire) > MOST_OCTETS:
         raise Fatal("a PUSH that is too large")
     try:
@@ -137,12 +137,12 @@ def _change(owner: bytes, record: Record, wire: bytes, names: Names) -> Change |
     rtype, rclass, ttl = record.rtype, record.rclass, record.ttl
     if ttl == REMOVED_ALL:
         if record.start != record.end:
-            raise BadMessage("a removal of all records, with RDATA")
+            raise BadMessage("a removal of all records that has RDATA")
         return Change(owner, 0 if rclass == ANY else rtype, rclass, ttl, b"")
     if MOST_TTL < ttl < REMOVED_ALL:
         return None
     if ANY in (rtype, rclass):
-        raise BadMessage("a single record of ANY type or class")
+        raise BadMessage("a change of a single record with type or class ANY")
     return Change(owner, rtype, rclass, ttl, rdata_of(wire, names, record))
 
 
@@ -176,9 +176,9 @@ class Subscriptions:
     def request(self, ident: int, tlv: Tlv, wire: bytes) -> int:
         """Handles a DSO request, which must be a SUBSCRIBE; returns its rcode. Raises Fatal if the session must end."""
         if tlv.kind == PUSH:
-            raise Fatal("a client that pushes")
+            raise Fatal("a PUSH from a client")
         if tlv.kind in (UNSUBSCRIBE, RECONFIRM):
-            raise Fatal("a request that wants no answer")
+            raise Fatal("an UNSUBSCRIBE or RECONFIRM whose message ID is not 0")
         if tlv.kind != SUBSCRIBE:
             return DSOTYPENI
         try:
@@ -189,7 +189,7 @@ class Subscriptions:
             return FORMERR
         key = question.key, question.qtype, question.qclass
         if ident in self._standing or any(key == standing for _, standing in self._standing.values()):
-            raise Fatal("the same subscription, or its id, twice")
+            raise Fatal("a second SUBSCRIBE with the same question or message ID")
         if question.qclass not in (IN, ANY) or self._look(question.key, question.qtype) is None:
             return NOTAUTH
         if len(self._standing) >= MOST_SUBSCRIPTIONS:

@@ -354,7 +354,7 @@ class Responder:
         if question.qtype == IXFR and query.serial is None:
             return compose_plain(query, variant, FORMERR)
         if self.whole is not None and not self.whole.known:
-            return compose_plain(query, variant, SERVFAIL, ((EDE_NOT_READY, "not all of the network was heard yet"),))
+            return compose_plain(query, variant, SERVFAIL, ((EDE_NOT_READY, "not all peers have answered yet"),))
         apex, zone = self._render()
         journal = self._journal if self.whole is None else self.whole.journal
         opt = opt_record(do=variant.do) if variant.edns else b""

@@ -25,7 +25,7 @@ def _bind_error(error: OSError, kind: str, address: str, port: int, named: bool)
     if error.errno == errno.EADDRNOTAVAIL:
         return NetworkError(error.errno, f"{address} is no address of this machine: is the network up?")
     if error.errno == errno.EACCES:
-        return NetworkError(error.errno, f"{kind} {where} may not be bound by this user: ports below 1024 want root")
+        return NetworkError(error.errno, f"{kind} {where} may not be bound by this user: ports below 1024 need root")
     return NetworkError(error.errno, f"{kind} {where} cannot be bound: {error.strerror}")
 
 

@@ -162,7 +162,7 @@ class TcpListener:
         self._connections = connections or Connections(most_connections(), sessions=most_sessions(), own=address)
         self._beginning: set[asyncio.Task[Any]] = set()
         where = join_address(address, port)
-        self._acceptor = Acceptor(sock, loop, ours, self._begin, f"connections to {where} wait")
+        self._acceptor = Acceptor(sock, loop, ours, self._begin, f"new connections to {where} must wait")
 
     def descriptors(self) -> list[int]:
         """Returns the descriptors of its connections."""
@@ -195,4 +195,4 @@ class TcpListener:
         if task.cancelled():
             accepted.close()
         elif error := task.exception():
-            _log.debug("a connection that ended as it began: %s", error)
+            _log.debug("a connection failed at its start: %s", error)

@@ -191,7 +191,7 @@ class MirrorCopy(Secondary):
                 read = Stood(State(state), peer, node, name, int(serial) if serial else None)
                 self._stood[rdata] = stood[peer] = read
             except ValueError:
-                raise BadMessage("a mirror that says what nobody understands") from None
+                raise BadMessage("a mirror with a malformed record about the state of a peer") from None
         return Beside(current, peers, stood)
 
 

@@ -170,7 +170,7 @@ class PushClient:
             self._transferred(event.wire)
         elif isinstance(event, Told):
             if event.tlv.kind != PUSH:
-                raise Fatal("a message without id that only a client sends, or nobody")
+                raise Fatal("a message without an ID that is not a PUSH")
             self._pushed(event)
         elif isinstance(event, Asked):
             self._answer(event)
@@ -186,7 +186,7 @@ class PushClient:
         self._writer.write(event.answer)
         self._client.sent(clock.now())
         if self._writer.transport.get_write_buffer_size() > MOST_UNSENT:
-            raise BadMessage("asks and does not read the answers")
+            raise BadMessage("it sends requests and does not read the answers")
 
     def _refuse(self, seconds: float) -> None:
         self.refused = min(seconds, LONGEST_REFUSAL)
@@ -201,7 +201,7 @@ class PushClient:
 
     def _transferred(self, wire: bytes) -> None:
         if wire[0] << 8 | wire[1] != self._asked:
-            raise BadMessage("an answer that nobody has asked for")
+            raise BadMessage("an answer whose ID belongs to no query")
         self._asked_at, self._behind = clock.now(), False
         progress = self._copy.feed(wire)
         if progress is Progress.MORE:

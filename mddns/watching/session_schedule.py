@@ -96,7 +96,7 @@ class SessionSchedule:
         """Notes that `host` has no mirror for us. If it is our own host, this process queries all hosts itself."""
         hosts = self._hosts.by_id
         if self._own_holder.is_own(host) and self._own_holder.none(hosts.values()):
-            _log.debug("every host is asked, as this one has no mirror")
+            _log.debug("this host has no mirror: querying every host")
             # At this moment all other hosts notice too that the responder of this host is gone, and are busy with that.
             # Our queries are more work for them, so they come after it.
             pause, now = YIELD if self._current else 0.0, loop_time()
@@ -111,7 +111,7 @@ class SessionSchedule:
         before = own_holder.complete
         taken = own_holder.told(hosts.by_id, hosts.network, self._current, loop_time(), clock.now())
         if own_holder.complete and not before:
-            _log.debug("everything comes from this host's holder")
+            _log.debug("all data comes from the mirror of this host's holder")
         if taken and own_holder.moved:
             now = loop_time()
             for host in hosts.by_id.values():
@@ -134,7 +134,7 @@ class SessionSchedule:
         except OSError as error:
             _log.debug("no session with %s: %s", host.peer.shown, error)
         except Exception:  # a bug in mddns that one host triggers must not end the watching of all others
-            _log.exception("the session with %s ended by a fault", host.peer.shown)
+            _log.exception("the session with %s ended because of an internal error", host.peer.shown)
             stay_away = NONSENSE_FOR
         finally:
             if host.session is session:

@@ -35,7 +35,9 @@ from .view import Watching as Watching
 _log = logging.getLogger("mddns")
 
 SHARE: Final = 4  # after a state was published in t seconds of CPU time, the next one waits SHARE * t seconds
-BROKEN: Final = "watching has ended by a fault of mddns: the log has it; begin anew with another Resolver"
+BROKEN: Final = (
+    "watching has ended because of an internal error of mddns: see the log, and start again with a new Resolver"
+)
 
 
 class Watcher:
@@ -180,7 +182,7 @@ class Watcher:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and self._failure is None:
-            _log.error("watching has ended by a fault", exc_info=error)
+            _log.error("watching has ended because of an internal error", exc_info=error)
             self._failure, self._whole = error, None
             for other in self._tasks:
                 other.cancel()

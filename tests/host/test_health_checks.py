@@ -90,9 +90,9 @@ def test_get_asks_for_the_path_at_the_address() -> None:
         (Check("/"), http(500), "status 500"),
         (Check("/", 301), http(301), None),
         (Check("/", 200), http(204), "status 204"),
-        (Check("/", text="ready"), http(200, b"not yet"), "no 'ready' in what it answered"),
+        (Check("/", text="ready"), http(200, b"not yet"), "no 'ready' in the response"),
         (Check("/", text="ready"), http(200, b"x" * 9000 + b"ready"), None),
-        (Check("/", text="ready"), http(200, b"x" * 200_000 + b"ready"), "no 'ready' in what it answered"),
+        (Check("/", text="ready"), http(200, b"x" * 200_000 + b"ready"), "no 'ready' in the response"),
         (Check("/", text="ready"), b"HTTP/1.0 200 OK\r\n\r\nalready", None),
         (Check("/"), b"HTTP/1.1 100 Continue\r\n\r\n" + http(200), None),
     ],
@@ -105,7 +105,7 @@ def test_get_judges_status_and_text(check: Check, answer: bytes, problem: str | 
 def test_what_speaks_no_http_fails(answer: bytes) -> None:
     problem = probed(Check("/"), answer)[0]
     assert problem is not None
-    assert "speaks no HTTP" in problem or "reset" in problem.lower()
+    assert "does not speak HTTP" in problem or "reset" in problem.lower()
 
 
 def test_who_does_not_answer_in_time_fails() -> None:

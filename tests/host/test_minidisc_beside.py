@@ -348,7 +348,7 @@ def test_what_a_delegate_says_is_told_to_no_leader(bed: Bed) -> None:
     alpha = bed.host("alpha")
     minidisc.registry(alpha, ("theirs", 9001, {})).wait_for("advertised", timeout=20)
     joined = advertise(alpha, "ours", 80)
-    joined.wait_for("as its delegate", timeout=10)
+    joined.wait_for("is its delegate", timeout=10)
     ports = [int(each) for each in re.findall(r"100\.64\.0\.1:(\d+)", alpha.run(["ss", "-Hltn"]).stdout)]
     (second,) = [port for port in ports if port != PORT]
     sock = alpha.call(socket.create_connection, ("100.64.0.1", second), 5)
@@ -367,9 +367,9 @@ def test_a_foreign_program_on_the_tcp_port_is_told_of_once_and_dns_is_answered(b
     with alpha.socket_tcp(PORT):
         md = advertise(alpha, "web", 80)
         assert bravo.run(["md", "find", "web"]).stdout.strip() == "100.64.0.1:80"
-        md.wait_for("it is no Minidisc", timeout=10)
+        md.wait_for("that program is not Minidisc", timeout=10)
         time.sleep(1.0)
-        assert md.stderr.count("it is no Minidisc") == 1
+        assert md.stderr.count("that program is not Minidisc") == 1
 
 
 def test_a_child_of_a_delegate_keeps_no_port(bed: Bed) -> None:

@@ -73,8 +73,8 @@ def test_whoever_speaks_a_version_of_ours_is_let_in(hello: dict[str, Any]) -> No
 def test_one_too_new_is_told_so_and_what_to_do() -> None:
     assert said_to({"version": VERSION + 2, "oldest": VERSION + 1}) == (
         REFUSED,
-        f"it speaks version {VERSION} of what a host's programs say to each other, this program version {VERSION + 2}: "
-        "end it, or upgrade its mddns",
+        f"it uses version {VERSION} of the protocol between the mddns programs of a host, this program uses version "
+        f"{VERSION + 2}: end it, or upgrade its mddns",
     )
 
 
@@ -93,7 +93,7 @@ def test_a_program_that_cannot_speak_with_the_holder_does_not_start(monkeypatch:
             monkeypatch.setattr(holder, "OLDEST", VERSION + 1)
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            with pytest.raises(PortInUse, match=r"registry refused: it speaks version .* upgrade its mddns"):
+            with pytest.raises(PortInUse, match=r"registry refused this process: it uses version .* upgrade its mddns"):
                 await open_node(me)
             assert loop.time() - begun < 0.9, "it tried again and again"
         finally:

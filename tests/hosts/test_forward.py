@@ -380,7 +380,7 @@ def test_who_may_not_bind_port_53_answers_at_5354_and_is_told_the_remedy(bed: Be
     bravo = bed.host("bravo")
     process = bravo.start(["python", "-c", _WITHOUT_PRIVILEGE + _BECOME_MD, "forward"])
     said = process.wait_for("answering at")
-    assert f"{HERE}:5354 (UDP {HERE}:53 may not be bound by this user: ports below 1024 want root)" in said
+    assert f"{HERE}:5354 (UDP {HERE}:53 may not be bound by this user: ports below 1024 need root)" in said
     process.wait_for("as root or through systemd; see docs/forward.md")
     assert ask(bravo, "web.minidisc", "SRV", port=5354).answer
 

@@ -110,7 +110,7 @@ def test_5_who_accepts_our_tenants_and_says_nothing_holds_nobody_up(
         silent.bind(channel_path(place.addresses[0], place.port))
         silent.listen()
         start(place).close()
-    assert any("does not let this one in" in record.message for record in caplog.records)
+    assert any("does not let this process in" in record.message for record in caplog.records)
 
 
 # 6: the library ended its host program

@@ -397,7 +397,7 @@ def test_a_handlers_fault_is_logged_and_told_as_500(caplog: pytest.LogCaptureFix
         received, _ = exchange(CLOSING % b"/fault")
     assert status(received) == 500
     assert [record.exc_info is not None for record in caplog.records] == [True]
-    assert b"a fault" not in received.partition(b"\r\n\r\n")[2].replace(b"is a fault of mddns", b"")
+    assert b"a fault" not in received.partition(b"\r\n\r\n")[2]
 
 
 def test_what_was_answered_is_counted_by_status() -> None:

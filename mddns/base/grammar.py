@@ -121,7 +121,7 @@ def check_address(address: str) -> str:
         raise InvalidService(f"address {address!r}: must be an IPv4 or IPv6 address") from None
     if parsed.is_unspecified or parsed.is_multicast:
         raise InvalidService(
-            f"address {address!r}: clients cannot connect to this address; ':8080' is port 8080 at this node's own address"
+            f"address {address!r}: clients cannot connect to it; ':8080' is port 8080 at this node's own address"
         )
     return str(parsed)
 

@@ -84,7 +84,7 @@ def parse_place(text: str, option: str = "upstream") -> Place:
     if address is None:
         raise ConfigError(f"{option} {text!r}: must be an address, as in 192.168.1.1, 10.0.0.1#5353 or fd00::1#5353")
     if mark and not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):
-        raise ConfigError(f"{option} {text!r}: port {number!r} is no number from 1 to 65535")
+        raise ConfigError(f"{option} {text!r}: port {number!r} must be a number from 1 to 65535")
     return Place(address, int(number) if mark else PORT)
 
 

@@ -324,7 +324,7 @@ class _Composer:
         self.text, self.read = text, 0  # `read`: where the last event ended
         self.lines = text.split("\n")
         if len(text) > MAX_TEXT:
-            file.stop(1, "", f"{len(text)} characters; at most {MAX_TEXT} are read")
+            file.stop(1, "", f"{len(text)} characters; at most {MAX_TEXT} are allowed")
         if bad := _UNPRINTABLE.search(text):
             line = text.count("\n", 0, bad.start()) + 1
             file.stop(line, "", f"the character {bad[0]!r} is not allowed; write it as an escape in double quotes")

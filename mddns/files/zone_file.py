@@ -85,7 +85,7 @@ def read_zone(text: str, source: str, origin: str) -> tuple[list[Offer], list[st
     """
     zone = _Zone(source, Name.parse(origin.rstrip(".") + "."))
     if len(text) > MAX_TEXT:
-        zone.add(1, f"{len(text)} characters; at most {MAX_TEXT} are read")
+        zone.add(1, f"{len(text)} characters; at most {MAX_TEXT} are allowed")
         zone.fail()
     try:
         text.encode()

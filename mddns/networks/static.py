@@ -144,5 +144,5 @@ def _address_and_port(text: str, port: int, where: str) -> tuple[str, int]:
             f"{where} must be an address, as in 100.64.0.1, 100.64.0.1:28004 or [fd7a::1]:28004"
         ) from None
     if not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):
-        raise ConfigError(f"{where}: port {number!r} is no number from 1 to 65535")
+        raise ConfigError(f"{where}: port {number!r} must be a number from 1 to 65535")
     return address, int(number)

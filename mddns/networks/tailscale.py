@@ -181,7 +181,7 @@ def _document(received: bytes, path: str) -> Mapping[str, Any]:
     except ValueError:
         raise TailscaleError(f"{_PROGRAM} at {path} sent an incomplete response: try again") from None
     if not isinstance(document, dict):
-        raise TailscaleError(f"{_PROGRAM} at {path} sent a response that is no status: check that it is {_PROGRAM}")
+        raise TailscaleError(f"{_PROGRAM} at {path} sent a response that is not a status: check that it is {_PROGRAM}")
     return document
 
 

@@ -133,7 +133,7 @@ def test_reading_in_a_loop_leaves_no_thread(tmp_path: Path) -> None:
         ("nonsense", "'nonsense' must be an address"),
         ("203.0.113.1:0", "port '0'"),
         ("203.0.113.1:65536", "port '65536'"),
-        ("203.0.113.1:" + "9" * 5000, "no number from 1 to 65535"),
+        ("203.0.113.1:" + "9" * 5000, "must be a number from 1 to 65535"),
         ("203.0.113.1:x", "port 'x'"),
         ("[fd7a::1", "must be an address"),
         ("[fd7a::1]53", "must be an address"),

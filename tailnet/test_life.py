@@ -95,7 +95,11 @@ def test_a_stopped_node_says_so(net: RealTailnet, charlie: Machine) -> None:
 def test_tailscaled_killed_takes_the_addresses_and_brings_them_back(net: RealTailnet, charlie: Machine) -> None:
     charlie.down(signal.SIGKILL)
     assert charlie.run(["ip", "-brief", "address", "show", "dev", "tailscale0"]).returncode != 0
-    lost(charlie, "tailscaled is not running: nobody answers at /var/run/tailscale/tailscaled.sock. Start Tailscale")
+    lost(
+        charlie,
+        "tailscaled is not running: no program listens at its socket /var/run/tailscale/tailscaled.sock. "
+        "Start Tailscale",
+    )
     listed = md(net["delta"], "list", "-o", "name")
     assert (listed.returncode, listed.stdout.split()) == (0, [WEB])
     assert "silent: charlie" in listed.stderr

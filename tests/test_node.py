@@ -205,7 +205,7 @@ def test_without_descriptors_for_asking_around_an_answer_is_given_still(
     """No peer was queried, so no answer does not mean that the network is empty."""
 
     async def no_descriptors(*args: object) -> None:
-        raise NetworkError("no file descriptor is left for a lookup")
+        raise NetworkError("no file descriptor is free for a lookup")
 
     async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
         memory = node.directory.memory
@@ -227,7 +227,7 @@ def test_without_descriptors_for_asking_around_an_answer_is_given_still(
 
 def test_what_was_told_long_ago_is_not_in_an_answer_when_nobody_tells_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_descriptors(*args: object) -> None:
-        raise NetworkError("no file descriptor is left for a lookup")
+        raise NetworkError("no file descriptor is free for a lookup")
 
     async def work(node: Node, network: Fixed, peers: tuple[Peer, ...]) -> None:
         bravo = peers[1]

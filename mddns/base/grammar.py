@@ -23,7 +23,7 @@ MAX_ALIASES_OCTETS: Final = 248  # joined by commas, they are one TXT string aft
 def normal_name(name: str) -> str:
     """Returns `name` as DNS holds it (NFC). Raises InvalidService with the rule that it breaks."""
     if not isinstance(name, str):
-        raise InvalidService(f"service name {name!r}: a name is text, not {type(name).__name__}")
+        raise InvalidService(f"service name {name!r}: a name must be text, not {type(name).__name__}")
     if not name.isascii():
         from unicodedata import normalize  # a large module that is rarely needed
 
@@ -43,7 +43,7 @@ def name_problem(name: str) -> str | None:
     except UnicodeEncodeError:
         return "not valid UTF-8"
     if not octets:
-        return "a name has at least one character"
+        return "must have at least one character"
     if len(octets) > MAX_SERVICE_NAME:
         return f"{len(octets)} octets; at most {MAX_SERVICE_NAME} fit beside the underscore of _name._tcp"
     if fold(name) in RESERVED_NAMES:
@@ -57,14 +57,14 @@ def name_problem(name: str) -> str | None:
     if any(unicodedata.category(char) == "Cc" for char in name):
         return "control characters are not allowed"
     if not unicodedata.is_normalized("NFC", name):
-        return "not in Unicode normal form C"
+        return "must be in Unicode normal form C (NFC)"
     return None
 
 
 def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Returns a copy of `labels`. Raises InvalidService, which names the first that does not fit into a TXT record."""
     if not isinstance(labels, Mapping):
-        raise InvalidService(f"labels {labels!r}: a mapping of text to text is wanted, as in {{'env': 'prod'}}")
+        raise InvalidService(f"labels {labels!r}: must be a mapping of text to text, as in {{'env': 'prod'}}")
     if len(labels) > MAX_SERVICE_LABELS:
         raise InvalidService(f"{len(labels)} labels; at most {MAX_SERVICE_LABELS} are allowed for a service")
     total = 0
@@ -84,15 +84,15 @@ def label_problem(key: str, value: str) -> str | None:
     """Returns why ``key=value`` is not a valid service label, or None if it is valid."""
     for part in (key, value):
         if not isinstance(part, str):
-            return f"key and value are text; {part!r} is {type(part).__name__}"
+            return f"key and value must be text; {part!r} is {type(part).__name__}"
     if not key:
-        return "a key has at least one character"
+        return "a key must have at least one character"
     if "=" in key:
-        return "'=' in a key; the first '=' ends the key"
+        return "a key must not contain '=', which ends the key in a TXT record"
     if not (key.isascii() and key.isprintable()):
-        return "keys are printable ASCII (RFC 6763 6.4)"
+        return "keys must be printable ASCII (RFC 6763 6.4)"
     if fold(key).startswith(OWN_PREFIX):
-        return "keys that start with 'md.' are kept for mddns itself"
+        return "keys that start with 'md.' are reserved for mddns"
     try:
         octets = len(key) + 1 + len(value.encode())
     except UnicodeEncodeError:
@@ -105,7 +105,7 @@ def label_problem(key: str, value: str) -> str | None:
 def check_port(port: int) -> int:
     """Returns `port`. Raises InvalidService if it is not a number from 1 to 65535."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= 65535:
-        raise InvalidService(f"port {port!r}: a whole number from 1 to 65535 is wanted")
+        raise InvalidService(f"port {port!r}: must be a whole number from 1 to 65535")
     return port
 
 
@@ -118,30 +118,32 @@ def check_address(address: str) -> str:
             raise ValueError
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        raise InvalidService(f"address {address!r}: an IPv4 or IPv6 address is wanted") from None
+        raise InvalidService(f"address {address!r}: must be an IPv4 or IPv6 address") from None
     if parsed.is_unspecified or parsed.is_multicast:
-        raise InvalidService(f"address {address!r}: nobody can connect to it; ':8080' means this node")
+        raise InvalidService(
+            f"address {address!r}: clients cannot connect to it; ':8080' is port 8080 at this node's own address"
+        )
     return str(parsed)
 
 
 def check_16_bits(field: str, value: int) -> int:
     """Returns an SRV priority or weight, 0 to 65535 (RFC 2782). Raises InvalidService, which names `field`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
-        raise InvalidService(f"{field} {value!r}: a whole number from 0 to 65535 is wanted")
+        raise InvalidService(f"{field} {value!r}: must be a whole number from 0 to 65535")
     return value
 
 
 def check_protocol(protocol: str) -> str:
     """Returns `protocol`. Raises InvalidService if it is not ``tcp`` or ``udp``."""
     if protocol not in PROTOCOLS:
-        raise InvalidService(f"protocol {protocol!r}: 'tcp' or 'udp' is wanted")
+        raise InvalidService(f"protocol {protocol!r}: must be 'tcp' or 'udp'")
     return protocol
 
 
 def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
     """Returns SRV aliases such as ``etcd-client``, each once. Raises InvalidService, which names the first bad one."""
     if isinstance(aliases, str):
-        raise InvalidService(f"srv {aliases!r}: a list of aliases is wanted, as in ['etcd-client']")
+        raise InvalidService(f"srv {aliases!r}: must be a list of aliases, as in ['etcd-client']")
     found: dict[str, str] = {}
     for alias in aliases:
         if problem := alias_problem(alias):
@@ -157,12 +159,12 @@ def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
 def alias_problem(alias: str) -> str | None:
     """Returns why `alias` is not valid in ``_alias._tcp.NAME``, or None if it is valid (RFC 6335 5.1)."""
     if not isinstance(alias, str):
-        return f"an alias is text, not {type(alias).__name__}"
+        return f"an alias must be text, not {type(alias).__name__}"
     if alias.startswith("_"):
-        return f"without underscore and protocol: {alias[1:].partition('.')[0]!r}"
+        return f"write it without underscore and protocol, as {alias[1:].partition('.')[0]!r}"
     # RFC 6335 allows 15 octets; etcd's aliases with "-ssl" and cluster names are longer.
     if not 0 < len(alias) <= MAX_SERVICE_NAME:
-        return f"{len(alias)} characters; 1 to {MAX_SERVICE_NAME} are wanted"
+        return f"{len(alias)} characters; must have 1 to {MAX_SERVICE_NAME}"
     if not (alias.isascii() and alias.replace("-", "").isalnum()) or alias.startswith("-") or alias.endswith("-"):
-        return "letters, digits, and hyphens between them are wanted"
+        return "must consist of letters, digits, and hyphens between them"
     return None

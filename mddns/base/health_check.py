@@ -54,17 +54,17 @@ class Check(NamedTuple):
         if isinstance(told, str):
             told = {"tcp": True} if told == "tcp" else {"http": told}
         if not isinstance(told, Mapping):
-            raise InvalidService(f"check {told!r}: 'tcp', a path such as '/healthz', or a mapping is wanted")
+            raise InvalidService(f"check {told!r}: must be 'tcp', a path such as '/healthz', or a mapping")
         for key in told:
             if key not in CHECK_KEYS:
                 raise InvalidService(f"check: unknown key {key!r}; known are {', '.join(CHECK_KEYS)}")
         read = {key: _READ[key](value) for key, value in told.items() if key not in ("tcp", "http")}
         over_tcp = "tcp" in told and _truth(told["tcp"])
         if over_tcp == ("http" in told):
-            raise InvalidService("check: one of 'tcp: true' and 'http: /path' is wanted")
+            raise InvalidService("check: must have either 'tcp: true' or 'http: /path'")
         path = _path(told["http"]) if "http" in told else None
         if path is None and (wrong := next((key for key in ("status", "text") if key in told), None)):
-            raise InvalidService(f"check: {wrong!r} goes with 'http: /path'")
+            raise InvalidService(f"check: {wrong!r} is only allowed with 'http: /path'")
         return cls(path, **read)
 
     def shown(self) -> str:
@@ -82,27 +82,27 @@ def _worded(check: Check) -> dict[str, object]:
 def _path(value: object) -> str:
     # Printable ASCII without spaces is all that a request line can hold (RFC 9112 3).
     if not isinstance(value, str) or not re.fullmatch(r"/[!-~]{0,1023}", value):
-        raise InvalidService(f"check {value!r}: 'tcp', or a path that begins with '/', as in '/healthz'")
+        raise InvalidService(f"check {value!r}: must be 'tcp', or a path that begins with '/', as in '/healthz'")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 1024:
-        raise InvalidService(f"check: text {value!r}: 1 to 1024 characters are wanted")
+        raise InvalidService(f"check: text {value!r}: must have 1 to 1024 characters")
     return value
 
 
 def _truth(value: object) -> bool:
     if value in (True, "true", "yes", "on"):
         return True
-    raise InvalidService(f"check: tcp {value!r}: 'true' is wanted; the port is told by 'port:'")
+    raise InvalidService(f"check: tcp {value!r}: must be 'true'; to check another port, add 'port:'")
 
 
 def _count(field: str, least: int, most: int) -> Any:
     def read(value: object) -> int:
         number = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
-            raise InvalidService(f"check: {field} {value!r}: a whole number from {least} to {most} is wanted")
+            raise InvalidService(f"check: {field} {value!r}: must be a whole number from {least} to {most}")
         return number
 
     return read
@@ -122,7 +122,7 @@ def _seconds(field: str) -> Any:
         seconds = float(found[1]) * _UNITS[found[2]] if found else value
         good = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not good or not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:  # type: ignore[operator]
-            raise InvalidService(f"check: {field} {value!r}: 100ms to 60m are wanted, as in 2s")
+            raise InvalidService(f"check: {field} {value!r}: must be from 100ms to 60m, as in 2s")
         return float(seconds)  # type: ignore[arg-type]
 
     return read

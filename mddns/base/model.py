@@ -44,13 +44,13 @@ def split_address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5) or not 0 < int(port) <= 65535:
-        raise ValueError(f"{text!r} is no ip:port: the port is a number from 1 to 65535")
+        raise ValueError(f"{text!r} is no ip:port: the port must be a number from 1 to 65535")
     try:
         address = canonical_address(host[1:-1] if bracketed else host)
     except ValueError:
-        raise ValueError(f"{text!r} is no ip:port: IPv4 as 100.64.0.2:80, IPv6 as [fd7a::2]:80") from None
+        raise ValueError(f"{text!r} is no ip:port: write IPv4 as 100.64.0.2:80, IPv6 as [fd7a::2]:80") from None
     if bracketed != (":" in address):
-        raise ValueError(f"{text!r} is no ip:port: brackets belong around IPv6, as in [fd7a::2]:80")
+        raise ValueError(f"{text!r} is no ip:port: only IPv6 is written in brackets, as in [fd7a::2]:80")
     return address, int(port)
 
 

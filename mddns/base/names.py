@@ -71,14 +71,14 @@ def _read_labels(text: str) -> Iterator[bytes]:
         elif len(digits := text[at : at + 3]) == 3 and digits.isascii() and digits.isdecimal():
             octet = int(digits)
             if octet > 255:
-                raise BadMessage(f"{text!r}: \\{octet} is no octet")
+                raise BadMessage(f"{text!r}: \\{octet} is no octet; it must be \\000 to \\255")
             label.append(octet)
             at += 3
         elif at < len(text):
             label += text[at].encode("utf-8", "surrogateescape")
             at += 1
         else:
-            raise BadMessage(f"{text!r}: a backslash at the end")
+            raise BadMessage(f"{text!r}: ends with a single backslash")
     if label:
         yield bytes(label)
 
@@ -109,7 +109,7 @@ class Name:
             raise BadMessage(f"{text!r}: not valid UTF-8") from None
         relative = origin is not None and not _ends_in_dot(text)
         if any(not label for label in labels):
-            raise BadMessage(f"{text!r}: an empty label")
+            raise BadMessage(f"{text!r}: has an empty label")
         return cls.of(labels, origin if relative else None)
 
     @classmethod

@@ -76,7 +76,7 @@ def parse_address(text: str) -> tuple[str | None, int]:
         address, port = split_address(text)
     except ValueError as error:
         rule = str(error).removeprefix(f"{text!r} is no ip:port: ")
-        raise InvalidService(f"address {text!r}: {rule}; ':8080' means this node") from None
+        raise InvalidService(f"address {text!r}: {rule}; ':8080' is port 8080 at this node's own address") from None
     return check_address(address), port
 
 
@@ -96,10 +96,10 @@ def make(
 ) -> Offer:
     """Returns a checked Offer. Raises InvalidService, which names the first fault."""
     if isinstance(addresses, str):
-        raise InvalidService(f"addresses {addresses!r}: a list of addresses is wanted")
+        raise InvalidService(f"addresses {addresses!r}: must be a list of addresses")
     checked = None if check is None else Check.of(check)
     if checked and checked.port is None and protocol == "udp":
-        raise InvalidService("check: a UDP service says by 'port:' which TCP port is to be asked")
+        raise InvalidService("check: the check of a UDP service needs 'port:', the TCP port to check")
     return Offer(
         name=normal_name(name),
         labels=check_labels(labels or {}),

@@ -56,30 +56,32 @@ def read_response(octets: bytes, *, ended: bool) -> tuple[int, bytes] | None:
     `ended`: the server has closed the connection.
     """
     if not b"HTTP/1.".startswith(octets[:7]):
-        raise ValueError("this is no HTTP")
+        raise ValueError("this is not an HTTP response")
     head, blank, body = octets.partition(b"\r\n\r\n")
     if not blank:
         if ended or len(octets) > _MOST_HEAD:
-            raise ValueError("the head of an HTTP response does not end")
+            raise ValueError("the head of the HTTP response is incomplete or too long")
         return None
     first, *lines = head.split(b"\r\n")
     status = first[9:12]
     if first[8:9] != b" " or not status.isdigit():
-        raise ValueError("an HTTP response has a status")
+        raise ValueError("an HTTP response without a status")
     fields = {key.strip().lower(): value.strip() for key, _, value in (line.partition(b":") for line in lines)}
     if b"transfer-encoding" in fields:
-        raise ValueError("chunks are no answer to an HTTP/1.0 request")
+        raise ValueError("a chunked response, which HTTP/1.0 does not allow")
     length = fields.get(b"content-length")
     if length is not None:
         if not length.isdigit() or len(length) > 9 or int(length) > MOST_OCTETS:
-            raise ValueError(f"a body of {length[:20]!r} octets")
+            raise ValueError(
+                f"an HTTP response with Content-Length {length[:20]!r}; it must be a number, at most {MOST_OCTETS}"
+            )
         if len(body) >= int(length):
             return int(status), body[: int(length)]
         if ended:
-            raise ValueError("the body of an HTTP response breaks off")
+            raise ValueError("the body of the HTTP response is incomplete")
         return None
     if len(body) > MOST_OCTETS:
-        raise ValueError("the body of an HTTP response does not end")
+        raise ValueError("the body of the HTTP response is too long")
     return (int(status), body) if ended else None
 
 
@@ -90,13 +92,13 @@ def read_services(body: bytes, peer: Peer) -> Listed:
     addresses are valid on one machine or link only, so they are left out, except the peer's own.
     """
     if len(body) > MOST_OCTETS:
-        raise ValueError(f"a list of {len(body)} octets; at most {MOST_OCTETS} are read")
+        raise ValueError(f"a list of {len(body)} octets; at most {MOST_OCTETS} are allowed")
     try:
         entries = json.loads(body.decode())
     except RecursionError:
-        raise ValueError("a list of services is not nested so deep") from None
+        raise ValueError("the list of services is nested too deeply") from None
     if not isinstance(entries, list):
-        raise ValueError("this is no list of services")
+        raise ValueError("the body is not a list of services")
     told: list[Told] = []
     problems = _Problems()
     for entry in entries[:MAX_FROM_PEER]:
@@ -112,10 +114,10 @@ def read_services(body: bytes, peer: Peer) -> Listed:
 def _read_entry(entry: Any, peer: Peer, problems: _Problems) -> Told:
     """Reads one entry. Raises ValueError if it is not a service. Adds invalid labels to `problems`."""
     if not isinstance(entry, dict):
-        raise ValueError("an entry that is no object")
+        raise ValueError("an entry is not a JSON object")
     name = entry.get("name")
     if not isinstance(name, str):
-        raise ValueError("an entry without name")
+        raise ValueError("an entry has no name")
     name = normal_name(name)
     where = entry.get("addrPort")
     if not isinstance(where, str):
@@ -126,10 +128,10 @@ def _read_entry(entry: Any, peer: Peer, problems: _Problems) -> Told:
 
     parsed = ip_address(address)
     if address not in peer.addresses and (parsed.is_loopback or parsed.is_link_local):
-        raise ValueError(f"service {name!r}: {address} means something on one machine only")
+        raise ValueError(f"service {name!r}: {address} is valid on one machine or link only")
     labels = entry.get("labels")
     if not isinstance(labels, dict | None):
-        raise ValueError(f"service {name!r}: labels that are no object")
+        raise ValueError(f"service {name!r}: labels must be a JSON object")
     kept = _labels(name, labels or {}, problems)
     return Told(name, "", DEFAULT_PRIORITY, DEFAULT_WEIGHT, port, (address,), Attributes(kept, None, ()))
 
@@ -143,7 +145,7 @@ def _labels(name: str, labels: dict[str, Any], problems: _Problems) -> dict[str,
         if problem is None:
             octets = 2 + len(key) + len(value.encode())
             if fold(key) in seen:
-                problem = "the same key in another case is there already"
+                problem = "another label has the same key in another case"
             elif len(kept) == MAX_SERVICE_LABELS or octets > left:
                 problem = f"a service has at most {MAX_SERVICE_LABELS} labels, of {MAX_LABEL_OCTETS} octets together"
         if problem is not None:
@@ -189,14 +191,14 @@ def write_delegate(address: str, port: int) -> bytes:
 def read_delegate(body: bytes) -> tuple[str, int]:
     """Returns address and port in the body of ``POST /add-delegate``. Raises ValueError if it is malformed."""
     if len(body) > _DELEGATE_OCTETS:
-        raise ValueError(f"a body of {len(body)} octets")
+        raise ValueError(f"a body of {len(body)} octets; at most {_DELEGATE_OCTETS} are allowed")
     try:
         data = json.loads(body.decode())
     except RecursionError:
-        raise ValueError("a body that is nested so deep") from None
+        raise ValueError("the body is nested too deeply") from None
     where = data.get("addrPort") if isinstance(data, dict) else None
     if not isinstance(where, str):
-        raise ValueError('{"addrPort": "ip:port"} is wanted')
+        raise ValueError('the body must be {"addrPort": "ip:port"}')
     address, port = split_address(where)
     try:
         return check_address(address), port

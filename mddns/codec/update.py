@@ -80,7 +80,7 @@ def read(wire: bytes, apex: Name) -> list[Change]:
     for record in message.authority:
         labels = Name(record.key).relative_to(apex)
         if labels is None or len(labels) != 2 or record.rtype not in (SRV, TXT, A, AAAA, ANY):
-            raise BadMessage("an update of something that is no instance")
+            raise BadMessage("an update of records that belong to no instance")
         owners[record.key] = record.rclass == _CLASS_ANY
         records.setdefault((record.key, record.rtype), []).append((message, record))
     changes = []
@@ -89,11 +89,11 @@ def read(wire: bytes, apex: Name) -> list[Change]:
         if not withdrawn:
             srv = records.get((owner, SRV))
             if not srv:
-                raise BadMessage("an instance without SRV")
+                raise BadMessage("an instance without an SRV record")
             *numbers, target = message.srv(srv[0][1])
             told = told_of(target, (numbers[0], numbers[1], numbers[2]), apex, records)
             if told is None or target.lower() != owner or not told.port:
-                raise BadMessage("an instance that is not whole")
+                raise BadMessage("an instance whose records are incomplete or invalid")
         instance, name = Name(owner).labels[:2]
         shown = told.name if told else name.decode("utf-8", "surrogateescape")
         changes.append(Change(shown, instance.decode("utf-8", "surrogateescape"), told))

@@ -21,7 +21,7 @@ class _State(enum.Enum):
 _TOLD: Final = {
     _State.ANSWERS: ("peer-back", "answers again"),
     _State.SILENT: ("peer-silent", "silent"),
-    _State.GONE: ("peer-gone", f"silent for {GONE_AFTER:g} s, and not told of any more"),
+    _State.GONE: ("peer-gone", f"silent for {GONE_AFTER:g} s, services dropped"),
 }
 
 

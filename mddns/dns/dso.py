@@ -93,7 +93,7 @@ def read(wire: bytes) -> Stateful:
     """Reads a DSO message. Raises BadMessage if counts are not zero or TLVs do not fit (RFC 8490 5.4)."""
     ident, flags, *counts = HEADER.unpack_from(wire)
     if any(counts):
-        raise BadMessage("a DSO message with records in it")
+        raise BadMessage("a DSO message that contains records")
     tlvs, at = [], HEADER.size
     while at < len(wire):
         if at + _TLV.size > len(wire):
@@ -167,12 +167,12 @@ def read_request(wire: bytes) -> Stateful | bytes:
 def refusal(wire: bytes, seconds: float, rcode: int = SERVFAIL) -> bytes:
     """The response when there is no room for a session (RFC 8490 6.6.1). Raises Fatal if the message wants none."""
     if not wire[0] << 8 | wire[1] or is_response(wire):
-        raise Fatal("a message that wants no answer, without a session")
+        raise Fatal("a message that needs no response, without a session")
     message = read_request(wire)
     if isinstance(message, bytes):
         return message
     if message.tlvs[0].kind == RETRY_DELAY:
-        raise Fatal("a client that asks the server to stay away")
+        raise Fatal("a Retry Delay that the client sent; only servers send it")
     return reply(message.id, rcode, asked=message.tlvs, retry=seconds)
 
 
@@ -217,14 +217,14 @@ class ServerSession:
         """Returns the response to a message, None if it wants none. Raises Fatal if the connection must be aborted."""
         self._alive = now
         if is_response(wire):
-            raise Fatal("an answer that nobody has asked for")
+            raise Fatal("a response to no request")
         message = read_request(wire)
         if isinstance(message, bytes):
             self._acted = now
             return message
         primary = message.tlvs[0]
         if primary.kind == RETRY_DELAY:
-            raise Fatal("a client that asks the server to stay away")
+            raise Fatal("a Retry Delay that the client sent; only servers send it")
         if primary.kind != KEEPALIVE:
             self._acted = now
         if message.id:
@@ -232,7 +232,7 @@ class ServerSession:
             return self._answer(message, primary)
         # A client that sent a request may not know yet that it was refused (RFC 8765 6.4.1).
         if not self._asked or primary.kind == KEEPALIVE or not self._operations.told(primary, wire):
-            raise Fatal("a message without id that may not come so")
+            raise Fatal("a unidirectional message that is unknown, or not allowed here")
         return None
 
     def _answer(self, message: Stateful, primary: Tlv) -> bytes:

@@ -91,7 +91,7 @@ class Frames:
         while len(received) >= 2:
             size = received[0] << 8 | received[1]
             if size < HEADER.size:
-                raise BadMessage("a message of less than a header")
+                raise BadMessage("a message that is shorter than its header")
             if len(received) < 2 + size:
                 break
             found.append(bytes(received[2 : 2 + size]))
@@ -158,14 +158,14 @@ class ClientSession:
         if is_response(wire):
             return self._answered(read(wire))
         if not self._established:
-            raise Fatal("a server that speaks first")
+            raise Fatal("a DSO message from the server before the session was established")
         message = read_request(wire)
         if isinstance(message, bytes):
             return Asked(framed(message))
         primary = message.tlvs[0]
         if message.id:
             if primary.kind in (KEEPALIVE, RETRY_DELAY) or primary.kind in self._known:
-                raise Fatal("a server that asks for what only a client does")
+                raise Fatal("a request from the server that only clients may send")
             return Asked(framed(reply(message.id, DSOTYPENI, asked=message.tlvs)))
         if primary.kind == RETRY_DELAY:
             return GoAway(message.retry_delay or 0.0, message.rcode)
@@ -179,22 +179,22 @@ class ClientSession:
             self._granted.discard(message.id)  # the server ends an operation that it had accepted (RFC 8490 5.6)
             return Answered(message.id, message.rcode, message.retry_delay)
         if message.id not in self._waiting:
-            raise Fatal("an answer that nobody has asked for")
+            raise Fatal("a response to no request")
         asked, _ = self._waiting.pop(message.id)
         granted = message.rcode == NOERROR
         # Only NOERROR establishes the session; DSOTYPENI does not (5.1.1).
         self._established |= granted
         kinds = [tlv.kind for tlv in message.tlvs]
         if self._known.difference((asked,)).intersection(kinds):
-            raise Fatal("a message that is no answer, as one")
+            raise Fatal("a response with a TLV of another operation")
         if asked == KEEPALIVE and granted:
             if kinds[:1] != [KEEPALIVE] or kinds.count(KEEPALIVE) > 1:
-                raise Fatal("a Keepalive that is not answered with one")
+                raise Fatal("a response to a Keepalive without exactly one Keepalive")
             self._keepalive(message.tlvs[0])
             return None
         if asked != KEEPALIVE:
             if KEEPALIVE in kinds:
-                raise Fatal("a Keepalive that nobody has asked for")
+                raise Fatal("a Keepalive in the response to another request")
             if granted:
                 self._granted.add(message.id)
         return Answered(message.id, message.rcode, message.retry_delay)

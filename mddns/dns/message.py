@@ -135,7 +135,9 @@ class Names:
                 target = (length & 0x3F) << 8 | wire[at + 1]
                 # Strictly backwards, so no loop is possible; the hop limit bounds the recursion.
                 if target >= begun or not hops:
-                    raise BadMessage("a compression pointer that does not lead backwards, or a chain of too many")
+                    raise BadMessage(
+                        "a compression pointer that does not point backwards, or too many pointers in a chain"
+                    )
                 rest, _ = self._read(target, hops - 1)
                 name, end = wire[start:at] + rest, at + 2
                 break
@@ -179,11 +181,11 @@ def read_query(wire: bytes) -> Query:
     """
     ident, flags, questions, answers, authority, additional = HEADER.unpack_from(wire)
     if questions != 1:
-        raise BadMessage(f"{questions} questions; one is asked at a time")
+        raise BadMessage(f"{questions} questions; a query must have one")
     question, at = read_question(wire)
     # Only IXFR has an authority record (RFC 1995 3); only TSIG and OPT are additional (RFC 8945, RFC 6891).
     if answers or authority > (question.qtype == IXFR) or additional > 2:
-        raise BadMessage("a query with records in it")
+        raise BadMessage("a query that contains records")
     edns = serial = None
     if authority or additional:
         names = Names(wire)
@@ -193,10 +195,10 @@ def read_query(wire: bytes) -> Query:
                 serial = soa_serial(wire, names, record)
             elif record.rtype == OPT:
                 if edns is not None or record.key != b"\0":
-                    raise BadMessage("more than one OPT record, or one that is not the root's")
+                    raise BadMessage("more than one OPT record, or one whose owner is not the root")
                 edns = _edns(wire, record)
     if at != len(wire):
-        raise BadMessage("octets behind the last record")
+        raise BadMessage("octets after the last record")
     return Query(ident, flags, question, edns, serial)
 
 
@@ -218,7 +220,7 @@ def read_strings(wire: bytes, at: int, end: int, most: int = 256) -> list[bytes]
     while at < end:
         behind = at + 1 + wire[at]
         if behind > end or len(out) == most:
-            raise BadMessage("a TXT record whose strings do not fit, or too many of them")
+            raise BadMessage("a TXT record whose strings are longer than its RDATA, or are too many")
         out.append(wire[at + 1 : behind])
         at = behind
     return out
@@ -293,13 +295,13 @@ class Message:
     def __init__(self, wire: bytes) -> None:
         """Parses `wire`. Raises BadMessage if it is not a complete message with one question."""
         if len(wire) < 12:
-            raise BadMessage("less than a header")
+            raise BadMessage("a message that is shorter than its header")
         if len(wire) > MAX_MESSAGE:
-            raise BadMessage("more than 65,535 octets")
+            raise BadMessage("a message of more than 65,535 octets")
         self.wire = wire
         self.id, self.flags, questions, *counts = HEADER.unpack_from(wire)
         if questions != 1:
-            raise BadMessage(f"{questions} questions in a response; one was asked")
+            raise BadMessage(f"{questions} questions in a response; it must have one")
         self.question, at = read_question(wire)
         self.names = Names(wire)
         self.edns: Edns | None = None

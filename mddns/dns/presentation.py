@@ -26,7 +26,7 @@ def type_number(text: str) -> int:
     try:
         return int(getattr(dnslib.QTYPE, upper))
     except (dnslib.DNSError, AttributeError, ValueError):
-        raise ConfigError(f"type {text!r}: a record type is wanted, as in SRV, TXT, A, PTR or TYPE65280") from None
+        raise ConfigError(f"type {text!r}: must be a record type, as in SRV, TXT, A, PTR or TYPE65280") from None
 
 
 def type_text(rtype: int) -> str:

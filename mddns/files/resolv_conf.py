@@ -60,7 +60,7 @@ def read_resolv_conf(text: str) -> ResolvConf:
             if address is None:
                 remarks.append(f"line {number}: {words[0][:80]!r} is no address")
             elif len(servers) == MOST_SERVERS:
-                remarks.append(f"line {number}: only the first {MOST_SERVERS} servers are asked")
+                remarks.append(f"line {number}: only the first {MOST_SERVERS} servers are used")
             else:
                 servers[Place(address)] = None
         elif keyword == "options":
@@ -82,9 +82,9 @@ def parse_place(text: str, option: str = "upstream") -> Place:
     host, mark, number = text.partition("#")
     address = _address(host)
     if address is None:
-        raise ConfigError(f"{option} {text!r}: an address is wanted, as in 192.168.1.1, 10.0.0.1#5353 or fd00::1#5353")
+        raise ConfigError(f"{option} {text!r}: must be an address, as in 192.168.1.1, 10.0.0.1#5353 or fd00::1#5353")
     if mark and not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):
-        raise ConfigError(f"{option} {text!r}: port {number!r} is no number from 1 to 65535")
+        raise ConfigError(f"{option} {text!r}: port {number!r} must be a number from 1 to 65535")
     return Place(address, int(number) if mark else PORT)
 
 

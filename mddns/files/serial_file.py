@@ -61,7 +61,7 @@ class Serials:
         except OSError as error:
             if not self._told:
                 self._told = True
-                _log.info("the zone's serial is not kept for the next run: %s: %s", self._path, error.strerror)
+                _log.info("cannot save the zone's serial for the next run: %s: %s", self._path, error.strerror)
 
     def _read(self) -> dict[str, int]:
         kept = read(self._path, _MOST_OCTETS)

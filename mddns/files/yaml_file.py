@@ -49,7 +49,7 @@ MAX_DEPTH: Final = 16  # a correct file has four levels
 MAX_ADDRESSES: Final = 64  # of one service
 MAX_PROBLEMS: Final = 100  # more would not be read, and aliases could make many out of a few lines
 
-_TOO_DEEP: Final = f"more than {MAX_DEPTH} levels deep; a right file has four"
+_TOO_DEEP: Final = f"more than {MAX_DEPTH} levels deep; a correct file has four"
 _LOADER: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml if available: many times faster
 _TAGS: Final = (None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _NOTHING: Final = ("", "~", "null")  # empty where a list or a mapping is expected; as a label's value they are text
@@ -63,9 +63,9 @@ _ELSEWHERE: Final = {
 }
 # The most frequent causes of a YAML parser's error, by a pattern of the line.
 _SLIPS: Final = (
-    (r"(?m)^ *\t", "there is a tab, and YAML indents with spaces alone"),
-    (r":\s*\[[^]]*\]:", "an IPv6 address stands in quotes, as in '[fd7a::9]:5432'"),
-    (r"[{,]\s*address:\s+:", "between { and } an address stands in quotes, as in ':8080'"),
+    (r"(?m)^ *\t", "there is a tab; YAML must be indented with spaces"),
+    (r":\s*\[[^]]*\]:", "write an IPv6 address in quotes, as in '[fd7a::9]:5432'"),
+    (r"[{,]\s*address:\s+:", "between { and }, write an address in quotes, as in ':8080'"),
 )
 
 _Value: TypeAlias = "str | list[_Node] | dict[str, _Node]"
@@ -81,12 +81,12 @@ def read_config(text: str, source: str) -> list[Offer]:
     try:
         keys = file.entries(root)
     except InvalidService as error:
-        file.stop(root.line, "", f"{error}; at the top stands 'services:' with the list of services")
+        file.stop(root.line, "", f"{error}; the file must begin with 'services:' and the list of services")
     for key, node in keys.items():
         if key != "services":
             file.add(node.line, node.path, _unknown(key, ("services",)))
     if "services" not in keys:
-        file.stop(root.line, "", "no 'services:' at the top, which holds the list of services")
+        file.stop(root.line, "", "there is no 'services:' at the top level; it holds the list of services")
     offers = _offers(file, keys["services"])
     if file.problems:
         file.fail()
@@ -103,7 +103,11 @@ def _offers(file: _File, node: _Node) -> list[Offer]:
         if offer := _offer(file, item):
             key = (fold(offer.name), offer.address, offer.port, offer.protocol)
             if (other := found.setdefault(key, offer)) is not offer:
-                file.add(item.line, item.path, f"{offer.name!r} has this address in {other.where} already; drop one")
+                file.add(
+                    item.line,
+                    item.path,
+                    f"{offer.name!r} has this address in {other.where} already; remove one of them",
+                )
     return list(found.values())
 
 
@@ -125,7 +129,9 @@ def _offer(file: _File, node: _Node) -> Offer | None:
             file.add(child.line, child.path, error)
     for key, example in (("name", "web"), ("address", ":8080")):
         if key not in entry:
-            file.add(node.line, node.path, f"no {key!r}; every service has one, as in '{key}: {example}'")
+            file.add(
+                node.line, node.path, f"there is no {key!r}; every service must have one, as in '{key}: {example}'"
+            )
     if file.noted > before:
         return None
     address, port = values.pop("address")
@@ -210,7 +216,7 @@ def _number(field: str) -> Callable[[_File, _Node], int]:
     def read(file: _File, node: _Node) -> int:
         text = file.text(node)
         if not re.fullmatch("[0-9]{1,9}", text):
-            raise InvalidService(f"{text!r}: a whole number from 0 to 65535 is wanted")
+            raise InvalidService(f"{text!r}: must be a whole number from 0 to 65535")
         return check_16_bits(field, int(text))
 
     return read
@@ -273,18 +279,18 @@ class _File:
         """Raises all errors as one ConfigError, in the order of lines."""
         problems = [text for _, text in sorted(self.problems)]
         if len(problems) >= MAX_PROBLEMS:
-            problems.append(f"{self.source}: {MAX_PROBLEMS} faults, and the rest was not looked at")
+            problems.append(f"{self.source}: {MAX_PROBLEMS} errors; the rest of the file was not checked")
         raise ConfigError("\n".join(problems), problems) from None
 
     def spend(self, node: _Node, amount: int) -> None:
         """Limits the size to which aliases can expand a short text."""
         self.budget -= amount + 1
         if self.budget < 0:
-            self.stop(node.line, node.path, "aliases (*name) make this file too large; write out what is meant")
+            self.stop(node.line, node.path, "aliases (*name) make this file too large; write the values out")
 
     def text(self, node: _Node) -> str:
         if not isinstance(node.value, str):
-            raise InvalidService(f"text is wanted, not {_kind(node)}; in quotes, brackets are text")
+            raise InvalidService(f"must be text, not {_kind(node)}; put text with brackets in quotes")
         self.spend(node, len(node.value))
         return node.value
 
@@ -292,7 +298,7 @@ class _File:
         if not isinstance(node.value, list):
             if node.value in _NOTHING:
                 return []
-            raise InvalidService(f"a list is wanted, not {_kind(node)}")
+            raise InvalidService(f"must be a list, not {_kind(node)}")
         if len(node.value) > most:
             raise InvalidService(f"{len(node.value)} entries; at most {most} are allowed")
         return node.value
@@ -301,7 +307,7 @@ class _File:
         if not isinstance(node.value, dict):
             if node.value in _NOTHING and node.path:
                 return {}
-            raise InvalidService(f"a mapping is wanted (key: value), not {_kind(node)}")
+            raise InvalidService(f"must be a mapping (key: value), not {_kind(node)}")
         return node.value
 
 
@@ -318,21 +324,21 @@ class _Composer:
         self.text, self.read = text, 0  # `read`: where the last event ended
         self.lines = text.split("\n")
         if len(text) > MAX_TEXT:
-            file.stop(1, "", f"{len(text)} characters; at most {MAX_TEXT} are read")
+            file.stop(1, "", f"{len(text)} characters; at most {MAX_TEXT} are allowed")
         if bad := _UNPRINTABLE.search(text):
             line = text.count("\n", 0, bad.start()) + 1
-            file.stop(line, "", f"the character {bad[0]!r}; write it as an escape in double quotes")
+            file.stop(line, "", f"the character {bad[0]!r} is not allowed; write it as an escape in double quotes")
         self.events = yaml.parse(text, Loader=_LOADER)
 
     def document(self) -> _Node:
         """Reads the only document of the text."""
         self.next()
         if isinstance(event := self.next(), yaml.StreamEndEvent):
-            self.file.stop(1, "", "an empty file; 'services: []' is one without services")
+            self.file.stop(1, "", "the file is empty; for no services, write 'services: []'")
         root = self.node(self.next(), "", 0)
         self.next()
         if not isinstance(event := self.next(), yaml.StreamEndEvent):
-            self.file.stop(_line(event), "", "a second document (---); a file holds one")
+            self.file.stop(_line(event), "", "a second document (---); a file must have one")
         return root
 
     def next(self) -> Any:
@@ -371,10 +377,12 @@ class _Composer:
         line = line or _line(event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                self.file.stop(line, path, f"no &{event.anchor} ends before this *{event.anchor}")
+                self.file.stop(
+                    line, path, f"the alias *{event.anchor} has no anchor &{event.anchor} that is complete before it"
+                )
             return _Node(line, path, self.anchors[event.anchor])
         if event.tag not in _TAGS:
-            self.file.add(line, path, f"the tag {event.tag!r}; tags are not read, write the text itself")
+            self.file.add(line, path, f"the tag {event.tag!r} is not supported; remove it")
         if depth > MAX_DEPTH:
             self.file.stop(line, "", _TOO_DEEP)
         value: _Value
@@ -398,15 +406,15 @@ class _Composer:
             key = self.node(event, path, depth + 1).value
             value = self.node(self.next(), _below(path, str(key)), depth + 1, line)
             if not isinstance(key, str):
-                self.file.add(line, path, "a key is plain text, not a list or a mapping")
+                self.file.add(line, path, "a key must be plain text, not a list or a mapping")
             elif key == "<<" and getattr(event, "style", "'") in (None, ""):
                 merged.append(value)
             elif (other := found.setdefault(key, value)) is not value:
-                self.file.add(line, value.path, f"the same key as in line {other.line}; drop one")
+                self.file.add(line, value.path, f"the same key as in line {other.line}; remove one of them")
         for node in merged:
             for each in node.value if isinstance(node.value, list) else [node]:
                 if not isinstance(each.value, dict):
-                    self.file.add(node.line, node.path, f"'<<' takes in mappings, not {_kind(each)}")
+                    self.file.add(node.line, node.path, f"'<<' can merge mappings only, not {_kind(each)}")
                     continue
                 self.file.spend(each, len(each.value))
                 for key, value in each.value.items():

@@ -85,7 +85,7 @@ def read_zone(text: str, source: str, origin: str) -> tuple[list[Offer], list[st
     """
     zone = _Zone(source, Name.parse(origin.rstrip(".") + "."))
     if len(text) > MAX_TEXT:
-        zone.add(1, f"{len(text)} characters; at most {MAX_TEXT} are read")
+        zone.add(1, f"{len(text)} characters; at most {MAX_TEXT} are allowed")
         zone.fail()
     try:
         text.encode()
@@ -101,7 +101,7 @@ def read_zone(text: str, source: str, origin: str) -> tuple[list[Offer], list[st
             zone.add(entry.line, error)
     # An empty file is more likely one that is being written than an order to withdraw everything.
     if entry is None and not zone.problems:
-        zone.add(1, "no records; a zone without services has a SOA at least")
+        zone.add(1, "there are no records; for no services, write at least an SOA record")
     offers = zone.offers()
     if zone.problems:
         zone.fail()
@@ -116,7 +116,7 @@ def _entries(text: str, zone: _Zone) -> Iterator[_Entry]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            what = "a quote that is not closed in its line" if text[at] == '"' else f"{text[at]!r} cannot stand here"
+            what = "a quote is not closed in its line" if text[at] == '"' else f"{text[at]!r} is not allowed here"
             zone.add(line, what)
             at = text.index("\n", at)
             entry.tokens.clear()
@@ -128,7 +128,7 @@ def _entries(text: str, zone: _Zone) -> Iterator[_Entry]:
             entry.tokens.append(found["word"] or found["quoted"])
         elif found["paren"]:
             if (found["paren"] == "(") == bool(opened):
-                zone.add(line, f"{found['paren']!r} is one too many; parentheses come in pairs and do not nest")
+                zone.add(line, f"{found['paren']!r} is unexpected; parentheses must come in pairs and cannot be nested")
             opened = line if found["paren"] == "(" else 0
         elif found["end"]:
             line += 1
@@ -180,7 +180,7 @@ class _Zone:
         """Raises all errors as one ConfigError, in the order of lines."""
         problems = [text for _, text in sorted(self.problems)]
         if len(problems) >= MAX_PROBLEMS:
-            problems.append(f"{self.source}: {MAX_PROBLEMS} faults, and the rest was not looked at")
+            problems.append(f"{self.source}: {MAX_PROBLEMS} errors; the rest of the file was not checked")
         raise ConfigError("\n".join(problems), problems) from None
 
     def name(self, text: str) -> Name:
@@ -196,9 +196,11 @@ class _Zone:
             self.owner = self.name(tokens[0])
             tokens = tokens[1:]
         if self.owner is None:
-            raise InvalidService("no owner: a line that begins with a blank has the owner of the record before it")
+            raise InvalidService(
+                "no owner: a line that begins with a blank needs a record before it, whose owner it has"
+            )
         if b"*" in self.owner.labels:
-            raise InvalidService(f"{self.owner} is a wildcard; each service has a name")
+            raise InvalidService(f"{self.owner} is a wildcard; a service must have a name")
         if self.owner.relative_to(self.apex) is None:
             raise InvalidService(f"{self.owner} is outside of {self.apex}, the domain that is served (--domain)")
         record = _Record(entry.line, self.owner, *_split(tokens))
@@ -210,7 +212,7 @@ class _Zone:
         return self.types[record.type](record)
 
     def unread(self, rtype: str) -> InvalidService:
-        return InvalidService(f"type {rtype!r}: only {', '.join(self.types)} are read; remove this record")
+        return InvalidService(f"type {rtype!r}: only {', '.join(self.types)} are supported; remove this record")
 
     def directive(self, word: str, rest: list[str]) -> None:
         match word.upper(), rest:
@@ -219,9 +221,9 @@ class _Zone:
             case "$TTL", [token] if _TTL.fullmatch(token):
                 pass  # ignored: mddns publishes with the TTL of its protocol
             case (("$INCLUDE" | "$GENERATE"), _):
-                raise InvalidService(f"{word} is not read; write its records into this file")
+                raise InvalidService(f"{word} is not supported; write its records into this file")
             case _:
-                raise InvalidService(f"{word!r}: the directives are '$ORIGIN name.' and '$TTL seconds'")
+                raise InvalidService(f"{word!r}: the supported directives are '$ORIGIN name.' and '$TTL seconds'")
 
     def skip(self, record: _Record) -> None:
         if record.type == "NS" and len(record.rdata) == 1:
@@ -230,7 +232,7 @@ class _Zone:
 
     def read_srv(self, record: _Record) -> None:
         if len(record.rdata) != 4:
-            raise InvalidService("SRV takes priority, weight, port and target, as in 'SRV 10 10 8080 alpha'")
+            raise InvalidService("SRV needs priority, weight, port and target, as in 'SRV 10 10 8080 alpha'")
         priority = check_16_bits("priority", _number(record.rdata[0]))
         weight = check_16_bits("weight", _number(record.rdata[1]))
         port = check_port(_number(record.rdata[2]))
@@ -241,7 +243,7 @@ class _Zone:
         found = self.addresses.setdefault(record.owner, [])
         text = record.rdata[0] if len(record.rdata) == 1 else ""
         if (":" in text) != (record.type == "AAAA") or not text:
-            raise InvalidService("one address is wanted, as in 'A 100.64.0.1' or 'AAAA fd7a::1'")
+            raise InvalidService("must have one address, as in 'A 100.64.0.1' or 'AAAA fd7a::1'")
         try:
             found.append(check_address(text))
         except InvalidService as error:
@@ -249,7 +251,7 @@ class _Zone:
 
     def read_txt(self, record: _Record) -> None:
         if not record.rdata:
-            raise InvalidService('TXT takes strings, as in \'TXT "env=prod" "shard=2"\'')
+            raise InvalidService('TXT needs strings, as in \'TXT "env=prod" "shard=2"\'')
         if record.owner.relative_to(self.apex) == (b"_mddns",) and record.rdata[0].startswith("md.v="):
             self.whole = record.line
             return
@@ -270,7 +272,9 @@ class _Zone:
                     if problem := label_problem(key, value):
                         raise InvalidService(f"label {key!r}: {problem}")
                     if found.setdefault(key, value) != value:
-                        raise InvalidService(f"label {key!r}: {found[key]!r} is what another string of {owner} says")
+                        raise InvalidService(
+                            f"label {key!r}: another TXT string of {owner} has the value {found[key]!r}; remove one"
+                        )
                 except InvalidService as error:
                     self.fault(record.line, error)
 
@@ -283,7 +287,9 @@ class _Zone:
 
     def take_instances(self) -> None:
         """Keeps only the instances of a whole zone."""
-        self.remarks.append(f"{self.source}:{self.whole}: a whole zone; its instances are read, the rest is derived")
+        self.remarks.append(
+            f"{self.source}:{self.whole}: this is a whole zone; only its instances are read, mddns derives the rest"
+        )
         self.services = [srv for srv in self.services if srv.owner == srv.target and self.instance(srv)]
         owners = {srv.owner for srv in self.services}
         self.texts = {owner: records for owner, records in self.texts.items() if owner in owners}
@@ -309,7 +315,9 @@ class _Zone:
         sound = not self.problems  # otherwise records that a wrong SRV needs would seem unused
         for (kind, name), line in self.lines.items():
             if sound and name not in used[kind]:
-                self.add(line, f"no SRV needs this {kind} of {name}; remove it, or add the SRV that does")
+                self.add(
+                    line, f"no SRV record uses this {kind} of {name}; remove it, or add the SRV record that uses it"
+                )
         for name, labels in self.labels.items():
             try:
                 check_labels(labels)
@@ -328,7 +336,7 @@ class _Zone:
                 continue
             key = (fold(offer.name), offer.address, offer.port, offer.protocol)
             if (other := found.setdefault(key, offer)) is not offer:
-                self.add(srv.line, f"{offer.name!r} has this address in {other.where} already; drop one")
+                self.add(srv.line, f"{offer.name!r} has this address in {other.where} already; remove one of them")
         return list(found.values())
 
     def offer(self, srv: _Srv) -> Offer:
@@ -341,7 +349,9 @@ class _Zone:
             case (label, under) if label[:1] == b"_" and under.lower() in (b"_tcp", b"_udp"):
                 label, protocol = label[1:], under[1:].lower().decode()
             case _:
-                raise InvalidService(f"{srv.owner}: a service is web.{self.apex} or _web._tcp.{self.apex}")
+                raise InvalidService(
+                    f"{srv.owner}: the owner of a service must be like web.{self.apex} or _web._tcp.{self.apex}"
+                )
         name = normal_name(label.decode(errors="surrogateescape"))
         addresses = order_addresses(self.addresses.get(srv.target, ()))
         if not addresses and (self.whole or srv.target not in self.addresses):
@@ -374,15 +384,17 @@ def _split(tokens: list[str]) -> tuple[str, list[str]]:
     for at, token in enumerate(tokens):
         word = token.upper()
         if word in ("CH", "HS", "CS"):
-            raise InvalidService(f"class {word}: only IN is read")
+            raise InvalidService(f"class {word}: only IN is supported")
         if word != "IN" and not _TTL.fullmatch(word):
             return word, tokens[at + 1 :]
-    raise InvalidService("no record type, as in 'web SRV 10 10 8080 alpha'")
+    raise InvalidService("there is no record type, as in 'web SRV 10 10 8080 alpha'")
 
 
 def _number(token: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", token):
-        raise InvalidService(f"{token!r} is no number; SRV takes three and a target, as in 'SRV 10 10 8080 alpha'")
+        raise InvalidService(
+            f"{token!r} is no number; SRV needs three numbers and a target, as in 'SRV 10 10 8080 alpha'"
+        )
     return int(token)
 
 
@@ -393,7 +405,7 @@ def _characters(text: str) -> str:
         if escape[2]:
             return escape[2]
         if int(escape[1]) > 255:
-            raise InvalidService(f"\\{escape[1].decode()} is no octet: 000 to 255 are")
+            raise InvalidService(f"\\{escape[1].decode()} is no octet; it must be \\000 to \\255")
         return bytes((int(escape[1]),))
 
     return _ESCAPE.sub(octet, text.encode(errors="surrogateescape")).decode(errors="surrogateescape")

@@ -41,7 +41,7 @@ class Volley:
         except AttributeError as error:
             raise OSError(f"no such system call: {error}") from error
         if not _KNOWN:
-            raise OSError("its structures are laid out in another way here")
+            raise OSError("the layout of its structures is not known on this platform")
         told = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
         self._receive.argtypes, self._send.argtypes = (*told, ctypes.c_void_p), told
         self._fileno = sock.fileno()

@@ -88,7 +88,7 @@ class Web:
             import logging
 
             logging.getLogger("mddns").info(
-                "%s: %d entries of its list cannot be taken: %s", ask.peer.shown, listed.left_out, listed.why
+                "%s: %d entries or labels of its list are ignored: %s", ask.peer.shown, listed.left_out, listed.why
             )
         known = ask.answer.told if ask.answer else ()
         told = beside_dns(listed.told, None if self._name is None else self._name.decode(), known)

@@ -321,7 +321,7 @@ def _open_udp(six: bool) -> socket.socket | None:
         sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise NetworkError(error.errno, "no file descriptor is left for a lookup") from error
+            raise NetworkError(error.errno, "no file descriptor is free for a lookup") from error
         return None
     sock.setblocking(False)
     if _LINUX:

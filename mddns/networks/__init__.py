@@ -62,4 +62,4 @@ def _open(spec: str, port: int) -> Network:
         from .static import Static
 
         return Static(rest, port)
-    raise ConfigError(f"network {spec!r}: 'tailscale' or 'static:ADDRESS[:PORT],…' is wanted")
+    raise ConfigError(f"network {spec!r}: must be 'tailscale' or 'static:ADDRESS[:PORT],…'")

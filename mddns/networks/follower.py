@@ -121,7 +121,9 @@ class Follower:
                     self._hears = True
                     self._rung.set()
             except (NetworkError, OSError) as error:
-                _log.debug("no news of the network, so it is read every %g s: %s", STATUS_EVERY, error)
+                _log.debug(
+                    "no notifications of network changes, so the network is read every %g s: %s", STATUS_EVERY, error
+                )
             if self._hears:
                 self._hears = False
                 self._rung.set()  # the daemon may have ended

@@ -19,7 +19,7 @@ class Joined:
         try:
             self._address = None if address is None else canonical_address(address)
         except ValueError:
-            raise ConfigError(f"address {address!r}: an IP address is wanted, as in 100.64.0.1") from None
+            raise ConfigError(f"address {address!r}: must be an IP address, as in 100.64.0.1") from None
 
     def read(self, timeout: float) -> Snapshot:
         """Reads the networks one after the other. If one fails, its error is raised."""

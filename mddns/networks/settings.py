@@ -59,7 +59,7 @@ def _apex(domain: str | None, environ: Mapping[str, str]) -> Name:
     except BadMessage as error:
         raise ConfigError(f"domain {error}") from None
     if not apex.labels or len(apex.wire) > MAX_APEX:
-        raise ConfigError(f"domain {text!r}: a name of at most {MAX_APEX} octets is wanted, as in minidisc.internal")
+        raise ConfigError(f"domain {text!r}: must be a name of at most {MAX_APEX} octets, as in minidisc.internal")
     return apex
 
 
@@ -67,7 +67,7 @@ def _port(port: int | str | None, environ: Mapping[str, str]) -> int:
     where, value = ("port", port) if port is not None else ("MDDNS_PORT", environ.get("MDDNS_PORT") or DEFAULT_PORT)
     text = str(value)
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) <= 65535):
-        raise ConfigError(f"{where} {text!r}: a number from 1 to 65535 is wanted")
+        raise ConfigError(f"{where} {text!r}: must be a number from 1 to 65535")
     return int(text)
 
 
@@ -78,5 +78,5 @@ def _timeout(timeout: float | str | None, environ: Mapping[str, str]) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds <= 60:
-        raise ConfigError(f"{where} {value!r}: seconds above 0, at most 60, are wanted")
+        raise ConfigError(f"{where} {value!r}: must be a number of seconds above 0 and at most 60")
     return seconds

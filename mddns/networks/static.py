@@ -108,7 +108,7 @@ class Static:
             return
         name, equals, rest = item.rpartition("=")
         if equals and not name:
-            raise ConfigError(f"{where}: {item!r}: a name is missing in front of '='")
+            raise ConfigError(f"{where}: {item!r}: there is no name before '='")
         address, port = _address_and_port(rest, self._port, f"{where}: {item!r}")
         yield Peer(name, (address,), port)
 
@@ -118,10 +118,10 @@ class Static:
         try:
             network = ipaddress.ip_network(item, strict=False)
         except ValueError:
-            raise ConfigError(f"{where}: {item!r} is no CIDR block, as in 10.1.0.0/24") from None
+            raise ConfigError(f"{where}: {item!r} must be a CIDR block, as in 10.1.0.0/24") from None
         if network.num_addresses > MOST_ADDRESSES:
             raise ConfigError(
-                f"{where}: {item!r} has {network.num_addresses} addresses; at most {MOST_ADDRESSES} are asked"
+                f"{where}: {item!r} has {network.num_addresses} addresses; at most {MOST_ADDRESSES} are allowed"
             )
         for address in network.hosts():
             yield Peer("", (str(address),), self._port)
@@ -140,7 +140,9 @@ def _address_and_port(text: str, port: int, where: str) -> tuple[str, int]:
     try:
         address = canonical_address(host)
     except ValueError:
-        raise ConfigError(f"{where} is no address, as in 100.64.0.1, 100.64.0.1:28004 or [fd7a::1]:28004") from None
+        raise ConfigError(
+            f"{where} must be an address, as in 100.64.0.1, 100.64.0.1:28004 or [fd7a::1]:28004"
+        ) from None
     if not (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) <= 65535):
-        raise ConfigError(f"{where}: port {number!r} is no number from 1 to 65535")
+        raise ConfigError(f"{where}: port {number!r} must be a number from 1 to 65535")
     return address, int(number)

@@ -151,12 +151,12 @@ def _unreachable(path: str, error: OSError, timeout: float) -> TailscaleError:
             "without Tailscale, name your nodes with --network static:ADDRESS,…"
         )
     if isinstance(error, ConnectionRefusedError):
-        return TailscaleError(f"{_PROGRAM} is not running: nobody answers at {path}. Start Tailscale")
+        return TailscaleError(f"{_PROGRAM} is not running: no program listens at its socket {path}. Start Tailscale")
     if isinstance(error, PermissionError):
         return TailscaleError(
-            f"{path} may not be opened by this user ({error.strerror}): ask its owner, or run as root"
+            f"this user is not allowed to open {path} ({error.strerror}): ask its owner, or run as root"
         )
-    return TailscaleError(f"{_PROGRAM} at {path} cannot be asked: {error.strerror or error}")
+    return TailscaleError(f"cannot connect to {_PROGRAM} at {path}: {error.strerror or error}")
 
 
 def _document(received: bytes, path: str) -> Mapping[str, Any]:
@@ -164,23 +164,24 @@ def _document(received: bytes, path: str) -> Mapping[str, Any]:
     status = head.split(b" ", 2)
     if not blank or len(status) < 2 or not head.startswith(b"HTTP/"):
         raise TailscaleError(
-            f"{_PROGRAM} at {path} broke off its answer, or is no {_PROGRAM}: try again, or restart it"
+            f"{_PROGRAM} at {path} sent an incomplete response, or is not {_PROGRAM}: try again, or restart it"
         )
     if status[1] == b"403":
         said = body.decode("utf-8", "replace").strip()[:200]
         raise TailscaleError(
-            f"{_PROGRAM} at {path} does not let this user ask (403: {said}): run as root, or "
-            "'tailscale set --operator=$USER'"
+            f"{_PROGRAM} at {path} refused this user (403: {said}): run as root, or 'tailscale set --operator=$USER'"
         )
     if status[1] != b"200":
         code = status[1].decode("ascii", "replace")
-        raise TailscaleError(f"{_PROGRAM} at {path} answered HTTP {code} instead of its status: is it up to date?")
+        raise TailscaleError(
+            f"{_PROGRAM} at {path} answered HTTP {code} instead of its status: update Tailscale if it is old"
+        )
     try:
         document = json.loads(body)
     except ValueError:
-        raise TailscaleError(f"{_PROGRAM} at {path} broke off its answer in the middle: try again") from None
+        raise TailscaleError(f"{_PROGRAM} at {path} sent an incomplete response: try again") from None
     if not isinstance(document, dict):
-        raise TailscaleError(f"{_PROGRAM} at {path} answered something that is no status: is it {_PROGRAM}?")
+        raise TailscaleError(f"{_PROGRAM} at {path} sent a response that is not a status: check that it is {_PROGRAM}")
     return document
 
 

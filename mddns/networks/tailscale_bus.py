@@ -33,7 +33,7 @@ async def ring(path: str, mask: int) -> AsyncIterator[None]:
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=_MOST_HEAD)
     except OSError as error:
-        raise TailscaleError(f"{path} cannot be listened to: {error.strerror or error}") from error
+        raise TailscaleError(f"cannot subscribe to changes at {path}: {error.strerror or error}") from error
     try:
         writer.write(request.encode())
         async with asyncio.timeout(HEAD_WITHIN):
@@ -41,12 +41,12 @@ async def ring(path: str, mask: int) -> AsyncIterator[None]:
         status = head.split(b" ", 2)[1:2]
         if status != [b"200"]:
             said = status[0].decode("ascii", "backslashreplace") if status else "no HTTP"
-            raise TailscaleError(f"{path} does not let us listen: {said}")
+            raise TailscaleError(f"{path} refused the subscription to changes: {said}")
         # A part of a message yields as well as a whole one: the caller treats several in short time as one.
         while await reader.read(_CHUNK):
             yield
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        raise TailscaleError(f"{path} broke off: {error}") from error
+        raise TailscaleError(f"the subscription to changes at {path} failed: {error}") from error
     finally:
         writer.transport.abort()
         await asyncio.sleep(0)  # the socket is closed in the next iteration of the loop, which may not come otherwise

@@ -87,7 +87,9 @@ class Registry:
             other = wanted.setdefault(offer.key(self._me.addresses[0]), offer)
             if other is not offer:
                 first, second = other.where or "another", f"{offer.where}: " if offer.where else ""
-                raise InvalidService(f"{second}{offer.name!r} is at the same address as that of {first}; drop one")
+                raise InvalidService(
+                    f"{second}{offer.name!r} has the same address as that of {first}; remove one of them"
+                )
         if len(wanted) > MAX_SERVICES:
             raise InvalidService(f"{len(wanted)} services; a host offers at most {MAX_SERVICES}")
         change = difference({key: each.offer for key, each in self._registrations.items()}, wanted)
@@ -110,7 +112,7 @@ class Registry:
     def relabel(self, registration: Registration, labels: Mapping[str, str], now_ms: int) -> None:
         """Replaces the labels of a registration. KeyError if it is withdrawn already."""
         if self._registrations.get(registration.key) is not registration:
-            raise KeyError(f"{registration.offer.name} on port {registration.offer.port} is not advertised any more")
+            raise KeyError(f"{registration.offer.name} on port {registration.offer.port} is no longer advertised")
         changed = replace(registration.offer, labels=check_labels(labels))
         if changed != registration.offer:
             registration.offer = changed

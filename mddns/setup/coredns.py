@@ -18,12 +18,12 @@ def recipe(to: Target) -> Recipe:
         forwarder(to),
         ("sudo systemctl reload coredns",),
         (
-            "It stands beside the blocks that the Corefile has; with the reload plugin nothing needs to be run.",
-            "In a container 127.0.0.1 is the container: --listen names an address of the host, and md forward "
-            "listens there.",
-            "Name one forwarder: any of them answers for the whole network. A second server that does not know the "
-            "domain would be asked in turn.",
-            "The cache plugin keeps what is not there for 5 s at least; without it, as here, a new service counts at "
-            "once.",
+            "Add this block to those that the Corefile has. With the reload plugin, no command is needed.",
+            "In a container, 127.0.0.1 is the container itself: name an address of the host with --listen; md forward "
+            "must listen there.",
+            "Name one forwarder: each forwarder answers for the whole network. CoreDNS would send queries to a second "
+            "server as well, even if that server does not know the domain.",
+            "The cache plugin caches negative responses for at least 5 s. Without it, as here, clients find a new "
+            "service at once.",
         ),
     )

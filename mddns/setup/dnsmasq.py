@@ -23,12 +23,12 @@ def recipe(to: Target) -> Recipe:
         forwarder(to),
         ("sudo systemctl try-restart dnsmasq",),
         (
-            "SIGHUP and 'systemctl reload' do not read this file: dnsmasq has to be restarted.",
-            "Where /etc/dnsmasq.d is not read, say conf-dir=/etc/dnsmasq.d/,*.conf in /etc/dnsmasq.conf.",
-            "With stop-dns-rebind, services at 127.0.0.1 or at private addresses would be held back; the second line "
-            "lets them through.",
-            "filterwin2k takes away all SRV records: leave it out.",
-            "dnsmasq has port 53 of all addresses unless it is told bind-interfaces: md forward listens at another.",
+            "SIGHUP and 'systemctl reload' do not read this file: restart dnsmasq.",
+            "If dnsmasq does not read /etc/dnsmasq.d, write conf-dir=/etc/dnsmasq.d/,*.conf into /etc/dnsmasq.conf.",
+            "With stop-dns-rebind, dnsmasq removes 127.0.0.1 and private addresses from responses; the second line "
+            "exempts this domain.",
+            "filterwin2k removes all SRV records: do not use it.",
+            "dnsmasq binds port 53 of all addresses unless bind-interfaces is set, so md forward uses another.",
         ),
         places=(PLACE,),
         test=("dnsmasq", "--test"),

@@ -21,13 +21,15 @@ def read(path: str, is_ours: Callable[[str], bool]) -> str | None:
     """
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise ConfigError(f"{path} is no plain file, so it is not ours: move it away first")
+            raise ConfigError(
+                f"{path} is not a regular file, so mddns does not replace or remove it: move it away first"
+            )
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read(_MOST_OCTETS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not is_ours(text):
-        raise ConfigError(f"{path} was not written by mddns, so it stays as it is: move it away first")
+        raise ConfigError(f"{path} was not written by mddns, so mddns does not change it: move it away first")
     return text
 
 
@@ -43,7 +45,8 @@ def put(path: str, text: str, is_ours: Callable[[str], bool], *, directory: bool
         os.makedirs(folder, exist_ok=True)
     elif not os.path.isdir(folder):
         raise ConfigError(
-            f"there is no {folder}: is the program installed that reads it? If it reads another, put it there"
+            f"there is no directory {folder}: install the program that reads it. "
+            "If that program reads another directory, write the file there"
         )
     # Programs that read the directory now skip names with a leading dot.
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}")

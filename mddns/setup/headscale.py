@@ -22,10 +22,10 @@ dns:
 """
     first = f"sudo {forwarder(to)[0]}" if plain else f"md advertise my-services.yaml{to.domain_option}"
     how = (
-        "Port 53 wants root or CAP_NET_BIND_SERVICE; without a port, 'md setup headscale' asks by HTTP at a port that "
-        "does not."
+        "Port 53 needs root or CAP_NET_BIND_SERVICE. Without a port, 'md setup headscale' uses DNS over HTTP, at a "
+        "port that needs neither."
         if plain
-        else "Any node that offers something answers, at the port that it has anyway and without root: DNS over HTTP "
+        else "Each node that offers a service answers, without root, at the port that it uses anyway: DNS over HTTP "
         "(RFC 8484), inside WireGuard."
     )
     return Recipe(
@@ -35,12 +35,12 @@ dns:
         ("sudo systemctl restart headscale",),
         (
             how,
-            "Put it into the 'dns' that the file has; a second one is an error.",
-            "Name two or three nodes, a line each: clients ask all of them and take the first reply, and each answers "
-            "for the whole network.",
-            f"The policy has to let clients reach the nodes at {'UDP and TCP 53' if plain else f'TCP {to.port}'}.",
-            "headscale takes addresses and URLs; an address with a port, as in 100.64.0.1:5353, it leaves out with a "
-            "warning in its log, and then clients hear that there is no such name.",
-            "Clients take part with 'tailscale set --accept-dns'.",
+            "If the file has a 'dns' key, add this to it; a second 'dns' key is an error.",
+            "Name two or three nodes, one a line: clients query all of them and use the first response. Each node "
+            "answers for the whole network.",
+            f"The policy must allow clients to reach the nodes at {'UDP and TCP 53' if plain else f'TCP {to.port}'}.",
+            "headscale accepts addresses and URLs. It ignores an address with a port, as in 100.64.0.1:5353, with a "
+            "warning in its log; clients then get NXDOMAIN.",
+            "Clients use this after 'tailscale set --accept-dns'.",
         ),
     )

@@ -26,13 +26,13 @@ data:
         forwarder(to),
         ("kubectl apply -f mddns.yaml", "kubectl -n kube-system rollout restart deployment coredns"),
         (
-            f"{to.address} stands for a node of the network that the pods reach; 127.0.0.1 would be the pod itself.",
-            "k3s and AKS read the ConfigMap coredns-custom. Where it is there already, add the key mddns.server to it: "
-            "'kubectl apply' replaces what it holds under the same keys.",
+            f"{to.address} must be a node of the network that the pods can reach; 127.0.0.1 would be the pod itself.",
+            "k3s and AKS read the ConfigMap coredns-custom. If it exists already, add the key mddns.server to it: "
+            "'kubectl apply' replaces the values of the same keys.",
             "With kubeadm, put the block below mddns.server into the Corefile itself: kubectl -n kube-system edit "
             "configmap coredns.",
-            f'With kube-dns (GKE), the ConfigMap kube-dns takes it as stubDomains: {{"{to.apex}": ["{to.listen}"]}}.',
-            "md forward answers the nodes of its network and its own machine. Pods are behind their node's address "
-            "where the cluster masquerades, as most do; from another address they are refused.",
+            f'With kube-dns (GKE), write this into its ConfigMap as stubDomains: {{"{to.apex}": ["{to.listen}"]}}.',
+            "md forward answers the nodes of its network and its own machine, and refuses others. Most clusters "
+            "masquerade: their pods send from their node's address.",
         ),
     )

@@ -14,10 +14,10 @@ def recipe(to: Target) -> Recipe:
         forwarder(to),
         ("sudo killall -HUP mDNSResponder",),
         (
-            "The file's name is the domain: for another --domain it is another file.",
+            "The file's name is the domain: another --domain needs another file.",
             "dig, host and nslookup do not read /etc/resolver. 'scutil --dns' shows it, and 'dscacheutil -q host -a "
-            f"name ns.{to.apex}' or ping asks by it.",
-            "macOS has no loopback address but 127.0.0.1; others want 'sudo ifconfig lo0 alias 127.0.0.2'.",
+            f"name ns.{to.apex}' and ping use it.",
+            "The only loopback address of macOS is 127.0.0.1. To add another: 'sudo ifconfig lo0 alias 127.0.0.2'.",
         ),
         places=(place,),
         reload=("killall", "-HUP", "mDNSResponder"),

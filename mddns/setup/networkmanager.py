@@ -17,9 +17,9 @@ def recipe(to: Target) -> Recipe:
         forwarder(to),
         ("sudo systemctl reload NetworkManager",),
         (
-            "Where NetworkManager hands DNS to systemd-resolved ('resolvectl status' answers), leave it so, and take "
+            "If NetworkManager uses systemd-resolved ('resolvectl status' works), do not change that, and use "
             "'md setup resolved' instead.",
-            "dnsmasq has to be installed, as a program and not as a service: Debian's package is dnsmasq-base.",
-            "NetworkManager's dnsmasq has 127.0.0.1:53, so md forward has to be told its port, as above.",
+            "Install dnsmasq as a program, not as a service: Debian's package is dnsmasq-base.",
+            "NetworkManager's dnsmasq binds 127.0.0.1:53, so md forward needs another port, as above.",
         ),
     )

@@ -76,7 +76,9 @@ def target(apex: str, listen: str | None, *, port: int = FORWARDER_PORT, address
     """The target for names under `apex`: `listen` (``ADDRESS[:PORT]``), else `address`. ConfigError if invalid."""
     apex = apex.rstrip(".")
     if not _PLAIN.fullmatch(apex):
-        raise ConfigError(f"domain {apex!r}: resolvers' files want letters, digits, hyphens and dots, as in minidisc")
+        raise ConfigError(
+            f"domain {apex!r}: must consist of letters, digits, hyphens and dots for a resolver's file, as in minidisc"
+        )
     if listen is None:
         return Target(apex, address, port)
     host, number = _split(listen)
@@ -86,9 +88,11 @@ def target(apex: str, listen: str | None, *, port: int = FORWARDER_PORT, address
         where = None
     right = number is None or (number.isascii() and number.isdecimal() and len(number) <= 5 and 0 < int(number) < 65536)
     if where is None or not right:
-        raise ConfigError(f"listen {listen!r}: an address is wanted, as in 127.0.0.1:5354, 127.0.0.1 or [::1]:5354")
+        raise ConfigError(f"listen {listen!r}: must be an address, as in 127.0.0.1:5354, 127.0.0.1 or [::1]:5354")
     if where.is_unspecified:
-        raise ConfigError(f"listen {listen!r}: nobody can be asked at {where}; name one address, as in 127.0.0.1:5354")
+        raise ConfigError(
+            f"listen {listen!r}: no client can send queries to {where}; name one address, as in 127.0.0.1:5354"
+        )
     return Target(apex, str(where), port if number is None else int(number))
 
 
@@ -120,15 +124,15 @@ def is_ours(text: str) -> bool:
 def text(recipe: Recipe, to: Target) -> str:
     """A whole recipe for users. All lines except those of the files are comments, so it can be copied as it is."""
     lines = ["\n".join(content(recipe, file) for file in recipe.files)]
-    for heading, commands in (("For as long as it is to work, run", recipe.first), ("To make it count", recipe.then)):
+    for heading, commands in (("Keep this running", recipe.first), ("To apply the change, run", recipe.then)):
         if commands:
             lines += [f"# {heading}:", *(f"#   {command}" for command in commands)]
     if recipe.places:
-        lines += ["# Or let md do it, and undo it:"]
+        lines += ["# Or let md apply it, and undo it:"]
         lines += [f"#   sudo {command}" for command in (apply_command(recipe.kind, to), undo_command(recipe.kind, to))]
-    lines += ["# Whether it works:", f"#   md doctor{to.domain_option}"]
+    lines += ["# To check that it works:", f"#   md doctor{to.domain_option}"]
     if recipe.mind:
-        lines.append("# Mind:")
+        lines.append("# Notes:")
     for trap in recipe.mind:
         lines += _WRAP.wrap(trap)
     return "\n".join(lines) + "\n"

@@ -31,16 +31,17 @@ def recipe(to: Target, systemd: int | None) -> Recipe:
         file = File(DROP_IN, f"[Resolve]\nDNS={to.listen}\nDomains=~{to.apex}")
         first = (f"{forwarder(to)[0]} --resolv-conf {UPLINKS}",)
         others = (
-            "A DNS= that is no link's may be asked for other names as well (systemd/systemd#33579). md forward answers "
-            f"these by the servers of {UPLINKS}; by /etc/resolv.conf it would ask systemd-resolved again. systemd 258 "
-            f"and later take {DELEGATE} instead, where this cannot happen.",
+            "systemd-resolved may send queries for other names to a global DNS= server, too "
+            "(systemd/systemd#33579). md forward answers "
+            f"these with the servers of {UPLINKS}; with /etc/resolv.conf it would query systemd-resolved again. "
+            f"systemd 258 and later read {DELEGATE} instead, which avoids this.",
         )
     mind = (
-        f"DNSSEC=yes or allow-downgrade makes every answer SERVFAIL, because the root says that there is no "
-        f"{to.apex.rpartition('.')[2]}. 'resolvectl dnssec' tells; an exception mends it: echo {to.apex} | "
+        f"With DNSSEC=yes or allow-downgrade, every response is SERVFAIL, because the root zone denies that there is a "
+        f"{to.apex.rpartition('.')[2]}. 'resolvectl dnssec' shows the setting. To add an exception: echo {to.apex} | "
         f"sudo tee {ANCHOR}. A domain below 'internal', such as minidisc.internal, needs none.",
-        "systemd-resolved has port 53 of 127.0.0.53 and 127.0.0.54, so md forward can have 127.0.0.1:53 beside it.",
-        "It asks nobody, not even at 127.0.0.1, while no link but loopback is up.",
+        "systemd-resolved binds port 53 of 127.0.0.53 and 127.0.0.54 only, so md forward can bind 127.0.0.1:53.",
+        "systemd-resolved sends no queries, not even to 127.0.0.1, while loopback is the only link that is up.",
     )
     return Recipe(
         "resolved",

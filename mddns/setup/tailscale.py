@@ -18,7 +18,7 @@ def recipe(to: Target) -> Recipe:
     """
     if to.port != _DNS:
         raise ConfigError(
-            f"listen {to.listen!r}: Tailscale's split DNS asks port 53 alone: name an address, as in {to.address}"
+            f"listen {to.listen!r}: Tailscale's split DNS uses port 53 only: name an address alone, as in {to.address}"
         )
     asked = json.dumps({to.apex: [to.address]})
     body = f"""
@@ -34,15 +34,15 @@ curl --fail -X PATCH https://api.tailscale.com/api/v2/tailnet/-/dns/split-dns \\
         (f"sudo {forwarder(to)[0]}",),
         (),
         (
-            f"md forward has to run on the node that has {to.address}; it answers names under {to.apex} there, and "
-            "refuses all others.",
-            "The nameserver's port cannot be set, it is 53: root, CAP_NET_BIND_SERVICE or systemd's socket activation. "
-            "A DNS server that has port 53 of all addresses, as dnsmasq often does, is in the way.",
-            "Clients take the first reply of several nameservers, so name forwarders of this network alone: each "
+            f"md forward must run on the node that has {to.address}. There it answers names under {to.apex}, and "
+            "refuses all other names.",
+            "The nameserver's port is always 53, which needs root, CAP_NET_BIND_SERVICE or systemd socket activation. "
+            "md forward cannot bind it beside a DNS server that has port 53 of all addresses, as dnsmasq often does.",
+            "Clients use the first response of several nameservers, so name only forwarders of this network: each "
             "answers for all of it.",
-            "Should the console not take a domain of one label, use --domain minidisc.internal, on all nodes.",
-            "'Use with exit node' keeps it working on devices that go by an exit node.",
-            "The policy has to let the devices reach UDP and TCP 53 of that node.",
-            "In userspace networking there is no split DNS.",
+            "If the console does not accept a domain of one label, use --domain minidisc.internal, on all nodes.",
+            "'Use with exit node' keeps it working on devices that use an exit node.",
+            "The policy must allow the devices to reach UDP and TCP 53 of that node.",
+            "With userspace networking there is no split DNS.",
         ),
     )

@@ -28,14 +28,14 @@ forward-zone:
         forwarder(to),
         ("sudo unbound-checkconf", "sudo systemctl try-reload-or-restart unbound"),
         (
-            "Without do-not-query-localhost: no, unbound asks nobody at 127.0.0.1 and answers SERVFAIL. It counts for "
-            "all of unbound's configuration.",
-            "Without domain-insecure, a validating unbound takes our unsigned answers for forged: SERVFAIL.",
-            "private-domain lets private addresses through where private-address holds them back (DNS rebinding).",
-            "local-zone is for domains below one that unbound answers itself, such as home.arpa.",
-            "unbound.conf has to include /etc/unbound/unbound.conf.d/*.conf, as Debian's does. Fedora's includes "
-            "/etc/unbound/conf.d/*.conf: put it there.",
-            "A stub-zone does as well; then use stub-addr, and leave forward-zone out.",
+            "Without do-not-query-localhost: no, unbound sends no queries to 127.0.0.1 and answers SERVFAIL. It "
+            "applies to all of unbound's configuration.",
+            "Without domain-insecure, an unbound that validates DNSSEC rejects our unsigned answers: SERVFAIL.",
+            "private-domain allows private addresses that private-address would remove (DNS rebinding).",
+            "local-zone is needed for domains below one that unbound answers itself, such as home.arpa.",
+            "unbound.conf must include /etc/unbound/unbound.conf.d/*.conf, as Debian's does. Fedora's includes "
+            "/etc/unbound/conf.d/*.conf: put the file there.",
+            "A stub-zone works, too: then use stub-addr, and remove forward-zone.",
         ),
         places=(PLACE,),
         test=("unbound-checkconf",),

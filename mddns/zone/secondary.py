@@ -51,10 +51,10 @@ _Parts = tuple[_RRs, _RRs, _RRs, _RRs]  # SRV, TXT, A and AAAA of an instance
 class Progress(enum.Enum):
     """The result of one message of a response."""
 
-    MORE = "more messages belong to the answer"
-    CURRENT = "nothing has changed"
-    CHANGED = "the copy is another one"
-    ASK_WHOLE = "the zone must be asked whole, over TCP"
+    MORE = "more messages of the response follow"
+    CURRENT = "the copy is current"
+    CHANGED = "the copy has changed"
+    ASK_WHOLE = "a full transfer (AXFR) over TCP is needed"
 
 
 def instances_of(apex: Name) -> Wanted:
@@ -111,7 +111,7 @@ class Secondary:
             or message.rcode != NOERROR
             or message.question[1:] != (self._apex.key, self._qtype, IN)
         ):
-            raise BadMessage("no transfer of our zone")
+            raise BadMessage("this is not a transfer of our zone")
         if self._answer is None:
             self._answer = _Reading(self._apex, self._wanted, None if self._qtype == AXFR else self.serial, self._hosts)
         answer = self._answer
@@ -140,11 +140,11 @@ class Secondary:
                 count += folded not in standing
                 standing[folded] = rdata
             elif standing.pop(folded, None) is None:
-                raise BadMessage("a transfer that takes away what was never told")
+                raise BadMessage("a transfer that deletes a record that the copy does not have")
             else:
                 count -= 1
         if count > MOST_RECORDS * self._hosts:
-            raise BadMessage("a zone of too many records")
+            raise BadMessage("a zone with too many records")
         self.records = {key: rdatas for key, rdatas in records.items() if rdatas}
         self._count = count
 
@@ -206,13 +206,13 @@ class _Reading:
         done = False
         for record in message.answer:
             if done:
-                raise BadMessage("records behind the end of a transfer")
+                raise BadMessage("records after the end of a transfer")
             if record.rclass != IN:
                 continue
             if record.rtype == SOA and record.key == self._apex.key:
                 done = self._soa(soa_serial(message.wire, message.names, record))
             elif not self._soas:
-                raise BadMessage("a transfer that does not begin with SOA")
+                raise BadMessage("a transfer that does not begin with an SOA record")
             else:
                 self._record(message, record)
         if self._soas == 1 and self._at is not None and not self.whole and not self.changes:
@@ -230,14 +230,14 @@ class _Reading:
             self.whole = True  # a whole zone that contains only its SOA
         if self.whole:
             if serial != self.serial:
-                raise BadMessage("a transfer that ends with another serial than it began with")
+                raise BadMessage("a transfer whose last SOA has another serial than its first")
             return True
         if self._soas % 2:
             # The additions that lead to this serial follow.
             self._at, self.adding = serial, True
             return False
         if serial != self._at:
-            raise BadMessage("differences that do not follow each other")
+            raise BadMessage("an incremental transfer whose steps are not consecutive")
         self.adding = False
         return self._soas > 2 and serial == self.serial
 
@@ -248,7 +248,7 @@ class _Reading:
         if not self._wanted(key):
             return
         if len(self.changes) >= 2 * MOST_RECORDS * self._hosts:
-            raise BadMessage("a transfer of too many records")
+            raise BadMessage("a transfer with too many records")
         rdata, folded = _rdata(message, record)
         self.changes.append((self.adding, key, folded, rdata))
 

@@ -90,7 +90,7 @@ class TransferIn:
             or message.rcode != NOERROR
             or message.question[1:] != (self._apex.key, AXFR, IN)
         ):
-            raise BadMessage("no transfer of our zone")
+            raise BadMessage("this is not a transfer of our zone")
         # Records that do not describe instances are not kept.
         records, message.answer = message.answer, []
         for record in records:
@@ -101,11 +101,11 @@ class TransferIn:
                     return True
                 self._begun = True
             elif not self._begun:
-                raise BadMessage("a transfer that does not begin with SOA")
+                raise BadMessage("a transfer that does not begin with an SOA record")
             elif record.rtype in _TELLING:
                 self._kept += 1
                 if self._kept > MOST_RECORDS:
-                    raise BadMessage("a transfer of too many records")
+                    raise BadMessage("a transfer with too many records")
                 self._records.setdefault((record.key, record.rtype), []).append((message, record))
         return False
 

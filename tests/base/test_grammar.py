@@ -51,7 +51,7 @@ def test_a_name_is_brought_into_normal_form_c_before_it_is_counted() -> None:
 
 
 def test_a_name_that_is_judged_as_it_stands_must_be_in_normal_form_c() -> None:
-    assert grammar.name_problem("e\u0301") == "not in Unicode normal form C"
+    assert grammar.name_problem("e\u0301") == "must be in Unicode normal form C (NFC)"
 
 
 def test_what_is_no_text_is_no_name() -> None:
@@ -184,7 +184,7 @@ def test_an_alias_is_letters_digits_and_hyphens_between_them(alias: str) -> None
 @pytest.mark.parametrize(
     ("alias", "says"),
     [
-        ("_etcd-client._tcp", "without underscore and protocol: 'etcd-client'"),
+        ("_etcd-client._tcp", "write it without underscore and protocol, as 'etcd-client'"),
         ("", "1 to 62"),
         ("a" * 63, "1 to 62"),
         ("-a", "letters, digits"),
@@ -192,7 +192,7 @@ def test_an_alias_is_letters_digits_and_hyphens_between_them(alias: str) -> None
         ("a.b", "letters, digits"),
         ("a,b", "letters, digits"),
         ("é", "letters, digits"),
-        (7, "is text"),
+        (7, "must be text"),
     ],
 )
 def test_what_is_no_alias_is_refused(alias: object, says: str) -> None:

@@ -39,11 +39,11 @@ def test_a_check_is_read(told: Check | str | dict[str, object], check: Check) ->
         ("/a b", "begins with '/'"),
         ("http://x/", "begins with '/'"),
         ("", "begins with '/'"),
-        (7, "a mapping is wanted"),
-        ({}, "one of 'tcp: true' and 'http: /path'"),
-        ({"tcp": True, "http": "/"}, "one of 'tcp: true' and 'http: /path'"),
-        ({"tcp": 8080}, "the port is told by 'port:'"),
-        ({"tcp": True, "status": 200}, "'status' goes with 'http: /path'"),
+        (7, "or a mapping"),
+        ({}, "either 'tcp: true' or 'http: /path'"),
+        ({"tcp": True, "http": "/"}, "either 'tcp: true' or 'http: /path'"),
+        ({"tcp": 8080}, "to check another port, add 'port:'"),
+        ({"tcp": True, "status": 200}, "'status' is only allowed with 'http: /path'"),
         ({"http": "/", "state": 200}, "unknown key 'state'"),
         ({"http": "/", "status": 99}, "from 100 to 599"),
         ({"http": "/", "text": ""}, "1 to 1024 characters"),
@@ -85,9 +85,9 @@ def test_a_file_says_it(text: str, check: Check | None) -> None:
     [
         ("tpc", "my.yaml:4: services[0].check: check 'tpc'"),
         ("{htp: /}", "my.yaml:4: services[0].check.htp: unknown key; did you mean 'http'?"),
-        ("[tcp]", "my.yaml:4: services[0].check: text is wanted"),
+        ("[tcp]", "my.yaml:4: services[0].check: must be text"),
         ("\n      http: /\n      interval: soon", "my.yaml:6: services[0].check.interval: check: interval 'soon'"),
-        ("\n      http: /\n      up: [1]", "my.yaml:6: services[0].check.up: text is wanted"),
+        ("\n      http: /\n      up: [1]", "my.yaml:6: services[0].check.up: must be text"),
     ],
 )
 def test_a_file_that_says_it_wrongly_is_told_line_and_key(text: str, says: str) -> None:

@@ -67,9 +67,9 @@ def test_any_other_address_is_refused_showing_it_escaped(text: str) -> None:
 
 
 def test_a_refusal_says_how_to_name_this_node() -> None:
-    with pytest.raises(InvalidService, match="':8080' means this node"):
+    with pytest.raises(InvalidService, match="':8080' is port 8080 at this node's own address"):
         parse_address("localhost:8080")
-    with pytest.raises(InvalidService, match="':8080' means this node"):
+    with pytest.raises(InvalidService, match="':8080' is port 8080 at this node's own address"):
         parse_address("0.0.0.0:8080")
 
 

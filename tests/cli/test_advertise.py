@@ -136,7 +136,7 @@ def test_flags_say_protocol_priority_and_weight(bed: Bed, advertise: Any) -> Non
         (["web", "env=prod"], "the address after 'web' is missing, as in: md advertise web :8080 env=prod"),
         (["web"], "the file 'web' does not exist; to offer a service of that name: md advertise web :PORT"),
         (["my web"], "md advertise 'my web' :PORT"),
-        (["web", ":0"], "port 0: a whole number from 1 to 65535"),
+        (["web", ":0"], "port 0: must be a whole number from 1 to 65535"),
         (["ns", ":80"], "service name 'ns': reserved"),
         ([], "NAME ADDRESS"),
     ],

@@ -191,7 +191,7 @@ def test_a_wrong_file_does_not_hide_the_others(md: Md, written: Callable[..., st
         ("a\0b", "md: a\\x00b"),
         ("x/" * 5000, os.strerror(errno.ENAMETOOLONG)),
         ("latin.yaml", "latin.yaml:2: octet 0xe9 is not UTF-8: save the file as UTF-8"),
-        ("empty.yaml", "an empty file"),
+        ("empty.yaml", "the file is empty"),
         ("empty.zone", "no records"),
     ],
 )

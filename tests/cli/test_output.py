@@ -276,7 +276,7 @@ def test_a_zone_is_read_back_as_it_was() -> None:
     assert [offered(each) for each in offers] == [told(WEB), told(SYSLOG)]
     assert [remark.split(": ", 1)[1] for remark in skipped] == [
         *(f"{rtype} skipped; mddns makes its own" for rtype in ("SOA", "NS")),
-        "a whole zone; its instances are read, the rest is derived",
+        "this is a whole zone; only its instances are read, mddns derives the rest",
     ]
 
 

@@ -32,7 +32,7 @@ def test_silence_the_end_of_patience_and_the_return_are_told_once_each() -> None
     assert told(news, made, 3.0) == [("peer-silent", "silent: host1")]
     made.missed(peer, 4.0)
     assert told(news, made, 5.0) == []
-    assert told(news, made, GONE_AFTER) == [("peer-gone", "silent for 30 s, and not told of any more: host1")]
+    assert told(news, made, GONE_AFTER) == [("peer-gone", "silent for 30 s, services dropped: host1")]
     assert told(news, made, GONE_AFTER + 100) == []
     made.answered(peer, [], GONE_AFTER + 200)
     assert told(news, made, GONE_AFTER + 200) == [("peer-back", "answers again: host1")]

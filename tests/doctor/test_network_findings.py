@@ -71,7 +71,7 @@ def test_a_daemon_that_does_not_run_is_told_how_to(state: str | None, fix: str) 
         (caused("refused", ConnectionRefusedError()), "sudo systemctl restart tailscaled"),
         (caused("may not", PermissionError()), "sudo chmod 0666 /s.sock"),
         (caused("late", TimeoutError()), "sudo systemctl restart tailscaled"),
-        (caused("does not let this user ask (403: no)", None), "sudo tailscale set --operator=$USER"),
+        (caused("refused this user (403: no)", None), "sudo tailscale set --operator=$USER"),
     ],
     ids=str,
 )

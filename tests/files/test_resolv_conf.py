@@ -37,7 +37,7 @@ def test_what_is_no_address_is_passed_over_and_said() -> None:
 def test_more_servers_than_are_asked_are_said() -> None:
     read = read_resolv_conf("".join(f"nameserver 10.0.0.{n}\n" for n in range(1, 12)))
     assert len(read.servers) == MOST_SERVERS
-    assert read.remarks[0] == f"line 9: only the first {MOST_SERVERS} servers are asked"
+    assert read.remarks[0] == f"line 9: only the first {MOST_SERVERS} servers are used"
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ services:
 @pytest.mark.parametrize("merged", ["x", "[x]", "[[{}]]"])
 def test_a_merge_key_takes_mappings_alone(merged: str) -> None:
     found = fault(f"services:\n  - name: web\n    address: :80\n    labels:\n      <<: {merged}\n")
-    assert found.startswith("my.yaml:5: services[0].labels.'<<': '<<' takes in mappings")
+    assert found.startswith("my.yaml:5: services[0].labels.'<<': '<<' can merge mappings only")
 
 
 def test_a_quoted_merge_key_is_a_label() -> None:
@@ -220,20 +220,20 @@ def test_an_unknown_key_like_none_of_ours_lists_ours() -> None:
 
 @pytest.mark.parametrize("text", ["- name: web\n", "just text\n", "---\n", "3\n", "[]\n"])
 def test_what_is_no_mapping_is_told_with_the_shape_that_is(text: str) -> None:
-    assert "a mapping is wanted" in fault(text)
+    assert "must be a mapping" in fault(text)
     assert "'services:'" in fault(text)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
 def test_an_empty_file_is_an_error_since_editors_pass_through_it(text: str) -> None:
-    assert fault(text).startswith("my.yaml:1: an empty file")
+    assert fault(text).startswith("my.yaml:1: the file is empty")
 
 
 @pytest.mark.usefixtures("_each_parser")
 def test_a_tab_is_named_with_its_line() -> None:
     found = fault("services:\n  - name: web\n\taddress: :80\n")
     assert found.startswith("my.yaml:3: this is not YAML")
-    assert found.endswith("there is a tab, and YAML indents with spaces alone")
+    assert found.endswith("there is a tab; YAML must be indented with spaces")
 
 
 def test_an_ipv6_address_without_quotes_is_told_how() -> None:
@@ -253,14 +253,14 @@ def test_broken_yaml_is_told_with_file_and_line(text: str) -> None:
 
 def test_a_doubled_key_names_the_first() -> None:
     found = fault("services:\n  - name: web\n    address: :80\n    name: db\n")
-    assert found == "my.yaml:4: services[0].name: the same key as in line 2; drop one"
+    assert found == "my.yaml:4: services[0].name: the same key as in line 2; remove one of them"
 
 
 def test_a_doubled_service_names_both_places() -> None:
     found = fault(
         'services:\n  - {name: web, address: ":80"}\n  - {name: x, address: ":80"}\n  - {name: WEB, address: 80}\n'
     )
-    assert found == "my.yaml:4: services[2]: 'WEB' has this address in my.yaml:2 already; drop one"
+    assert found == "my.yaml:4: services[2]: 'WEB' has this address in my.yaml:2 already; remove one of them"
 
 
 def test_one_name_may_stand_for_several_endpoints_and_protocols() -> None:
@@ -270,7 +270,7 @@ def test_one_name_may_stand_for_several_endpoints_and_protocols() -> None:
 
 
 def test_a_second_document_is_an_error() -> None:
-    assert fault("services: []\n---\nservices: []\n") == "my.yaml:2: a second document (---); a file holds one"
+    assert fault("services: []\n---\nservices: []\n") == "my.yaml:2: a second document (---); a file must have one"
 
 
 def test_what_is_wrong_at_an_anchor_is_told_once_and_makes_no_offer_of_its_aliases() -> None:
@@ -279,24 +279,24 @@ def test_what_is_wrong_at_an_anchor_is_told_once_and_makes_no_offer_of_its_alias
 
 
 def test_a_tag_is_an_error() -> None:
-    assert "tags are not read" in fault("services:\n  - name: !env WEB\n    address: :80\n")
+    assert "the tag '!env' is not supported" in fault("services:\n  - name: !env WEB\n    address: :80\n")
 
 
 def test_a_key_that_is_no_text_is_an_error() -> None:
-    assert "a key is plain text" in faults("services:\n  - name: web\n    address: :80\n    ? [a]\n    : b\n")[0]
+    assert "a key must be plain text" in faults("services:\n  - name: web\n    address: :80\n    ? [a]\n    : b\n")[0]
 
 
 @pytest.mark.parametrize("bad", ["\x1b", "\x00", "\ud800", "\x7f"])
 def test_a_character_that_yaml_refuses_is_told_escaped_with_its_line(bad: str) -> None:
     assert fault(f"services:\n  - name: {bad}\n") == (
-        f"my.yaml:2: the character {bad!r}; write it as an escape in double quotes"
+        f"my.yaml:2: the character {bad!r} is not allowed; write it as an escape in double quotes"
     )
 
 
 @pytest.mark.parametrize("entry", ["name: web", "address: :80"])
 def test_an_entry_needs_name_and_address(entry: str) -> None:
     other = "address" if entry.startswith("name") else "name"
-    assert fault(f"services:\n  - {entry}\n").startswith(f"my.yaml:2: services[0]: no {other!r}")
+    assert fault(f"services:\n  - {entry}\n").startswith(f"my.yaml:2: services[0]: there is no {other!r}")
 
 
 @pytest.mark.parametrize(
@@ -338,11 +338,11 @@ def test_what_a_message_quotes_is_escaped_and_short() -> None:
 
 
 def test_a_recursive_alias_is_an_error() -> None:
-    assert "no &a ends before this *a" in fault("services: &a [*a]\n")
+    assert "the alias *a has no anchor &a that is complete before it" in fault("services: &a [*a]\n")
 
 
 NESTS = ["[", "{a: ", "{? ", "- ", "? ", "[{a: "]
-TOO_DEEP = f"more than {yaml_file.MAX_DEPTH} levels deep; a right file has four"
+TOO_DEEP = f"more than {yaml_file.MAX_DEPTH} levels deep; a correct file has four"
 
 
 @pytest.mark.parametrize("nest", NESTS)
@@ -411,7 +411,7 @@ def test_a_thousand_services_are_read_and_one_more_is_too_many() -> None:
 def test_after_a_hundred_faults_the_reading_ends_and_says_so() -> None:
     found = faults("services: [" + "x," * 500 + "]")
     assert len(found) == 101
-    assert found[-1] == "my.yaml: 100 faults, and the rest was not looked at"
+    assert found[-1] == "my.yaml: 100 errors; the rest of the file was not checked"
 
 
 # --- for any text --------------------------------------------------------------------------------------------------

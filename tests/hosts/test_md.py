@@ -233,7 +233,7 @@ MESSAGES = {
     "starting": "try again in a moment",
     "no-state": "try again in a moment",
     "forbidden": "tailscale set --operator",
-    "cut": "broke off its answer",
+    "cut": "sent an incomplete response",
     "garbage": "try again",
     "not-found": "HTTP 404",
 }

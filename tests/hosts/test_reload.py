@@ -324,7 +324,7 @@ def test_one_endpoint_under_two_words_is_a_fault_at_the_start(alpha: Host) -> No
     )
     done = alpha.run(["md", "advertise", "s.yaml"])
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "md: s.yaml:3: 'web' is at the same address as that of s.yaml:2; drop one\n"
+    assert done.stderr == "md: s.yaml:3: 'web' has the same address as that of s.yaml:2; remove one of them\n"
 
 
 def test_a_handle_outlives_a_replace_in_asyncio(alpha: Host) -> None:

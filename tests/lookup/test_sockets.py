@@ -410,5 +410,5 @@ def test_without_descriptors_the_error_says_so(monkeypatch: pytest.MonkeyPatch) 
 
     lookup = look(*fleet(1))
     monkeypatch.setattr("mddns.lookup.sockets.socket.socket", refuse)
-    with pytest.raises(NetworkError, match="no file descriptor is left"):
+    with pytest.raises(NetworkError, match="no file descriptor is free"):
         blocking(lookup)

@@ -75,7 +75,7 @@ def test_userspace_networking_of_one_is_of_all() -> None:
 
 @pytest.mark.parametrize("address", ["", "alpha", "100.64.0.1:80", "100.64.0.0/24"])
 def test_a_bad_address_says_so(address: str) -> None:
-    with pytest.raises(ConfigError, match="an IP address is wanted"):
+    with pytest.raises(ConfigError, match="must be an IP address"):
         Joined([Fixed(ALPHA, ())], address, 28004)
 
 

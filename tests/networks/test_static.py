@@ -89,7 +89,7 @@ def test_files_hold_an_item_a_line_and_are_read_anew_each_time(tmp_path: Path) -
 def test_a_fault_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "nodes"
     path.write_text("203.0.113.1\nnonsense\n")
-    with pytest.raises(ConfigError, match=rf"{path}:2: 'nonsense' is no address"):
+    with pytest.raises(ConfigError, match=rf"{path}:2: 'nonsense' must be an address"):
         Static(f"file:{path}", 28004).read(1.0)
 
 
@@ -130,17 +130,17 @@ def test_reading_in_a_loop_leaves_no_thread(tmp_path: Path) -> None:
     [
         ("", "name its nodes"),
         (",", "name its nodes"),
-        ("nonsense", "'nonsense' is no address"),
+        ("nonsense", "'nonsense' must be an address"),
         ("203.0.113.1:0", "port '0'"),
         ("203.0.113.1:65536", "port '65536'"),
-        ("203.0.113.1:" + "9" * 5000, "no number from 1 to 65535"),
+        ("203.0.113.1:" + "9" * 5000, "must be a number from 1 to 65535"),
         ("203.0.113.1:x", "port 'x'"),
-        ("[fd7a::1", "no address"),
-        ("[fd7a::1]53", "no address"),
+        ("[fd7a::1", "must be an address"),
+        ("[fd7a::1]53", "must be an address"),
         ("[fd7a::1]:", "port ''"),
-        ("=203.0.113.1", "a name is missing"),
-        ("203.0.113.0/33", "no CIDR block"),
-        ("/", "no CIDR block"),
+        ("=203.0.113.1", "there is no name before"),
+        ("203.0.113.0/33", "must be a CIDR block"),
+        ("/", "must be a CIDR block"),
         ("10.0.0.0/8", "16777216 addresses; at most 4096"),
         ("fd7a::/64", "at most 4096"),
     ],

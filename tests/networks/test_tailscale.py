@@ -141,10 +141,10 @@ def test_a_tailnet_of_one_has_no_peers(tmp_path: Path, read: Read) -> None:
         ("needs-login", r"logged out: run 'tailscale up'"),
         ("no-state", r"is starting: try again"),
         ("starting", r"is starting: try again"),
-        ("cut", r"broke off its answer in the middle: try again"),
-        ("garbage", r"broke off its answer in the middle"),
+        ("cut", r"sent an incomplete response: try again"),
+        ("garbage", r"sent an incomplete response"),
         ("forbidden", r"403: status access denied.*run as root, or 'tailscale set --operator=\$USER'"),
-        ("not-found", r"HTTP 404 instead of its status: is it up to date"),
+        ("not-found", r"HTTP 404 instead of its status: update Tailscale"),
         ("silent", r"did not answer within 0\.2 s: is it stuck"),
         ("slow", r"did not answer within 0\.2 s"),
     ],
@@ -164,7 +164,7 @@ def test_no_socket_says_that_tailscaled_does_not_run(tmp_path: Path, read: Read)
 
 def test_a_dead_socket_says_that_nobody_answers(daemon: PlayedTailscaled, read: Read) -> None:
     daemon.stop(leave_socket=True)
-    with pytest.raises(TailscaleError, match=r"nobody answers at .*Start Tailscale"):
+    with pytest.raises(TailscaleError, match=r"no program listens at its socket .*Start Tailscale"):
         seen(daemon, read)
 
 
@@ -193,7 +193,7 @@ def test_another_program_at_the_socket_is_no_tailscaled(tmp_path: Path, read: Re
                 connection.recv(1000)
                 connection.sendall(said)
 
-        with in_thread(work), pytest.raises(TailscaleError, match="broke off its answer, or is no tailscaled"):
+        with in_thread(work), pytest.raises(TailscaleError, match="sent an incomplete response, or is not tailscaled"):
             read(Tailscale(28004, str(tmp_path / "s")), 2.0)
 
 

@@ -124,7 +124,7 @@ def test_a_port_and_our_own_address_with_it_are_one_endpoint(registry: Registry)
 def test_two_at_one_endpoint_are_refused_and_change_nothing(registry: Registry) -> None:
     registry.replace([web(82)], SINCE)
     twice = [web(where="a.yaml:2"), web(name="Web", address=ALPHA.addresses[0], where="a.yaml:3")]
-    with pytest.raises(InvalidService, match=r"a\.yaml:3: 'Web' is at the same address as that of a\.yaml:2"):
+    with pytest.raises(InvalidService, match=r"a\.yaml:3: 'Web' has the same address as that of a\.yaml:2"):
         registry.replace(twice, LATER)
     assert set(standing(registry)) == {"web:82"}
 

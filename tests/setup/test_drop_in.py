@@ -52,7 +52,7 @@ def test_a_file_that_is_not_ours_stays_as_it_is(tmp_path: Path) -> None:
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("# ours\n")
     (tmp_path / "x").symlink_to("target")
-    with pytest.raises(ConfigError, match="no plain file"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         write(tmp_path / "x", "# ours, new\n")
     assert (tmp_path / "target").read_text() == "# ours\n"
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 
 from .base.errors import Error
-from .base.grammar import normal_name
 from .base.leader import leader
+from .base.validation import normal_name
 from .watching.events import Changes, Event
 from .watching.watcher import BROKEN, View, Watcher, Watching
 

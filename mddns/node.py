@@ -20,7 +20,7 @@ from .base.model import Peer, Service, Snapshot, fold
 from .base.names import Name
 from .base.offer import Offer
 from .base.policy import Policy, who_may_ask
-from .codec.instance import shares_machine
+from .codec.instance_records import shares_machine
 from .directory.directory import Directory
 from .directory.peer_news import News
 from .host.domain import Domain, Domains

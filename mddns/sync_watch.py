@@ -14,8 +14,8 @@ from .system.loop_thread import Background  # first: it loads asyncio without TL
 
 # isort: split
 from .base.errors import Error
-from .base.grammar import normal_name
 from .base.leader import leader
+from .base.validation import normal_name
 from .system.after_fork import let_go
 from .watching.events import Changes, Event
 from .watching.watcher import BROKEN, View, Watcher, Watching

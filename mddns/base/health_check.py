@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from .errors import InvalidService
-from .grammar import check_port
+from .validation import check_port
 
 INTERVAL: Final = 2.0  # seconds; with two failures, as in flynn's discoverd
 TIMEOUT: Final = 1.0

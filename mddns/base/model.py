@@ -1,7 +1,7 @@
 """The types services, endpoints and peers: immutable, and independent of DNS.
 
 A service is a name, service labels and an endpoint; the other fields say where it was learned.
-The rules for what a node may offer are in :mod:`mddns.base.grammar`.
+The rules for what a node may offer are in :mod:`mddns.base.validation`.
 """
 
 # No `from __future__ import annotations`: NamedTuple would compile each annotation from text at import.

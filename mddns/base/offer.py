@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import InvalidService
-from .grammar import (
+from .health_check import Check
+from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, fold, order_addresses, split_address
+from .reach import LOOPBACK, why_unreachable
+from .validation import (
     check_16_bits,
     check_address,
     check_aliases,
@@ -18,9 +21,6 @@ from .grammar import (
     check_protocol,
     normal_name,
 )
-from .health_check import Check
-from .model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, fold, order_addresses, split_address
-from .reach import LOOPBACK, why_unreachable
 
 Key = tuple[str, str | None, int, str]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .grammar import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS
 from .model import Peer, Service, Snapshot
+from .validation import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS
 
 MAX_FROM_PEER: Final = 1000  # services of one peer
 

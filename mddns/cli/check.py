@@ -10,7 +10,7 @@ from ..base.errors import ConfigError
 from ..base.model import Endpoint, Service
 from ..base.names import MAX_LABEL
 from ..base.offer import Offer
-from ..codec.instance import instance_label
+from ..codec.instance_records import instance_label
 from ..zone.zone import view_pair
 from .parts.options import Options, common
 from .parts.output import print_services

@@ -1,5 +1,5 @@
 """Converts services to octets and back: DNS records, responses, UPDATE messages, Minidisc's JSON.
 
 It does no I/O and has no rules about which services to accept.
-Start with instance.py, which has one service as records. answer.py reads services from a response.
+Start with instance_records.py, which has one service as records. answer.py reads services from a response.
 """

@@ -30,7 +30,7 @@ from ..dns.message import (
     Record,
     read_strings,
 )
-from .instance import Attributes, address_text, read_attributes, readable_name, spoken_protocol
+from .instance_records import Attributes, address_text, read_attributes, readable_name, spoken_protocol
 
 # The rcodes of a server that does not have our zone. Any other error means that a server of our zone failed.
 _NOT_OURS: Final = frozenset((FORMERR, NOTIMP, REFUSED, NOTAUTH))

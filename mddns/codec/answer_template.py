@@ -17,7 +17,7 @@ from ..base.inet import AF_INET, AF_INET6, inet_ntop
 from ..base.model import Peer, Service
 from ..dns.message import AAAA, IN, TXT, A, read_strings
 from .answer import Answer, Told, service_of
-from .instance import Attributes, read_attributes
+from .instance_records import Attributes, read_attributes
 
 _RR: Final = 12  # octets of a record before its RDATA, if its owner is a pointer
 _NUMBERS: Final = 6  # octets of SRV RDATA before the target

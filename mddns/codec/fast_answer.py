@@ -17,7 +17,7 @@ from ..base.names import Name
 from ..base.policy import MAX_FROM_PEER
 from ..dns.message import AAAA, IN, QR, SOA, SRV, TXT, A, Message
 from .answer import Answer, Told, read_answer
-from .instance import read_attributes, readable_name
+from .instance_records import read_attributes, readable_name
 
 if TYPE_CHECKING:
     from .answer_template import Form, Own

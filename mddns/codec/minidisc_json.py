@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from ..base.errors import InvalidService
-from ..base.grammar import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS, check_address, label_problem, normal_name
 from ..base.model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Peer, Service, fold, join_address, split_address
 from ..base.policy import MAX_FROM_PEER
+from ..base.validation import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS, check_address, label_problem, normal_name
 from .answer import Told
-from .instance import Attributes
+from .instance_records import Attributes
 
 MOST_OCTETS: Final = 2 << 20  # of a complete response
 _MOST_HEAD: Final = 16 << 10

@@ -15,7 +15,7 @@ from ..base.names import Name
 from ..dns.message import AAAA, ANY, IN, SOA, SRV, TXT, A, Message
 from ..dns.writer import Packer, Rdata
 from .answer import Records, Told, told_of
-from .instance import address_octets, instance_txt, srv_octets
+from .instance_records import address_octets, instance_txt, srv_octets
 
 UPDATE: Final = 5 << 11  # the opcode, at its place in the flags
 _CLASS_ANY: Final = 255

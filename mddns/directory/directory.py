@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..base.model import Peer, Service, Snapshot, fold
 from ..base.policy import Policy
-from ..codec.instance import TTL, machine_label
+from ..codec.instance_records import TTL, machine_label
 from .merge import merge
 from .peer_memory import GONE_AFTER, Memory, Standing
 from .source import NEGATIVE_TTL, Source

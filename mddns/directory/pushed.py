@@ -12,7 +12,7 @@ from typing import Final
 
 from ..base.model import Peer, Service, Snapshot, fold
 from ..base.policy import Policy
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 from ..zone.zone import Zone
 from .directory import Directory, Merged
 from .keeping_up import Pulse

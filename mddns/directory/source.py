@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from ..base.model import Peer, Service, replace
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 
 NEGATIVE_TTL: Final = 1  # seconds that "this peer has nothing of that name" stands
 

@@ -14,7 +14,7 @@
 Scalars stay text as written (``version: 1.10`` is "1.10", ``region: no`` is "no"): the file is read as YAML *events*.
 Events have lines but no types, and reading can stop before deeply nested brackets or aliases cost time or memory. All
 errors of a file are reported together, each with file, line and key. No file is opened here, and
-:mod:`mddns.base.grammar` checks names and values.
+:mod:`mddns.base.validation` checks names and values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from typing import Any, Final, NoReturn, TypeAlias
 import yaml
 
 from ..base.errors import ConfigError, InvalidService
-from ..base.grammar import (
+from ..base.health_check import CHECK_KEYS, Check
+from ..base.model import fold, order_addresses
+from ..base.offer import Offer, make, parse_address
+from ..base.validation import (
     MAX_ALIASES,
     MAX_SERVICE_LABELS,
     MAX_SERVICES,
@@ -40,9 +43,6 @@ from ..base.grammar import (
     check_protocol,
     normal_name,
 )
-from ..base.health_check import CHECK_KEYS, Check
-from ..base.model import fold, order_addresses
-from ..base.offer import Offer, make, parse_address
 
 MAX_TEXT: Final = 3_000_000  # characters; a host's 1,000 services with all their labels take less than 2 million
 MAX_DEPTH: Final = 16  # a correct file has four levels

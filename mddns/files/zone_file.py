@@ -25,7 +25,10 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, NoReturn
 
 from ..base.errors import BadMessage, ConfigError, InvalidService
-from ..base.grammar import (
+from ..base.model import fold, order_addresses
+from ..base.names import Name
+from ..base.offer import Offer, make
+from ..base.validation import (
     MAX_SERVICES,
     OWN_PREFIX,
     check_16_bits,
@@ -35,10 +38,7 @@ from ..base.grammar import (
     label_problem,
     normal_name,
 )
-from ..base.model import fold, order_addresses
-from ..base.names import Name
-from ..base.offer import Offer, make
-from ..codec.instance import spoken_protocol
+from ..codec.instance_records import spoken_protocol
 
 # Characters. 1,000 services with all their labels take less than 2 million, in a whole zone 4 million.
 MAX_TEXT: Final = 9_000_000

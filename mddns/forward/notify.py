@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ..base.names import Name
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 from ..dns.message import AA, NOERROR, OPCODE, QR, SOA
 from ..dns.writer import RR, Packer
 from ..files.resolv_conf import Place

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..base.model import Peer, Snapshot, replace
 from ..base.names import Name
 from ..base.policy import Policy
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 from ..directory.peer_memory import Memory
 from ..directory.pushed import Followed
 from ..directory.source import NEGATIVE_TTL

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..base.errors import BadMessage
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 from ..dns.message import MAX_MESSAGE, NOERROR, NOTIMP, NXDOMAIN, SOA, Message
 from ..responder.compose import compose_header
 from ..responder.reaction import Messages

@@ -9,12 +9,12 @@ from math import log
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
-from ..base.grammar import normal_name
 from ..base.model import Peer, Service, Snapshot, fold, replace
 from ..base.names import Name
 from ..base.policy import Policy
+from ..base.validation import normal_name
 from ..codec.answer import Answer, Told, introduce, lifetime
-from ..codec.instance import TTL, instance_label, machine_label, spoken_protocol
+from ..codec.instance_records import TTL, instance_label, machine_label, spoken_protocol
 from ..directory.directory import Directory
 from ..directory.peer_memory import Memory, Standing, Way
 from ..directory.silence_text import Silence, read_sentence

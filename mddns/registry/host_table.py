@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from ..base.grammar import MAX_SERVICES
 from ..base.model import Peer, Service, fold, replace
 from ..base.names import Name
+from ..base.validation import MAX_SERVICES
 from ..codec.answer import Told, introduce
-from ..codec.instance import instance_label
+from ..codec.instance_records import instance_label
 from ..codec.update import Change
 from ..zone.apex import is_after, next_serial
 from .minidisc_delegates import Delegates

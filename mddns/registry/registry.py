@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..base.errors import InvalidService
-from ..base.grammar import MAX_SERVICES, check_labels
 from ..base.model import Endpoint, Peer, Service
 from ..base.offer import Key, Offer
 from ..base.reach import LOOPBACK, why_unreachable
-from ..codec.instance import instance_label, machine_label
+from ..base.validation import MAX_SERVICES, check_labels
+from ..codec.instance_records import instance_label, machine_label
 from ..zone.apex import next_serial
 from .file_changes import Difference, difference
 from .health_verdict import UNCHECKED

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ..base.errors import BadMessage
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 from ..dns.dso import DSOTYPENI, Fatal, Tlv, is_response, read, refusal, write
 from ..dns.message import (
     ANY,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from ..base.errors import BadMessage
 from ..base.model import Peer, Service
 from ..base.names import Name
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 from ..directory.directory import Directory
 from ..directory.silence_text import sentence
 from ..directory.source import NEGATIVE_TTL

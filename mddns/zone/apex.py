@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ..base.names import Name
-from ..codec.instance import address_octets
+from ..codec.instance_records import address_octets
 from ..dns.message import AAAA, IN, NS, SOA, TXT, A
 from ..dns.writer import RR, RRset
 from .zone import Labels, Node

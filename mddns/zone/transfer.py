@@ -13,7 +13,7 @@ from ..base.errors import BadMessage
 from ..base.names import Name
 from ..base.policy import MAX_FROM_PEER
 from ..codec.answer import Told, told_of
-from ..codec.instance import TTL
+from ..codec.instance_records import TTL
 from ..dns.message import AA, AAAA, AXFR, IN, NOERROR, OPCODE, QR, SOA, SRV, TC, TXT, A, Message, Question, Record
 from ..dns.writer import RR, Packer
 

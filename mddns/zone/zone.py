@@ -21,7 +21,7 @@ from typing import Final
 from ..base.leader import leader
 from ..base.model import Service, fold, replace
 from ..base.names import MAX_NAME
-from ..codec.instance import address_octets, instance_label, instance_txt, labels_txt, srv_octets
+from ..codec.instance_records import address_octets, instance_label, instance_txt, labels_txt, srv_octets
 from ..dns.message import AAAA, PTR, SRV, TXT, A
 from ..dns.writer import RR, Rdata, RRset
 

@@ -26,10 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import MD, World
 
-from mddns.base.grammar import label_problem, name_problem
 from mddns.base.model import Endpoint, Service, replace
 from mddns.base.names import Name
 from mddns.base.offer import Offer
+from mddns.base.validation import label_problem, name_problem
 from mddns.cli.parts.formats import age, in_format, labels_text, older_in
 from mddns.cli.parts.options import FORMATS
 from mddns.cli.parts.table import columns, shortened

@@ -15,7 +15,7 @@ from played import ALPHA, APEX, BRAVO, SINCE, Host, peer, question
 
 from mddns.base.model import Service, replace
 from mddns.codec.answer import Answer, Told, introduce, lifetime, read_answer
-from mddns.codec.instance import Attributes
+from mddns.codec.instance_records import Attributes
 from mddns.dns.message import Message
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import ALPHA
 
-from mddns.base.grammar import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS
 from mddns.base.model import Endpoint, Service
 from mddns.base.policy import MAX_FROM_PEER
+from mddns.base.validation import MAX_LABEL_OCTETS, MAX_SERVICE_LABELS
 from mddns.codec.answer import introduce
 from mddns.codec.minidisc_json import (
     MOST_OCTETS,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mddns.base.grammar import MAX_SERVICES
 from mddns.base.model import Endpoint, Service, replace
 from mddns.base.names import Name
+from mddns.base.validation import MAX_SERVICES
 from mddns.codec.update import read, updates
 
 APEX = Name.parse("minidisc")

@@ -7,7 +7,7 @@ from played import ALPHA, APEX, BRAVO, CHARLIE
 
 from mddns.base.model import Endpoint, Peer, Service, Snapshot, replace
 from mddns.base.policy import Policy
-from mddns.codec.instance import TTL
+from mddns.codec.instance_records import TTL
 from mddns.directory.directory import Directory
 from mddns.directory.peer_memory import Memory, Standing
 from mddns.directory.source import NEGATIVE_TTL

@@ -7,7 +7,7 @@ from played import ALPHA, APEX, BRAVO, CHARLIE
 
 from mddns.base.model import Peer, Service, Snapshot, replace
 from mddns.base.policy import Policy
-from mddns.codec.instance import TTL
+from mddns.codec.instance_records import TTL
 from mddns.directory.keeping_up import CAUGHT_UP, HELD
 from mddns.directory.peer_memory import Memory
 from mddns.directory.pushed import SETTLES, Followed, Hearing

@@ -27,13 +27,13 @@ import dns.zone
 import pytest
 from docblocks import ROOT, Block, blocks, table
 
-from mddns.base import grammar
+from mddns.base import validation
 from mddns.base.model import DEFAULT_PORT, DEFAULT_PRIORITY, DEFAULT_WEIGHT, Peer, Service, Snapshot
 from mddns.base.names import MAX_LABEL, MAX_NAME, Name
 from mddns.base.offer import make
 from mddns.base.policy import MAX_FROM_PEER, Policy, who_may_ask
 from mddns.codec import answer as answers
-from mddns.codec import instance
+from mddns.codec import instance_records as instance
 from mddns.directory import peer_memory
 from mddns.directory.directory import Directory
 from mddns.directory.silence_text import read_sentence, sentence
@@ -284,7 +284,7 @@ def test_instance_labels_are_made_as_the_table_says(row: Mapping[str, str]) -> N
 
 @pytest.mark.parametrize("row", table(TEXT, "Service names"), ids=lambda row: row["name"])
 def test_service_names_are_judged_as_the_table_says(row: Mapping[str, str]) -> None:
-    problem = grammar.name_problem(json.loads(f'"{row["name"]}"'))
+    problem = validation.name_problem(json.loads(f'"{row["name"]}"'))
     assert (problem is None) == (row["allowed"] == "yes"), problem
 
 
@@ -312,11 +312,11 @@ def test_serials_move_as_the_table_says(row: Mapping[str, str]) -> None:
 
 
 LIMITS: Final = {
-    "octets of a service name": grammar.MAX_SERVICE_NAME,
-    "octets of one service label, key=value": grammar.MAX_SERVICE_LABEL,
-    "labels of a service": grammar.MAX_SERVICE_LABELS,
-    "octets of all labels of a service": grammar.MAX_LABEL_OCTETS,
-    "services of a node": grammar.MAX_SERVICES,
+    "octets of a service name": validation.MAX_SERVICE_NAME,
+    "octets of one service label, key=value": validation.MAX_SERVICE_LABEL,
+    "labels of a service": validation.MAX_SERVICE_LABELS,
+    "octets of all labels of a service": validation.MAX_LABEL_OCTETS,
+    "services of a node": validation.MAX_SERVICES,
     "services accepted from one answer": MAX_FROM_PEER,
     "octets of a DNS label": MAX_LABEL,
     "octets of a DNS name": MAX_NAME,

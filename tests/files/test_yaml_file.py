@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from places import ROOT
 
 from mddns.base.errors import ConfigError
-from mddns.base.grammar import MAX_SERVICES, RESERVED_NAMES, label_problem, name_problem
 from mddns.base.offer import Offer
+from mddns.base.validation import MAX_SERVICES, RESERVED_NAMES, label_problem, name_problem
 from mddns.files import yaml_file
 from mddns.files.yaml_file import SERVICE_KEYS, read_config
 

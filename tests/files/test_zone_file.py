@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from places import ROOT
 
 from mddns.base.errors import ConfigError
-from mddns.base.grammar import label_problem
 from mddns.base.names import label_to_text
 from mddns.base.offer import Offer
+from mddns.base.validation import label_problem
 from mddns.files.zone_file import read_zone
 
 ZONES = sorted((ROOT / "zones").glob("*.zone"))

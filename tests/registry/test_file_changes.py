@@ -10,10 +10,10 @@ from played import ALPHA, SINCE
 
 from mddns import sync
 from mddns.base.errors import InvalidService
-from mddns.base.grammar import MAX_SERVICES
 from mddns.base.model import Service
 from mddns.base.names import Name
 from mddns.base.offer import Offer, make
+from mddns.base.validation import MAX_SERVICES
 from mddns.cli.parts.reload import Reloader
 from mddns.registry.file_changes import LONGEST, LOOK_EVERY, REST, Settling, difference
 from mddns.registry.registry import Registry

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from played import ALPHA, APEX, SINCE
 
-from mddns.base.grammar import MAX_SERVICES
 from mddns.base.model import Endpoint, Service
 from mddns.base.names import Name
+from mddns.base.validation import MAX_SERVICES
 from mddns.codec.update import read, updates
 from mddns.registry.host_table import HostTable
 from mddns.registry.registry import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mddns.codec.answer import Told
-from mddns.codec.instance import Attributes
+from mddns.codec.instance_records import Attributes
 from mddns.registry.minidisc_delegates import (
     ASK_EVERY,
     GIVEN_UP_AFTER,
@@ -172,6 +172,6 @@ def test_who_never_had_the_port_from_another_answers_everybody() -> None:
 
 
 def test_the_schedule_is_that_of_the_records() -> None:
-    from mddns.codec.instance import TTL
+    from mddns.codec.instance_records import TTL
 
     assert ASK_EVERY == TTL

@@ -6,9 +6,9 @@ import pytest
 from played import ALPHA, SINCE, peer
 
 from mddns.base.errors import InvalidService
-from mddns.base.grammar import MAX_SERVICES
 from mddns.base.model import Peer, Service, replace
 from mddns.base.offer import make
+from mddns.base.validation import MAX_SERVICES
 from mddns.registry.registry import Registry
 from mddns.zone.apex import next_serial
 

@@ -10,7 +10,7 @@ import pytest
 from played import ALPHA, SINCE, Host
 
 from mddns.base.names import Name
-from mddns.codec.instance import TTL
+from mddns.codec.instance_records import TTL
 from mddns.dns.dso import DSOTYPENI, Fatal, ServerSession, Tlv, framed, read, refusal, write
 from mddns.dns.dso_client import Answered, ClientSession
 from mddns.dns.message import AAAA, ANY, FORMERR, IN, NOERROR, NOTAUTH, PTR, REFUSED, SERVFAIL, SOA, SRV, TXT, A

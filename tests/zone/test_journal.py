@@ -14,7 +14,7 @@ from journals import changes, host
 from played import ALPHA, APEX, LOOKER_ON, SINCE, STRANGER, Host, question
 
 from mddns.base.model import Endpoint, Service, replace
-from mddns.codec.instance import instance_label
+from mddns.codec.instance_records import instance_label
 from mddns.zone.apex import Apex
 from mddns.zone.journal import MOST_OCTETS, MOST_STEPS, Journal, Step, difference
 from mddns.zone.zone import Zone

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ...base.errors import InvalidService
-from ...base.grammar import check_labels
 from ...base.model import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service
 from ...base.names import Name, label_to_text
 from ...base.offer import Offer, make
-from ...codec.instance import TTL, address_text
+from ...base.validation import check_labels
+from ...codec.instance_records import TTL, address_text
 from ...dns.message import AAAA, NS, PTR, SRV, TXT, A, read_strings
 from ...dns.writer import Rdata
 from .terminal import clean

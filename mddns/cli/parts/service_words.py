@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
-from ...base.grammar import PROTOCOLS
 from ...base.health_check import Check
 from ...base.model import DEFAULT_DOMAIN, DEFAULT_PORT, DEFAULT_PRIORITY, DEFAULT_WEIGHT, Service, join_address
 from ...base.names import Name
 from ...base.offer import Offer, make, parse_address
+from ...base.validation import PROTOCOLS
 from ...networks.settings import Settings
 from ...sync import Registry
 from .options import labels_of

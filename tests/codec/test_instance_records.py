@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mddns.base.model import Endpoint, Service, replace
-from mddns.codec.instance import (
+from mddns.codec.instance_records import (
     Attributes,
     address_label,
     address_octets,

@@ -10,10 +10,10 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ..base.grammar import MAX_ALIASES, MAX_SERVICE_LABELS, OWN_PREFIX, alias_problem, name_problem
 from ..base.inet import AF_INET, AF_INET6, inet_ntop, inet_pton
 from ..base.model import Service, fold
 from ..base.names import MAX_LABEL
+from ..base.validation import MAX_ALIASES, MAX_SERVICE_LABELS, OWN_PREFIX, alias_problem, name_problem
 
 TTL: Final = 5  # seconds; responders answer from memory and are near, so a new query is cheap and changes are seen soon
 _SRV: Final = Struct("!3H")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mddns.base import grammar
+from mddns.base import validation
 from mddns.base.errors import InvalidService
 
 
@@ -16,7 +16,7 @@ from mddns.base.errors import InvalidService
     "name", ["web", "a", "a" * 62, "é" * 31, "a.b", "my service", "Web-1", "nsx", "leaders", "日本"]
 )
 def test_a_good_name_stays_as_it_is(name: str) -> None:
-    assert grammar.normal_name(name) == name
+    assert validation.normal_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -41,38 +41,38 @@ def test_a_good_name_stays_as_it_is(name: str) -> None:
 )
 def test_a_bad_name_is_refused_with_the_name_and_the_rule(name: str, rule: str) -> None:
     with pytest.raises(InvalidService) as caught:
-        grammar.normal_name(name)
+        validation.normal_name(name)
     assert repr(name) in str(caught.value)
     assert rule in str(caught.value)
 
 
 def test_a_name_is_brought_into_normal_form_c_before_it_is_counted() -> None:
-    assert grammar.normal_name("e\u0301" * 31) == "é" * 31
+    assert validation.normal_name("e\u0301" * 31) == "é" * 31
 
 
 def test_a_name_that_is_judged_as_it_stands_must_be_in_normal_form_c() -> None:
-    assert grammar.name_problem("e\u0301") == "must be in Unicode normal form C (NFC)"
+    assert validation.name_problem("e\u0301") == "must be in Unicode normal form C (NFC)"
 
 
 def test_what_is_no_text_is_no_name() -> None:
     with pytest.raises(InvalidService, match="not int"):
-        grammar.normal_name(7)  # type: ignore[arg-type]
+        validation.normal_name(7)  # type: ignore[arg-type]
 
 
 @given(st.text(max_size=70))
 def test_any_text_is_a_name_or_an_invalid_service(name: str) -> None:
     try:
-        normal = grammar.normal_name(name)
+        normal = validation.normal_name(name)
     except InvalidService:
-        assert grammar.name_problem(unicodedata.normalize("NFC", name)) is not None
+        assert validation.name_problem(unicodedata.normalize("NFC", name)) is not None
     else:
-        assert grammar.name_problem(normal) is None
+        assert validation.name_problem(normal) is None
         assert len(normal.encode()) <= 62
 
 
 def test_a_label_of_255_octets_fits_and_of_256_does_not() -> None:
-    assert grammar.label_problem("env", "é" * 125 + "a") is None
-    assert "256 octets" in str(grammar.label_problem("env", "é" * 126))
+    assert validation.label_problem("env", "é" * 125 + "a") is None
+    assert "256 octets" in str(validation.label_problem("env", "é" * 126))
 
 
 @pytest.mark.parametrize(
@@ -88,32 +88,32 @@ def test_a_label_of_255_octets_fits_and_of_256_does_not() -> None:
 )
 def test_a_bad_key_is_refused_with_the_rule(key: str, rule: str) -> None:
     with pytest.raises(InvalidService) as caught:
-        grammar.check_labels({"good": "1", key: "x"})
+        validation.check_labels({"good": "1", key: "x"})
     assert repr(key) in str(caught.value)
     assert rule in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["a b", "app.kubernetes.io/name", "md", "md-x", "~", "'"])
 def test_printable_ascii_makes_a_key(key: str) -> None:
-    assert grammar.check_labels({key: "=any ✓\n="}) == {key: "=any ✓\n="}
+    assert validation.check_labels({key: "=any ✓\n="}) == {key: "=any ✓\n="}
 
 
 def test_two_keys_that_differ_in_case_are_refused_naming_both() -> None:
     with pytest.raises(InvalidService, match=r"label 'env': 'Env' is the same key in another case"):
-        grammar.check_labels({"Env": "a", "env": "b"})
+        validation.check_labels({"Env": "a", "env": "b"})
 
 
 def test_64_labels_are_the_most() -> None:
-    assert len(grammar.check_labels({f"k{i}": "" for i in range(64)})) == 64
+    assert len(validation.check_labels({f"k{i}": "" for i in range(64)})) == 64
     with pytest.raises(InvalidService, match="65 labels"):
-        grammar.check_labels({f"k{i}": "" for i in range(65)})
+        validation.check_labels({f"k{i}": "" for i in range(65)})
 
 
 def test_1300_octets_are_the_most_for_all_labels_of_a_service() -> None:
     labels = {f"k{i}": "v" * 126 for i in range(10)}  # each 1 + 2 + 1 + 126 octets in the TXT record
-    assert grammar.check_labels(labels) == labels
+    assert validation.check_labels(labels) == labels
     with pytest.raises(InvalidService, match="1303 octets"):
-        grammar.check_labels(labels | {"l": ""})
+        validation.check_labels(labels | {"l": ""})
 
 
 @pytest.mark.parametrize(
@@ -121,50 +121,50 @@ def test_1300_octets_are_the_most_for_all_labels_of_a_service() -> None:
 )
 def test_keys_and_values_are_text(labels: dict[str, str], offender: str) -> None:
     with pytest.raises(InvalidService, match=offender):
-        grammar.check_labels(labels)
+        validation.check_labels(labels)
 
 
 @pytest.mark.parametrize("labels", [[], "a=b", None, [("a", "b")]])
 def test_labels_are_a_mapping(labels: dict[str, str]) -> None:
     with pytest.raises(InvalidService, match="a mapping of text to text"):
-        grammar.check_labels(labels)
+        validation.check_labels(labels)
 
 
 def test_checked_labels_are_a_copy() -> None:
     mine = {"env": "prod"}
-    checked = grammar.check_labels(mine)
+    checked = validation.check_labels(mine)
     mine["env"] = "dev"
     assert checked == {"env": "prod"}
 
 
 @pytest.mark.parametrize("port", [1, 65535])
 def test_ports_from_1_to_65535_are_good(port: int) -> None:
-    assert grammar.check_port(port) == port
+    assert validation.check_port(port) == port
 
 
 @pytest.mark.parametrize("port", [0, 65536, -1, True, "80", None, 80.0])
 def test_other_ports_are_refused_with_the_value(port: int) -> None:
     with pytest.raises(InvalidService) as caught:
-        grammar.check_port(port)
+        validation.check_port(port)
     assert repr(port) in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [-1, 65536, True, "10", None])
 def test_priority_and_weight_are_16_bits(value: int) -> None:
-    assert [grammar.check_16_bits("weight", good) for good in (0, 65535)] == [0, 65535]
+    assert [validation.check_16_bits("weight", good) for good in (0, 65535)] == [0, 65535]
     with pytest.raises(InvalidService, match="weight"):
-        grammar.check_16_bits("weight", value)
+        validation.check_16_bits("weight", value)
 
 
 @pytest.mark.parametrize("protocol", ["sctp", "TCP", "", None])
 def test_the_protocol_is_tcp_or_udp(protocol: str) -> None:
-    assert [grammar.check_protocol(good) for good in ("tcp", "udp")] == ["tcp", "udp"]
+    assert [validation.check_protocol(good) for good in ("tcp", "udp")] == ["tcp", "udp"]
     with pytest.raises(InvalidService, match="'tcp' or 'udp'"):
-        grammar.check_protocol(protocol)
+        validation.check_protocol(protocol)
 
 
 def test_an_address_is_brought_into_its_canonical_text() -> None:
-    assert grammar.check_address("FD7A:0:0::1") == "fd7a::1"
+    assert validation.check_address("FD7A:0:0::1") == "fd7a::1"
 
 
 @pytest.mark.parametrize(
@@ -172,13 +172,13 @@ def test_an_address_is_brought_into_its_canonical_text() -> None:
 )
 def test_what_nobody_can_connect_to_is_no_address(address: str) -> None:
     with pytest.raises(InvalidService) as caught:
-        grammar.check_address(address)
+        validation.check_address(address)
     assert repr(address) in str(caught.value)
 
 
 @pytest.mark.parametrize("alias", ["etcd-client", "x", "A1", "a" * 62, "xmpp--client"])
 def test_an_alias_is_letters_digits_and_hyphens_between_them(alias: str) -> None:
-    assert grammar.check_aliases([alias]) == (alias,)
+    assert validation.check_aliases([alias]) == (alias,)
 
 
 @pytest.mark.parametrize(
@@ -197,18 +197,18 @@ def test_an_alias_is_letters_digits_and_hyphens_between_them(alias: str) -> None
 )
 def test_what_is_no_alias_is_refused(alias: object, says: str) -> None:
     with pytest.raises(InvalidService, match=says):
-        grammar.check_aliases([alias])  # type: ignore[list-item]
+        validation.check_aliases([alias])  # type: ignore[list-item]
 
 
 def test_an_alias_counts_once_in_any_case() -> None:
-    assert grammar.check_aliases(["sip", "SIP"]) == ("sip",)
+    assert validation.check_aliases(["sip", "SIP"]) == ("sip",)
 
 
 def test_aliases_fit_one_txt_string() -> None:
-    assert len("md.srv=") + grammar.MAX_ALIASES_OCTETS <= grammar.MAX_SERVICE_LABEL
+    assert len("md.srv=") + validation.MAX_ALIASES_OCTETS <= validation.MAX_SERVICE_LABEL
     with pytest.raises(InvalidService, match="octets together"):
-        grammar.check_aliases([f"{number}{'a' * 60}" for number in range(5)])
+        validation.check_aliases([f"{number}{'a' * 60}" for number in range(5)])
     with pytest.raises(InvalidService, match="at most 16"):
-        grammar.check_aliases([f"a{number}" for number in range(17)])
+        validation.check_aliases([f"a{number}" for number in range(17)])
     with pytest.raises(InvalidService, match="a list"):
-        grammar.check_aliases("etcd-client")
+        validation.check_aliases("etcd-client")

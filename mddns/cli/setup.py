@@ -78,7 +78,7 @@ def command(kind: str, listen: str | None, apply: bool, undo: bool, root: str, o
         raise click.UsageError(
             f"--apply and --undo work only for {', '.join(APPLICABLE)}; 'md setup {kind}' prints what to configure"
         )
-    to = _target(kind, listen, options)
+    to = _target(kind, listen, options)._replace(network_options=options.network)
     made = recipe(kind, to, systemd=_systemd() if kind == "resolved" else None)
     if not apply and not undo:
         click.echo(text(made, to), nl=False)

@@ -20,7 +20,7 @@ dns:
       {to.apex}:
         - {server}
 """
-    first = f"sudo {forwarder(to)[0]}" if plain else f"md advertise my-services.yaml{to.domain_option}"
+    first = f"sudo {forwarder(to)[0]}" if plain else f"md advertise my-services.yaml{to.options}"
     how = (
         "Port 53 needs root or CAP_NET_BIND_SERVICE. Without a port, 'md setup headscale' uses DNS over HTTP, at a "
         "port that needs neither."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 import textwrap
 from typing import Final, NamedTuple
 
@@ -22,11 +23,15 @@ _PLAIN: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,6
 
 
 class Target(NamedTuple):
-    """The apex of the names to forward, such as ``minidisc``, and the server to forward them to."""
+    """The apex of the names to forward, such as ``minidisc``, and the server to forward them to.
+
+    ``network_options`` are the options that name the network, for our commands, such as ``--network`` and its value.
+    """
 
     apex: str
     address: str = LISTEN
     port: int = FORWARDER_PORT
+    network_options: tuple[str, ...] = ()
 
     @property
     def listen(self) -> str:
@@ -37,6 +42,11 @@ class Target(NamedTuple):
     def domain_option(self) -> str:
         """The option that our commands need to use the same apex; "" for the default one."""
         return "" if self.apex == DEFAULT_DOMAIN else f" --domain {self.apex}"
+
+    @property
+    def options(self) -> str:
+        """The options that our commands need to use the same network and apex; "" for the default ones."""
+        return "".join(f" {shlex.quote(word)}" for word in self.network_options) + self.domain_option
 
     @property
     def url_host(self) -> str:
@@ -108,7 +118,7 @@ def _split(listen: str) -> tuple[str, str | None]:
 
 def forwarder(to: Target) -> tuple[str, ...]:
     """The command that has to keep running for a recipe that uses the forwarder."""
-    return (f"md forward --listen {to.listen}{to.domain_option}",)
+    return (f"md forward --listen {to.listen}{to.options}",)
 
 
 def content(recipe: Recipe, file: File) -> str:
@@ -130,7 +140,7 @@ def text(recipe: Recipe, to: Target) -> str:
     if recipe.places:
         lines += ["# Or let md apply it, and undo it:"]
         lines += [f"#   sudo {command}" for command in (apply_command(recipe.kind, to), undo_command(recipe.kind, to))]
-    lines += ["# To check that it works:", f"#   md doctor{to.domain_option}"]
+    lines += ["# To check that it works:", f"#   md doctor{to.options}"]
     if recipe.mind:
         lines.append("# Notes:")
     for trap in recipe.mind:

@@ -54,6 +54,13 @@ def test_a_node_is_this_machine_where_it_is_known(kind: str, server: str) -> Non
     assert (server in done.stdout, done.stderr) == (True, "")
 
 
+def test_the_commands_that_are_shown_name_the_network_that_was_given() -> None:
+    done = setup("dnsmasq", "--network", "static:10.1.0.7,10.1.0.8", "--address", "10.1.0.7", "--port", "28005")
+    network = "--network static:10.1.0.7,10.1.0.8 --address 10.1.0.7 --port 28005"
+    assert f"md forward --listen 127.0.0.1:5354 {network}\n" in done.stdout
+    assert f"md doctor {network}\n" in done.stdout
+
+
 def test_without_a_network_a_node_is_an_example_and_that_is_said() -> None:
     done = setup("headscale")
     assert f"http://{EXAMPLE_NODE}:28004/dns-query" in done.stdout

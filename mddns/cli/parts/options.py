@@ -69,7 +69,8 @@ _OFF: Final = ("", "0", "false", "no", "off")
 class Options(NamedTuple):
     """The values of the common options, from flags and environment.
 
-    ``asked`` is the output format, None if none was given; ``insisted`` is true if a flag gave it.
+    ``asked`` is the output format, None if none was given; ``insisted`` is true if a flag gave it. ``network``
+    has the flags that name the network, with their values, as a command that is shown to the user needs them.
     """
 
     settings: Settings
@@ -77,6 +78,7 @@ class Options(NamedTuple):
     insisted: bool
     strict: bool
     verbose: int = 0
+    network: tuple[str, ...] = ()
 
     @property
     def output(self) -> str:
@@ -148,7 +150,16 @@ def options_of(given: dict[str, Any]) -> Options:
         from .logs import show_logs
 
         show_logs(verbose)
-    return Options(settings, asked, bool(given.get("output")), bool(given.get("strict")) or _strict(), verbose)
+    strict = bool(given.get("strict")) or _strict()
+    return Options(settings, asked, bool(given.get("output")), strict, verbose, _network_flags(given))
+
+
+def _network_flags(given: dict[str, Any]) -> tuple[str, ...]:
+    words = [word for each in given.get("network") or () for word in ("--network", each)]
+    for name in ("address", "port"):
+        if given.get(name):
+            words += (f"--{name}", str(given[name]))
+    return tuple(words)
 
 
 def _say_as(log_format: str | None) -> None:

@@ -36,6 +36,14 @@ def test_queries_are_answered_over_udp_and_tcp_when_start_registry_returns(peers
                 assert answers(peers[0], "_mddns TXT", tcp=tcp) == {'_mddns.minidisc. 5 IN TXT "md.v=1"'}
 
 
+@pytest.mark.usefixtures("registry")
+def test_a_node_leaves_the_port_of_other_addresses_to_others(peers: tuple[Peer, ...]) -> None:
+    """A socket that is bound to a wildcard address would take the port at every address."""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(type=kind) as other:
+            other.bind((peers[1].addresses[0], peers[1].port))
+
+
 def test_what_is_advertised_is_answered_when_the_call_returns(registry: Registry, peers: tuple[Peer, ...]) -> None:
     for port in range(1, 30):
         registry.advertise_service(port, "web", {"n": f"{port}"}, priority=port)

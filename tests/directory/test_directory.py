@@ -196,6 +196,15 @@ def test_policy_is_asked_as_services_enter() -> None:
     assert names(made) == [f"web@{BRAVO.id}"]
 
 
+def test_an_instance_that_is_held_back_is_not_learned() -> None:
+    """`md.held` counts in answers to `_held` alone, which the directory does not learn."""
+    made = directory()
+    held = replace(service(BRAVO, port=81), held="tcp: refused")
+    made.answered(BRAVO, [service(BRAVO), held], 0.0)
+    made.answered(CHARLIE, [replace(service(CHARLIE), held="tcp: refused")], 0.0, name="web")
+    assert names(made) == [f"web@{BRAVO.id}"]
+
+
 def test_asking_for_many_names_keeps_the_latest_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mddns.directory.directory._MOST_NAMES", 20)
     made = directory()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import time
 from typing import Final
 
 import click
 
+from ..base.model import DEFAULT_DOMAIN
 from ..doctor.finding import FAIL, WARN, Finding, exit_code
 from ..doctor.gather import examine
 from ..files.peers_file import load
@@ -17,6 +20,7 @@ from .parts.terminal import clean, talk
 
 _FIX = "-> "
 _FORMATS: Final = ("table", "json", "jsonl")
+_COMMAND: Final = re.compile(r"(?<![\w'/])md (?:doctor|forward|setup \w+)")
 
 
 @click.command("doctor")
@@ -41,6 +45,8 @@ def command(options: Options) -> int:
     output = options.choose(_FORMATS)
     settings = options.settings
     findings = examine(settings, load(remembered_as(settings), clock.now(), time.time()))
+    flags = _flags(options)
+    findings = [each._replace(fix=_COMMAND.sub(lambda found: found[0] + flags, each.fix)) for each in findings]
     if output == "json":
         click.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
     elif output == "jsonl":
@@ -49,6 +55,13 @@ def command(options: Options) -> int:
     else:
         _show(findings)
     return exit_code(findings)
+
+
+def _flags(options: Options) -> str:
+    """The flags with which the commands of a fix are about the same network and domain."""
+    apex = str(options.settings.apex).rstrip(".")
+    domain = () if apex == DEFAULT_DOMAIN else ("--domain", apex)
+    return "".join(f" {shlex.quote(word)}" for word in (*options.network, *domain))
 
 
 def _show(findings: list[Finding]) -> None:

@@ -363,6 +363,13 @@ def test_a_network_that_is_no_tailnet_is_examined_too(tmp_path: Path) -> None:
         assert done.returncode == 0
 
 
+def test_the_commands_of_a_fix_are_about_the_network_and_the_domain_that_were_given(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        done = world.md("doctor", "--network", "static:127.0.0.2", "--domain", "nowhere.lan", "-o", "jsonl")
+        fixes = {finding["check"]: finding["fix"] for finding in map(json.loads, done.stdout.splitlines())}
+        assert " --network static:127.0.0.2 --domain nowhere.lan" in fixes["resolution"]
+
+
 def test_another_format_is_refused(tmp_path: Path) -> None:
     with World(tmp_path) as world:
         done = world.md("doctor", "-o", "yaml")

@@ -426,9 +426,10 @@ def test_a_registry_whose_addresses_left_with_tailscaled_is_let_be(make_bed: Mak
     alpha.tailscaled.stop()
     netns.ip(["addr flush dev tailscale0"], alpha.namespace)
     found = Examined(alpha)["port"]
+    program = Path(f"/proc/{pid}/comm").read_text().strip()  # python, where the path of md has a space
     assert (found["state"], found["fix"]) == ("ok", None)
     assert found["message"] == (
         f"no network interface has {alpha.ipv4} and {alpha.ipv6} now: "
-        f"the program with port {PORT} there (md pid {pid}) answers again when "
+        f"the program with port {PORT} there ({program} pid {pid}) answers again when "
         "the address is back"
     )

@@ -120,7 +120,7 @@ class Port(NamedTuple):
 
 
 def port(facts: Port) -> Finding:
-    """Judges who holds the port: a registry, another program, or no process."""
+    """Judges the port: a registry holds it, another program holds it, or it is free."""
     where = f"{facts.address}:{facts.port}"
     data: dict[str, Any] = {
         "address": facts.address,

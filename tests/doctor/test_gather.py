@@ -101,7 +101,7 @@ def test_the_peers_are_told_with_their_round_trips_and_the_refusing_one_by_name(
 
 
 def test_the_live_query_sees_the_whole_network(bed: Bed) -> None:
-    # Who is asked may have heard of the other only now.
+    # The registry that gets the query may have heard of the other one only now.
     assert wait_until(lambda: Examined(bed.host("charlie"))["live"]["data"]["services"] == 2, 10)
 
 

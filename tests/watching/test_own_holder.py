@@ -110,7 +110,7 @@ def test_what_was_known_stands_until_a_mirror_that_begins_has_heard_of_it() -> N
 
 
 def test_whom_a_mirror_has_not_heard_of_is_asked_by_ourselves_where_something_is_known_of_it() -> None:
-    """MirrorsByApex that come and go each begin anew to wait for who has vanished."""
+    """Each new MirrorsByApex waits again from the beginning for hosts that have vanished."""
     scene = Scene()
     scene.says(service(ALPHA, 80))
     scene.own_holder.lost(scene.hosts.values(), scene.now)
